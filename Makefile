@@ -1,0 +1,42 @@
+# Every target makes its own environment from nothing but python3 and make.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+
+help:  ## show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+.venv/.installed: pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[server]' --group dev
+	@touch $@
+
+serve: .venv/.installed  ## serve ./boards on 127.0.0.1:7447
+	@exec $(BIN)/board serve ./boards
+
+test: .venv/.installed  ## run the whole test suite
+	$(BIN)/python -m pytest
+
+lint: .venv/.installed  ## check style, types, and the proto
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/buf lint
+	$(BIN)/buf format --diff --exit-code
+
+format: .venv/.installed  ## format the code and the proto
+	$(BIN)/ruff check --fix --exit-zero --quiet
+	$(BIN)/ruff format
+	$(BIN)/buf format --write
+
+generate: .venv/.installed  ## make the generated code again from the proto
+	$(BIN)/python scripts/generate.py
+
+check: lint test  ## what CI runs
+
+clean:  ## remove what the other targets made
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+.PHONY: help serve test lint format generate check clean

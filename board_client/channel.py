@@ -1,0 +1,34 @@
+"""How both clients reach a board: the channel's options and the retry policy."""
+
+import json
+
+DEFAULT_TARGET = "127.0.0.1:7447"
+
+DEFAULT_TIMEOUT = 10.0
+"""Seconds that a call may take, its retries included."""
+
+MAX_MESSAGE = 64 * 2**20
+
+_RETRY_UNAVAILABLE = {
+    "methodConfig": [
+        {
+            "name": [{"service": "board.v1.BoardService"}],
+            "retryPolicy": {
+                "maxAttempts": 5,
+                "initialBackoff": "0.1s",
+                "maxBackoff": "1s",
+                "backoffMultiplier": 2,
+                "retryableStatusCodes": ["UNAVAILABLE"],
+            },
+        }
+    ]
+}
+
+OPTIONS: list[tuple[str, str | int]] = [
+    ("grpc.max_send_message_length", MAX_MESSAGE),
+    ("grpc.max_receive_message_length", MAX_MESSAGE),
+    ("grpc.service_config", json.dumps(_RETRY_UNAVAILABLE)),
+    # A server that restarts is found again soon.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+]

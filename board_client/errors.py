@@ -1,0 +1,174 @@
+"""BoardError and its kinds: what a call raises, told apart by reason and never by text."""
+
+from collections.abc import Mapping
+
+import grpc
+from google.protobuf.message import DecodeError
+from google.rpc import error_details_pb2, status_pb2
+
+from board_client.v1 import board_pb2 as pb
+
+DOMAIN = "board.v1"
+
+_DETAILS_KEY = "grpc-status-details-bin"
+
+
+class BoardError(Exception):
+    """Base of all that a call can raise.
+
+    `code` is the gRPC status, `reason` the board's ErrorReason without its prefix
+    ("" when the error did not come from the board), `metadata` what goes with it.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: grpc.StatusCode = grpc.StatusCode.UNKNOWN,
+        reason: str = "",
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.reason = reason
+        self.metadata = dict(metadata or {})
+
+
+class InvalidArgument(BoardError):
+    """A field breaks its limits. Nothing was changed; mend the call."""
+
+    @property
+    def field(self) -> str:
+        """Name of the first field at fault, such as `contracts[3].name`."""
+        return self.metadata.get("field", "")
+
+    @classmethod
+    def of(cls, field: str, description: str) -> "InvalidArgument":
+        """Refuse a value before it is sent."""
+        return cls(
+            f"{field}: {description}",
+            code=grpc.StatusCode.INVALID_ARGUMENT,
+            reason="INVALID_ARGUMENT",
+            metadata={"field": field},
+        )
+
+
+class BoardNotFound(BoardError):
+    """Nobody has opened a board of that name; open it, or correct the name."""
+
+    @property
+    def board(self) -> str:
+        """Name of the board that is not there."""
+        return self.metadata.get("board", "")
+
+
+class FileAlreadyClaimed(BoardError):
+    """Another phase has the file. Wait until it is free, or do something else."""
+
+    @property
+    def filepath(self) -> str:
+        """Path of the file, as it was given."""
+        return self.metadata.get("filepath", "")
+
+    @property
+    def owner(self) -> str:
+        """ID of the phase that has it."""
+        return self.metadata.get("owner", "")
+
+
+class StateMismatch(BoardError):
+    """The phase is not in the expected state. Read it again and decide anew."""
+
+    @property
+    def phase_id(self) -> str:
+        """ID of the phase."""
+        return self.metadata.get("phase_id", "")
+
+    @property
+    def expected(self) -> str:
+        """State that the call expected."""
+        return self.metadata.get("expected", "")
+
+    @property
+    def actual(self) -> str:
+        """State that the phase is in; empty when there is no such phase."""
+        return self.metadata.get("actual", "")
+
+
+class Unavailable(BoardError):
+    """The board cannot be reached, or cannot serve now. Retry with backoff."""
+
+
+class StoreUnavailable(Unavailable):
+    """The server answers, its storage does not."""
+
+
+class ShuttingDown(Unavailable):
+    """The server is going down."""
+
+
+class StoreFull(BoardError):
+    """The server's disk is full. Tell a person."""
+
+
+class DeadlineExceeded(BoardError):
+    """No answer came in time. A write may or may not have happened: read to find out."""
+
+
+class InternalError(BoardError):
+    """The server failed; report `error_id`, which its log has too."""
+
+    @property
+    def error_id(self) -> str:
+        """What the server's log calls this failure."""
+        return self.metadata.get("error_id", "")
+
+
+_BY_REASON: Mapping[str, type[BoardError]] = {
+    "INVALID_ARGUMENT": InvalidArgument,
+    "BOARD_NOT_FOUND": BoardNotFound,
+    "FILE_ALREADY_CLAIMED": FileAlreadyClaimed,
+    "STATE_MISMATCH": StateMismatch,
+    "STORE_UNAVAILABLE": StoreUnavailable,
+    "SHUTTING_DOWN": ShuttingDown,
+    "STORE_FULL": StoreFull,
+    "INTERNAL": InternalError,
+}
+assert set(_BY_REASON) < {name.removeprefix("ERROR_REASON_") for name in pb.ErrorReason.keys()}
+
+
+def from_rpc_error(error: grpc.RpcError, target: str, timeout: float) -> BoardError:
+    """Tell what a failed call means. `target` and `timeout` (seconds) go into the message."""
+    code: grpc.StatusCode = error.code()
+    details: str = error.details() or ""
+    info = _error_info(error)
+    if info is not None:
+        kind = _BY_REASON.get(info.reason, BoardError)
+        return kind(details, code=code, reason=info.reason, metadata=info.metadata)
+    match code:
+        case grpc.StatusCode.UNAVAILABLE:
+            return Unavailable(
+                f"no board answers at {target} ({details}); is it running? `board serve` starts one",
+                code=code,
+            )
+        case grpc.StatusCode.DEADLINE_EXCEEDED:
+            return DeadlineExceeded(
+                f"the board at {target} gave no answer within {timeout:g} s", code=code
+            )
+        case _:
+            return BoardError(f"{code.name}: {details}", code=code)
+
+
+def _error_info(error: grpc.RpcError) -> error_details_pb2.ErrorInfo | None:
+    for key, value in error.trailing_metadata() or ():
+        if key != _DETAILS_KEY:
+            continue
+        try:
+            status = status_pb2.Status.FromString(value)
+        except DecodeError:
+            return None
+        for detail in status.details:
+            info = error_details_pb2.ErrorInfo()
+            if detail.Unpack(info) and info.domain == DOMAIN:
+                return info
+    return None

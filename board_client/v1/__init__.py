@@ -1,0 +1,1 @@
+"""Generated from proto/board/v1/board.proto by scripts/generate.py."""

@@ -1,0 +1,1 @@
+"""The board server: one gRPC service over a store of boards."""

@@ -1,0 +1,71 @@
+"""What can go wrong on a board, in the board's words; `status` turns them into gRPC's."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from board_server.model import FileClaim
+
+
+class BoardError(Exception):
+    """Base of every error that a caller of the service is told about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One field of a request and what is wrong with it."""
+
+    field: str
+    description: str
+
+
+class InvalidArgument(BoardError):
+    """Fields of the request break their limits. Nothing was changed."""
+
+    def __init__(self, violations: Sequence[Violation]) -> None:
+        super().__init__("; ".join(f"{v.field}: {v.description}" for v in violations[:3]))
+        self.violations = violations
+
+
+class BoardNotFound(BoardError):
+    """Nobody has opened a board of that name."""
+
+    def __init__(self, board: str) -> None:
+        super().__init__(f'board "{board}" does not exist; open it with OpenBoard')
+        self.board = board
+
+
+class FileAlreadyClaimed(BoardError):
+    """Other phases hold files that were to be claimed. Nothing was changed."""
+
+    def __init__(self, conflicts: Sequence[FileClaim]) -> None:
+        first = conflicts[0]
+        super().__init__(
+            f'file already claimed by another phase: "{first.filepath}" owned by "{first.owner}"'
+        )
+        self.conflicts = conflicts
+
+
+class StateMismatch(BoardError):
+    """A phase is not in the state that the caller expected; `actual` is "" for no phase."""
+
+    def __init__(self, phase_id: str, expected: str, actual: str) -> None:
+        found = f"is {actual}" if actual else "does not exist"
+        super().__init__(f'phase "{phase_id}" {found}, expected {expected}')
+        self.phase_id = phase_id
+        self.expected = expected
+        self.actual = actual
+
+
+class StoreUnavailable(BoardError):
+    """The storage does not answer, or is another server's. Nothing was changed."""
+
+
+class StoreFull(BoardError):
+    """There is no room left to write. Nothing was changed."""
+
+
+class ShuttingDown(BoardError):
+    """The server is going down and takes no more work."""
+
+    def __init__(self) -> None:
+        super().__init__("the server is shutting down; retry")

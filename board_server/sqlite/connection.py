@@ -1,0 +1,51 @@
+"""Connections to a board file: how they are set up, and what their errors mean."""
+
+from pathlib import Path
+from typing import Literal
+
+import apsw
+
+from board_server.errors import BoardError, StoreFull, StoreUnavailable
+
+Synchronous = Literal["full", "normal"]
+
+FIRST_SAFE_SQLITE = 3_051_003
+"""As sqlite3_libversion_number. Versions 3.7.0 to 3.51.2 can lose committed
+transactions when a checkpoint meets a WAL reset
+(https://sqlite.org/wal.html#the_wal_reset_bug)."""
+
+
+class UnsafeSqlite(RuntimeError):
+    """The SQLite library at hand can lose committed transactions."""
+
+
+def require_safe_sqlite() -> None:
+    """Raise UnsafeSqlite on a version that has the WAL reset bug."""
+    if apsw.SQLITE_VERSION_NUMBER < FIRST_SAFE_SQLITE:
+        raise UnsafeSqlite(
+            f"SQLite {apsw.sqlite_lib_version()} can lose committed writes "
+            "(sqlite.org/wal.html#the_wal_reset_bug); install apsw 3.51.3.0 or newer"
+        )
+
+
+def connect(path: Path, *, create: bool = False) -> apsw.Connection:
+    """Open the file and wait up to 5 s for its locks. Changes nothing in an existing file."""
+    flags = apsw.SQLITE_OPEN_READWRITE | (apsw.SQLITE_OPEN_CREATE if create else 0)
+    connection = apsw.Connection(str(path), flags=flags)
+    connection.pragma("busy_timeout", 5000)
+    return connection
+
+
+def configure(connection: apsw.Connection, synchronous: Synchronous) -> None:
+    """Set WAL mode, durability and foreign keys; keep the WAL file under 64 MiB when idle."""
+    connection.pragma("journal_mode", "wal")
+    connection.pragma("synchronous", synchronous)
+    connection.pragma("foreign_keys", True)
+    connection.pragma("journal_size_limit", 64 * 2**20)
+
+
+def storage_error(error: apsw.Error) -> BoardError:
+    """Say an SQLite error in the board's words."""
+    if isinstance(error, apsw.FullError):
+        return StoreFull("the disk is full: nothing was written; free some space and retry")
+    return StoreUnavailable(f"the board's file cannot be used: {error}")

@@ -1,0 +1,67 @@
+"""Bring a board file to this version's schema, one numbered migration at a time."""
+
+import uuid
+from datetime import datetime
+from functools import cache
+from importlib.resources import files
+
+import apsw
+
+from board_server.errors import StoreUnavailable
+from board_server.sqlite.timestamps import to_text
+
+SPEC_TABLES = {
+    "board": {"task_id", "state", "worker", "posted_at", "updated_at"},
+    "contracts": {
+        *("id", "producer", "kind", "name", "signature", "package", "status", "created_at"),
+    },
+    "file_claims": {"filepath", "owner_task", "claimed_at"},
+}
+
+
+@cache
+def migrations() -> list[str]:
+    """The scripts in order; the number of those applied is the file's user_version."""
+    folder = files("board_server.sqlite") / "migrations"
+    scripts = sorted(f.name for f in folder.iterdir() if f.name.endswith(".sql"))
+    return [(folder / name).read_text() for name in scripts]
+
+
+def check(connection: apsw.Connection) -> None:
+    """Refuse, changing nothing, a file that is no board or is newer than this server."""
+    try:
+        version = connection.pragma("user_version")
+        tables = {
+            name: {column for (column,) in connection.execute(_COLUMNS, (name,))}
+            for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
+        }
+    except (apsw.NotADBError, apsw.CorruptError) as error:
+        raise StoreUnavailable("not a board file: it is no SQLite database") from error
+    if version > len(migrations()):
+        raise StoreUnavailable(
+            f"written by a newer version of the board (schema {version}, this server knows "
+            f"{len(migrations())}); upgrade the server"
+        )
+    for table, columns in SPEC_TABLES.items():
+        if tables and not columns <= tables.get(table, set()):
+            raise StoreUnavailable(
+                f'not a board file: it has other tables, and no "{table}" as boards have'
+            )
+
+
+_COLUMNS = "SELECT name FROM pragma_table_info(?)"
+
+
+def migrate(connection: apsw.Connection, now: datetime) -> None:
+    """Apply what is missing, each migration in a transaction of its own."""
+    for number, script in enumerate(migrations(), start=1):
+        if connection.pragma("user_version") >= number:
+            continue
+        with connection:
+            connection.execute(script)
+            connection.pragma("user_version", number)
+    connection.execute(
+        "INSERT INTO meta (id, board_id, revision, created_at) VALUES (1, ?, 0, ?) "
+        "ON CONFLICT (id) DO NOTHING",
+        (uuid.uuid4().hex, to_text(now)),
+    )

@@ -1,0 +1,28 @@
+"""Cut a page out of an ordered query."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+from board_server.model import PageRequest
+
+T = TypeVar("T")
+Row = tuple[Any, ...]
+
+MAX_TEXT = 3 * 2**20
+"""Bytes of text in a page; with its framing it stays under gRPC's usual limit of 4 MiB."""
+
+
+def cut(rows: Iterator[Row], page: PageRequest, read: Callable[[Row], T]) -> tuple[list[T], bool]:
+    """Take the rows that fit the page, each through `read`; tell whether more are left."""
+    items: list[T] = []
+    room = MAX_TEXT
+    for row in rows:
+        room -= sum(_bytes(value) for value in row if isinstance(value, str))
+        if len(items) == page.size or (items and room < 0):
+            return items, True
+        items.append(read(row))
+    return items, False
+
+
+def _bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())

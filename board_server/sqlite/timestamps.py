@@ -1,0 +1,18 @@
+"""Timestamps as text in a board file: UTC, `2026-02-23 05:03:45.123456`.
+
+Quasar's Go store reads that form, and writes whole seconds with a space or,
+as RFC 3339, with `T` and `Z`. All of these are read here.
+"""
+
+from datetime import UTC, datetime
+
+
+def to_text(moment: datetime) -> str:
+    """Write an aware datetime, always with six decimals so that text order is time order."""
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
+
+
+def from_text(text: str) -> datetime:
+    """Read any of the forms as an aware datetime in UTC. Raises ValueError on other text."""
+    moment = datetime.fromisoformat(text)
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

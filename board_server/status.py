@@ -1,0 +1,105 @@
+"""From the board's errors to gRPC statuses: one table, and what goes with each."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import grpc
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2
+
+from board_client.v1 import board_pb2 as pb
+from board_server.errors import (
+    BoardError,
+    BoardNotFound,
+    FileAlreadyClaimed,
+    InvalidArgument,
+    ShuttingDown,
+    StateMismatch,
+    StoreFull,
+    StoreUnavailable,
+)
+
+DOMAIN = "board.v1"
+
+DETAILS_KEY = "grpc-status-details-bin"
+
+MAX_MESSAGE = 256
+"""Characters of an error's text. It travels in a header beside the details, may
+there be three times as long, and clients accept 8 KiB of headers in all."""
+
+_Code = grpc.StatusCode
+
+TABLE: Mapping[type[BoardError], tuple[grpc.StatusCode, pb.ErrorReason.ValueType]] = {
+    InvalidArgument: (_Code.INVALID_ARGUMENT, pb.ERROR_REASON_INVALID_ARGUMENT),
+    BoardNotFound: (_Code.NOT_FOUND, pb.ERROR_REASON_BOARD_NOT_FOUND),
+    FileAlreadyClaimed: (_Code.ALREADY_EXISTS, pb.ERROR_REASON_FILE_ALREADY_CLAIMED),
+    StateMismatch: (_Code.FAILED_PRECONDITION, pb.ERROR_REASON_STATE_MISMATCH),
+    StoreUnavailable: (_Code.UNAVAILABLE, pb.ERROR_REASON_STORE_UNAVAILABLE),
+    ShuttingDown: (_Code.UNAVAILABLE, pb.ERROR_REASON_SHUTTING_DOWN),
+    StoreFull: (_Code.RESOURCE_EXHAUSTED, pb.ERROR_REASON_STORE_FULL),
+}
+
+
+class Status(NamedTuple):
+    """What `context.abort` takes."""
+
+    code: grpc.StatusCode
+    details: str
+    trailing_metadata: tuple[tuple[str, bytes], ...]
+
+
+def status_of(error: BoardError) -> Status:
+    """Say an error of the board as a status with its ErrorInfo."""
+    code, reason = TABLE[type(error)]
+    return _status(code, str(error), reason, _metadata(error), _bad_request(error))
+
+
+def internal(error_id: str) -> Status:
+    """Say a failure that the board has no word for, under the id that the log has it by."""
+    text = f"internal error {error_id}; the server's log tells more"
+    return _status(_Code.INTERNAL, text, pb.ERROR_REASON_INTERNAL, {"error_id": error_id})
+
+
+def _metadata(error: BoardError) -> dict[str, str]:
+    match error:
+        case InvalidArgument():
+            return {"field": error.violations[0].field}
+        case BoardNotFound():
+            return {"board": error.board}
+        case FileAlreadyClaimed():
+            first = error.conflicts[0]
+            return {"filepath": first.filepath, "owner": first.owner}
+        case StateMismatch():
+            return {
+                "phase_id": error.phase_id,
+                "expected": error.expected,
+                "actual": error.actual,
+            }
+        case _:
+            return {}
+
+
+def _bad_request(error: BoardError) -> list[Message]:
+    if not isinstance(error, InvalidArgument):
+        return []
+    violations = [
+        error_details_pb2.BadRequest.FieldViolation(field=v.field, description=v.description)
+        for v in error.violations
+    ]
+    return [error_details_pb2.BadRequest(field_violations=violations)]
+
+
+def _status(
+    code: grpc.StatusCode,
+    text: str,
+    reason: pb.ErrorReason.ValueType,
+    metadata: Mapping[str, str],
+    more: list[Message] | None = None,
+) -> Status:
+    name = pb.ErrorReason.Name(reason).removeprefix("ERROR_REASON_")
+    info = error_details_pb2.ErrorInfo(reason=name, domain=DOMAIN, metadata=metadata)
+    short = text if len(text) <= MAX_MESSAGE else text[: MAX_MESSAGE - 1] + "…"
+    status = status_pb2.Status(code=code.value[0], message=short)
+    for detail in [info, *(more or [])]:
+        status.details.add().Pack(detail)
+    return Status(code, short, ((DETAILS_KEY, status.SerializeToString()),))

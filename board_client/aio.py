@@ -22,7 +22,7 @@ def _one(
     build: Callable[Concatenate[str, P], Call[T]],
 ) -> "Callable[Concatenate[AsyncBoardClient, P], Coroutine[Any, Any, T]]":
     @functools.wraps(build)
-    async def method(self: "AsyncBoardClient", *args: P.args, **kwargs: P.kwargs) -> T:
+    async def method(self: "AsyncBoardClient", /, *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._send(build(self.board, *args, **kwargs))
 
     return method
@@ -32,7 +32,7 @@ def _all(
     build: Callable[Concatenate[str, P], Listing[T]],
 ) -> "Callable[Concatenate[AsyncBoardClient, P], Coroutine[Any, Any, list[T]]]":
     @functools.wraps(build)
-    async def method(self: "AsyncBoardClient", *args: P.args, **kwargs: P.kwargs) -> list[T]:
+    async def method(self: "AsyncBoardClient", /, *args: P.args, **kwargs: P.kwargs) -> list[T]:
         return await self._collect(build(self.board, *args, **kwargs))
 
     return method

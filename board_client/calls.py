@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Generic, Protocol, TypeVar
 
-from google.protobuf.internal.enum_type_wrapper import EnumTypeWrapper
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -27,6 +26,7 @@ from board_client.model import (
 from board_client.v1 import board_pb2 as pb
 
 T = TypeVar("T")
+Word = TypeVar("Word", bound=StrEnum)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +38,6 @@ class Call(Generic[T]):
     result: Callable[[Any], T]
 
 
-class _Paged(Protocol):
-    page_token: str
-
-
 @dataclass(frozen=True, slots=True)
 class Listing(Generic[T]):
     """A request for the first page of a list, and what each page holds."""
@@ -50,7 +46,7 @@ class Listing(Generic[T]):
     request: Message
     items: Callable[[Any], Iterable[T]]
 
-    def follow(self, response: Any) -> bool:  # noqa: ANN401  each list has its own response type
+    def follow(self, response: Any) -> bool:
         """Make the request ask for the page after this response; False at the end."""
         paged: Any = self.request
         paged.page_token = response.next_page_token
@@ -183,19 +179,18 @@ def list_claims(board: str, owner: str | None = None) -> Listing[FileClaim]:
     return Listing("ListClaims", request, lambda r: map(_claim, r.claims))
 
 
-class _Words(Generic[T]):
+class _EnumNumbers(Protocol):
+    def Value(self, name: str) -> int: ...  # noqa: N802  protobuf's name
+
+
+class _Words(Generic[Word]):
     """The words of one enum, and the numbers that stand for them on the wire."""
 
-    def __init__(self, words: type[T], numbers: "EnumTypeWrapper[Any]", prefix: str) -> None:
-        self._numbers: dict[str, Any] = {}
-        self._words: dict[int, T] = {}
-        self._unknown = words("")  # type: ignore[call-arg]  # every enum here has ""
-        for word in words:  # type: ignore[attr-defined]  # an enum class is iterable
-            number = numbers.Value(f"{prefix}_{word.name}")
-            self._numbers[word.value] = number
-            self._words[number] = word
+    def __init__(self, words: type[Word], numbers: _EnumNumbers, prefix: str) -> None:
+        self._words = {numbers.Value(f"{prefix}_{word.name}"): word for word in words}
+        self._numbers: dict[str, Any] = {word: number for number, word in self._words.items()}
 
-    def number(self, field: str, word: str) -> Any:  # noqa: ANN401  each enum has its own type
+    def number(self, field: str, word: str) -> Any:
         """Raise InvalidArgument for a word that the enum does not have."""
         try:
             return self._numbers[word]
@@ -203,9 +198,9 @@ class _Words(Generic[T]):
             known = ", ".join(filter(None, self._numbers))
             raise InvalidArgument.of(field, f'"{word}" is not one of {known}') from None
 
-    def word(self, number: int) -> T:
+    def word(self, number: int) -> Word:
         """Return the empty word for a number that this client does not know."""
-        return self._words.get(number, self._unknown)
+        return self._words.get(number) or self._words[0]
 
 
 _STATES = _Words(PhaseState, pb.PhaseState, "PHASE_STATE")

@@ -1,6 +1,7 @@
 """BoardError and its kinds: what a call raises, told apart by reason and never by text."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -148,7 +149,7 @@ def from_rpc_error(error: grpc.RpcError, target: str, timeout: float) -> BoardEr
     match code:
         case grpc.StatusCode.UNAVAILABLE:
             return Unavailable(
-                f"no board answers at {target} ({details}); is it running? `board serve` starts one",
+                f"no board answers at {target} ({details}); `board serve` starts one",
                 code=code,
             )
         case grpc.StatusCode.DEADLINE_EXCEEDED:
@@ -160,7 +161,8 @@ def from_rpc_error(error: grpc.RpcError, target: str, timeout: float) -> BoardEr
 
 
 def _error_info(error: grpc.RpcError) -> error_details_pb2.ErrorInfo | None:
-    for key, value in error.trailing_metadata() or ():
+    trailing: Any = error.trailing_metadata()  # pairs, whatever its stubs say
+    for key, value in trailing or ():
         if key != _DETAILS_KEY:
             continue
         try:

@@ -22,7 +22,7 @@ def _one(
     build: Callable[Concatenate[str, P], Call[T]],
 ) -> "Callable[Concatenate[BoardClient, P], T]":
     @functools.wraps(build)
-    def method(self: "BoardClient", *args: P.args, **kwargs: P.kwargs) -> T:
+    def method(self: "BoardClient", /, *args: P.args, **kwargs: P.kwargs) -> T:
         return self._send(build(self.board, *args, **kwargs))
 
     return method
@@ -32,7 +32,7 @@ def _all(
     build: Callable[Concatenate[str, P], Listing[T]],
 ) -> "Callable[Concatenate[BoardClient, P], list[T]]":
     @functools.wraps(build)
-    def method(self: "BoardClient", *args: P.args, **kwargs: P.kwargs) -> list[T]:
+    def method(self: "BoardClient", /, *args: P.args, **kwargs: P.kwargs) -> list[T]:
         return self._collect(build(self.board, *args, **kwargs))
 
     return method

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, NoReturn
 
 import grpc
+from google.protobuf import message_factory
 
 from board_client.v1 import board_pb2 as pb
 from board_server.errors import BoardError, InvalidArgument
@@ -20,10 +21,12 @@ log = logging.getLogger(__name__)
 
 SERVICE = pb.DESCRIPTOR.services_by_name["BoardService"]
 
-Unary = Callable[[Any, grpc.aio.ServicerContext], Awaitable[Any]]
+Context = grpc.aio.ServicerContext[Any, Any]
+Handler = grpc.RpcMethodHandler[Any, Any]
+Unary = Callable[[Any, Context], Awaitable[Any]]
 
 
-def intercepted(handlers: Mapping[str, grpc.RpcMethodHandler]) -> grpc.GenericRpcHandler:
+def intercepted(handlers: Mapping[str, Handler]) -> grpc.GenericRpcHandler:
     """Wrap each handler of the service, and make them one generic handler."""
     return grpc.method_handlers_generic_handler(
         SERVICE.full_name,
@@ -31,8 +34,8 @@ def intercepted(handlers: Mapping[str, grpc.RpcMethodHandler]) -> grpc.GenericRp
     )
 
 
-def _wrapped(name: str, handler: Any) -> grpc.RpcMethodHandler:  # noqa: ANN401  untyped in grpc
-    request = SERVICE.methods_by_name[name].input_type._concrete_class  # noqa: SLF001
+def _wrapped(name: str, handler: Any) -> Handler:
+    request = message_factory.GetMessageClass(SERVICE.methods_by_name[name].input_type)
     return grpc.unary_unary_rpc_method_handler(
         _answering(name, handler.unary_unary),
         request_deserializer=tolerant(request),
@@ -41,7 +44,7 @@ def _wrapped(name: str, handler: Any) -> grpc.RpcMethodHandler:  # noqa: ANN401 
 
 
 def _answering(name: str, method: Unary) -> Unary:
-    async def answer(request: Any, context: grpc.aio.ServicerContext) -> Any:  # noqa: ANN401
+    async def answer(request: Any, context: Context) -> Any:
         try:
             if isinstance(request, InvalidArgument):
                 raise request
@@ -56,6 +59,6 @@ def _answering(name: str, method: Unary) -> Unary:
     return answer
 
 
-async def _abort(context: grpc.aio.ServicerContext, status: Status) -> NoReturn:
+async def _abort(context: Context, status: Status) -> NoReturn:
     await context.abort(status.code, status.details, status.trailing_metadata)
     raise AssertionError("abort raises")

@@ -5,7 +5,7 @@ from functools import cache
 from typing import Any
 
 from google.protobuf import descriptor_pb2, message_factory
-from google.protobuf.descriptor import Descriptor, FileDescriptor
+from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import DecodeError, Message
 
@@ -27,7 +27,7 @@ def tolerant(message: type[Message]) -> Callable[[bytes], Message | InvalidArgum
     return parse
 
 
-def _violation(descriptor: Descriptor, data: bytes) -> Violation:
+def _violation(descriptor: Any, data: bytes) -> Violation:
     try:
         lenient = _bytes_twin(descriptor).FromString(data)
     except DecodeError:
@@ -53,7 +53,7 @@ def _not_utf8(message: Message, prefix: str = "") -> Iterator[str]:
 
 
 @cache
-def _bytes_twin(descriptor: Descriptor) -> type[Message]:
+def _bytes_twin(descriptor: Any) -> type[Message]:
     """Make a message class with bytes for strings, which parses whatever text is in them."""
     pool = DescriptorPool()
     _add_with_bytes(pool, descriptor.file, set())
@@ -72,4 +72,4 @@ def _add_with_bytes(pool: DescriptorPool, file: FileDescriptor, done: set[str]) 
         for field in message.field:
             if field.type == field.TYPE_STRING:
                 field.type = field.TYPE_BYTES
-    pool.Add(copy)  # type: ignore[no-untyped-call]
+    pool.Add(copy)

@@ -92,9 +92,9 @@ class ContractDraft:
     status: ContractStatus = ContractStatus.FULFILLED
 
     @property
-    def key(self) -> tuple[str, ContractKind, str]:
-        """What makes two drafts the same contract."""
-        return self.producer, self.kind, self.name
+    def key(self) -> tuple[str, str, str]:
+        """What makes two drafts the same contract: producer, kind and name."""
+        return self.producer, self.kind.value, self.name
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from grpc_reflection.v1alpha import reflection
 
 from board_client.v1 import board_pb2_grpc
 from board_server.config import Config
-from board_server.interceptors import SERVICE, intercepted
+from board_server.interceptors import SERVICE, Handler, intercepted
 from board_server.servicer import BoardServicer
 from board_server.store import Store
 
@@ -65,9 +65,7 @@ class _Registrar:
     def add_generic_rpc_handlers(self, handlers: object) -> None:
         """Pass over them: the same come as registered handlers, by name."""
 
-    def add_registered_method_handlers(
-        self, service: str, handlers: dict[str, grpc.RpcMethodHandler]
-    ) -> None:
+    def add_registered_method_handlers(self, service: str, handlers: dict[str, Handler]) -> None:
         assert service == SERVICE.full_name
         self._server.add_generic_rpc_handlers((intercepted(handlers),))
 

@@ -51,7 +51,7 @@ class BoardServicer(BoardServiceServicer):
     ) -> pb.GetPhaseStateResponse:
         board, phase_id = convert.phase_id_from_proto(request)
         phase = await self._store.get_phase_state(self._named(board), phase_id)
-        return pb.GetPhaseStateResponse(phase=phase and convert.phase_to_proto(phase))
+        return pb.GetPhaseStateResponse(phase=convert.phase_to_proto(phase) if phase else None)
 
     async def ListPhases(
         self, request: pb.ListPhasesRequest, context: Context

@@ -111,7 +111,7 @@ def _at_one_revision(
 
 def info(db: apsw.Connection, name: str) -> BoardInfo:
     """Read what the file says of its board. Raises apsw.SQLError where no server ever opened it."""
-    board_id, revision, created_at = db.execute(
-        "SELECT board_id, revision, created_at FROM meta"
-    ).fetchone()
+    board_id, revision, created_at = next(
+        db.execute("SELECT board_id, revision, created_at FROM meta")
+    )
     return BoardInfo(name, board_id, revision, from_text(created_at))

@@ -13,22 +13,21 @@ from board_server.sqlite.writer import Transaction
 
 _COLUMNS = "filepath, owner_task, claimed_at"
 
+_BY_PATH = f"SELECT {_COLUMNS} FROM file_claims WHERE filepath = ?"
+
+_INSERT = f"""
+INSERT INTO file_claims ({_COLUMNS}) VALUES (?, ?, ?)
+ON CONFLICT (filepath) DO NOTHING RETURNING {_COLUMNS}
+"""
+
 
 def claim(tx: Transaction, filepath: str, owner: str) -> FileClaim:
     """Store.claim_file."""
-    inserted = tx.db.execute(
-        f"INSERT INTO file_claims ({_COLUMNS}) VALUES (?, ?, ?) "
-        f"ON CONFLICT (filepath) DO NOTHING RETURNING {_COLUMNS}",
-        (filepath, owner, tx.now),
-    ).fetchone()
+    inserted = tx.db.execute(_INSERT, (filepath, owner, tx.now)).fetchone()
     if inserted:
         tx.changed()
         return _claim(inserted)
-    held = _claim(
-        tx.db.execute(
-            f"SELECT {_COLUMNS} FROM file_claims WHERE filepath = ?", (filepath,)
-        ).fetchone()
-    )
+    held = _claim(next(tx.db.execute(_BY_PATH, (filepath,))))
     if held.owner != owner:
         raise FileAlreadyClaimed([held])
     return held

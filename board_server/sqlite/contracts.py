@@ -19,17 +19,17 @@ from board_server.sqlite.writer import Transaction
 
 _COLUMNS = "id, producer, kind, name, signature, package, status, created_at"
 
-_UPSERT = f"""
-INSERT INTO contracts (producer, kind, name, signature, package, status, created_at)
-VALUES (?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (producer, kind, name) DO UPDATE SET
-    signature = excluded.signature, package = excluded.package, status = excluded.status
-WHERE (signature, package, status)
-    IS NOT (excluded.signature, excluded.package, excluded.status)
-RETURNING {_COLUMNS}
+_BY_KEY = f"SELECT {_COLUMNS} FROM contracts WHERE (producer, kind, name) = (?, ?, ?)"
+
+# Not an upsert, which would use up an id, and write, where nothing changes.
+_INSERT = f"""
+INSERT INTO contracts (signature, package, status, created_at, producer, kind, name)
+VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING {_COLUMNS}
 """
 
-_BY_KEY = f"SELECT {_COLUMNS} FROM contracts WHERE (producer, kind, name) = (?, ?, ?)"
+_UPDATE = f"""
+UPDATE contracts SET signature = ?, package = ?, status = ? WHERE id = ? RETURNING {_COLUMNS}
+"""
 
 _KINDS = {kind.value: kind for kind in ContractKind}
 _STATUSES = {status.value: status for status in ContractStatus}
@@ -37,22 +37,16 @@ _STATUSES = {status.value: status for status in ContractStatus}
 
 def publish(tx: Transaction, draft: ContractDraft) -> Contract:
     """Store.publish_contract."""
-    row = tx.db.execute(
-        _UPSERT,
-        (
-            draft.producer,
-            draft.kind.value,
-            draft.name,
-            draft.signature,
-            draft.package,
-            draft.status.value,
-            tx.now,
-        ),
-    ).fetchone()
-    if row is None:  # an equal contract is there already
-        return _contract(tx.db.execute(_BY_KEY, draft.key).fetchone())
+    content = (draft.signature, draft.package, draft.status.value)
+    row = tx.db.execute(_BY_KEY, draft.key).fetchone()
+    if row is None:
+        written = tx.db.execute(_INSERT, (*content, tx.now, *draft.key))
+    elif _content(row) != content:
+        written = tx.db.execute(_UPDATE, (*content, row[0]))
+    else:
+        return _contract(row)
     tx.changed()
-    return _contract(row)
+    return _contract(next(written))
 
 
 def publish_batch(tx: Transaction, drafts: Sequence[ContractDraft]) -> int:
@@ -80,6 +74,11 @@ def list_page(
     )
     items, more = cut(rows, page, _contract)
     return Page(items, revision, (items[-1].id,) if more else None)
+
+
+def _content(row: Row) -> tuple[str, str, str]:
+    _, _, _, _, signature, package, status, _ = row
+    return signature, package, status
 
 
 def _contract(row: Row) -> Contract:

@@ -21,7 +21,7 @@ SPEC_TABLES = {
 
 @cache
 def migrations() -> list[str]:
-    """The scripts in order; the number of those applied is the file's user_version."""
+    """Read the scripts, in order; the number of those applied is the file's user_version."""
     folder = files("board_server.sqlite") / "migrations"
     scripts = sorted(f.name for f in folder.iterdir() if f.name.endswith(".sql"))
     return [(folder / name).read_text() for name in scripts]

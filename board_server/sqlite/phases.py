@@ -35,7 +35,7 @@ def set_state(tx: Transaction, change: PhaseChange) -> Phase:
         if current is None or current.state != change.expected_state:
             actual = current.state.value if current else ""
             raise StateMismatch(change.phase_id, change.expected_state, actual)
-    row = tx.db.execute(
+    rows = tx.db.execute(
         _UPSERT,
         {
             "phase_id": change.phase_id,
@@ -43,9 +43,9 @@ def set_state(tx: Transaction, change: PhaseChange) -> Phase:
             "worker": change.worker,
             "now": tx.now,
         },
-    ).fetchone()
+    )
     tx.changed()
-    return _phase(row)
+    return _phase(next(rows))
 
 
 def get(db: apsw.Connection, phase_id: str) -> Phase | None:

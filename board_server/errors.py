@@ -56,6 +56,41 @@ class StateMismatch(BoardError):
         self.actual = actual
 
 
+class SessionExpired(BoardError):
+    """The session has ended, or never was. Its work was handed on."""
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__("the session has ended and its work was handed on; drop it")
+        self.session_id = session_id
+
+
+class RevisionCompacted(BoardError):
+    """Events from there on are no longer all kept; `oldest` is where they still are."""
+
+    def __init__(self, after: int, oldest: int) -> None:
+        super().__init__(
+            f"the events after revision {after} are no longer kept, those after {oldest} are; "
+            "take a snapshot and watch from its revision"
+        )
+        self.oldest = oldest
+
+
+class BoardReplaced(BoardError):
+    """The board is another than it was; `board_id` is the one there now, "" for none."""
+
+    def __init__(self, board_id: str) -> None:
+        super().__init__("the board was deleted or made anew; take a snapshot")
+        self.board_id = board_id
+
+
+class WatchTooSlow(BoardError):
+    """A watcher does not keep up; `last` is the revision up to which all was sent."""
+
+    def __init__(self, last: int) -> None:
+        super().__init__(f"the watcher does not keep up; resume after revision {last}")
+        self.last = last
+
+
 class StoreUnavailable(BoardError):
     """The storage does not answer, or is another server's. Nothing was changed."""
 

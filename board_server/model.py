@@ -1,7 +1,8 @@
 """What a board holds, as the server sees it, free of protobuf and of any database."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Generic, NamedTuple, TypeVar
 
@@ -46,6 +47,33 @@ class ContractStatus(StrEnum):
     PENDING = "pending"
 
 
+class OnExpiry(StrEnum):
+    """What becomes of a session's running phases when it ends."""
+
+    FAIL = "fail"
+    REQUEUE = "requeue"
+
+
+class Change(StrEnum):
+    """What an event says has happened to its record."""
+
+    PHASE = "phase"
+    CONTRACT = "contract"
+    CLAIMED = "claimed"
+    RELEASED = "released"
+    SESSION_OPENED = "session_opened"
+    SESSION_ENDED = "session_ended"
+
+
+class Cause(StrEnum):
+    """Why something changed."""
+
+    CALL = "call"
+    SESSION_EXPIRED = "session_expired"
+    SESSION_CLOSED = "session_closed"
+    ARCHIVE = "archive"
+
+
 @dataclass(frozen=True, slots=True)
 class BoardInfo:
     """One board: its name, an ID that no later board of that name has, its revision."""
@@ -65,19 +93,23 @@ class Phase:
     worker: str
     posted_at: datetime
     updated_at: datetime
+    session_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class PhaseChange:
     """A write to one phase.
 
-    A `worker` of None keeps the current one. An `expected_state` makes it compare-and-set.
+    A `worker` of None keeps the current one. An `expected_state` makes it
+    compare-and-set. RUNNING with a session binds the phase to it; any other
+    write ends the bond.
     """
 
     phase_id: str
     state: PhaseState
     worker: str | None = None
     expected_state: PhaseState | None = None
+    session_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +161,101 @@ class FileClaim:
     filepath: str
     owner: str
     claimed_at: datetime
+    session_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A worker's sign of life: it ends unless it is renewed within `ttl`."""
+
+    session_id: str
+    worker: str
+    ttl: timedelta
+    expires_at: datetime
+    on_expiry: OnExpiry
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What CompletePhase does to one phase, in one transaction."""
+
+    phase_id: str
+    state: PhaseState
+    contracts: Sequence[ContractDraft]
+    session_id: str = ""
+
+
+class Completed(NamedTuple):
+    """What a completion did: the phase, and how many contracts and claims it touched."""
+
+    phase: Phase
+    published: int
+    released: int
+
+
+Record = Phase | Contract | FileClaim | Session
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One change, with the whole record as it then was (a released claim: as it had been)."""
+
+    change: Change
+    cause: Cause
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """What one transaction changed: the events of one revision, in order."""
+
+    revision: int
+    time: datetime
+    events: tuple[Event, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A whole board at one revision, in the order of the lists."""
+
+    board_id: str
+    revision: int
+    phases: list[Phase]
+    contracts: list[Contract]
+    claims: list[FileClaim]
+    sessions: list[Session]
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseCondition:
+    """Holds while the phase is in one of the states."""
+
+    phase_id: str
+    states: frozenset[PhaseState]
+
+
+@dataclass(frozen=True, slots=True)
+class ContractCondition:
+    """Holds once a contract is published that equals every field that is not None."""
+
+    producer: str | None
+    kind: ContractKind | None
+    name: str | None
+    package: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class FileCondition:
+    """Holds while no phase has claimed the file."""
+
+    filepath: str
+
+
+Condition = PhaseCondition | ContractCondition | FileCondition
+
+Evidence = Phase | Contract | FileCondition | None
+"""What meets a condition: the phase, the contract with the lowest id, or for a
+free file the condition itself; None while nothing does."""
 
 
 class Revised(NamedTuple, Generic[T]):

@@ -4,21 +4,43 @@
 """
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Protocol
 
+from board_server.errors import BoardError
 from board_server.model import (
     BoardInfo,
+    Commit,
+    Completed,
+    Completion,
+    Condition,
     Contract,
     ContractDraft,
     ContractFilter,
+    Evidence,
     FileClaim,
+    OnExpiry,
     Page,
     PageRequest,
     Phase,
     PhaseChange,
     PhaseState,
     Revised,
+    Session,
+    Snapshot,
 )
+
+
+class Follower(Protocol):
+    """Whom a store tells what happens on a board. Called on the event loop; must not block."""
+
+    def committed(self, commit: Commit) -> None:
+        """Take the next commit; revisions come in order, each once."""
+        ...
+
+    def ended(self, error: BoardError) -> None:
+        """Take note that no commit comes any more: BoardReplaced or ShuttingDown."""
+        ...
 
 
 class Store(Protocol):
@@ -29,11 +51,13 @@ class Store(Protocol):
     that sees it. Each call that changes something is one transaction, with one
     clock reading, and one revision of its board, one higher than the last; a
     call that changes nothing makes no revision and returns the current one.
-    A call that raises has changed nothing.
+    A call that raises has changed nothing. Every change is an event of its
+    revision, kept for `list_events` and told to followers.
 
     Every method but `list_boards`, `open_board` and `close` raises
     BoardNotFound for a board that nobody has opened. All may raise
-    StoreUnavailable, ShuttingDown, and those that write StoreFull.
+    StoreUnavailable, ShuttingDown, and those that write StoreFull; those that
+    take a session's ID ("" for none), SessionExpired if no such session lives.
     """
 
     async def open_board(self, board: str) -> BoardInfo:
@@ -66,7 +90,9 @@ class Store(Protocol):
         """
         ...
 
-    async def publish_contract(self, board: str, contract: ContractDraft) -> Revised[Contract]:
+    async def publish_contract(
+        self, board: str, contract: ContractDraft, session_id: str = ""
+    ) -> Revised[Contract]:
         """Create or replace the contract with this producer, kind and name.
 
         `id` and `created_at` stay. An equal contract changes nothing.
@@ -74,7 +100,7 @@ class Store(Protocol):
         ...
 
     async def publish_contracts(
-        self, board: str, contracts: Sequence[ContractDraft]
+        self, board: str, contracts: Sequence[ContractDraft], session_id: str = ""
     ) -> Revised[int]:
         """Publish a batch, all or none; of equal keys the last one wins.
 
@@ -91,10 +117,24 @@ class Store(Protocol):
         """
         ...
 
-    async def claim_file(self, board: str, filepath: str, owner: str) -> Revised[FileClaim]:
+    async def claim_file(
+        self, board: str, filepath: str, owner: str, session_id: str = ""
+    ) -> Revised[FileClaim]:
         """Give the file to the owner; if it already has it, that changes nothing.
 
-        Raises FileAlreadyClaimed when another phase has it.
+        With a session the claim is bound to it, an older one of the owner's too,
+        which is a change where it was not. Raises FileAlreadyClaimed when
+        another phase has the file.
+        """
+        ...
+
+    async def claim_files(
+        self, board: str, filepaths: Sequence[str], owner: str, session_id: str = ""
+    ) -> Revised[list[FileClaim]]:
+        """Give all the files to the owner, or none, each as claim_file does.
+
+        Returns a claim for each path, in that order. Raises FileAlreadyClaimed
+        with every file that another phase has.
         """
         ...
 
@@ -115,6 +155,60 @@ class Store(Protocol):
         self, board: str, owner: str | None, page: PageRequest
     ) -> Page[FileClaim]:
         """Read the claims of one owner, or of all, in the byte order of their paths."""
+        ...
+
+    async def complete_phase(self, board: str, completion: Completion) -> Revised[Completed]:
+        """Publish the contracts, set the state, release all the phase's claims; all or none."""
+        ...
+
+    async def snapshot(self, board: str) -> Snapshot:
+        """Read everything at one revision."""
+        ...
+
+    async def find(self, board: str, conditions: Sequence[Condition]) -> Revised[list[Evidence]]:
+        """Read, at one revision, what meets each of the conditions."""
+        ...
+
+    async def open_session(
+        self, board: str, worker: str, ttl: timedelta, on_expiry: OnExpiry
+    ) -> Revised[Session]:
+        """Start a session that ends when it is closed, or `ttl` after its last renewal.
+
+        Time is counted by a clock that does not jump; a store that opens again
+        gives each session its full ttl. At its end, in one transaction, its
+        claims are released, and those of its phases that are still RUNNING
+        become FAILED, or QUEUED and without a worker, as `on_expiry` says. It
+        never ends early, and within a second of its time.
+        """
+        ...
+
+    async def renew_session(self, board: str, session_id: str) -> Revised[Session]:
+        """Give the session its full ttl again. Makes no revision."""
+        ...
+
+    async def close_session(self, board: str, session_id: str) -> Revised[int]:
+        """End the session now; return how many claims that released."""
+        ...
+
+    async def list_sessions(self, board: str, page: PageRequest) -> Page[Session]:
+        """Read the sessions that live, ordered by the bytes of their IDs."""
+        ...
+
+    async def follow(self, board: str, follower: Follower) -> BoardInfo:
+        """Tell the follower of every commit after the revision that this returns.
+
+        A commit is told before the call that made it returns. A follower stays
+        for the life of the board.
+        """
+        ...
+
+    async def list_events(self, board: str, after: int, upto: int) -> list[Commit]:
+        """Read the commits with after < revision <= upto, in order.
+
+        The list ends early rather than hold more than some 3 MiB of text, but
+        holds at least one commit; it is empty only at the end. Raises
+        RevisionCompacted when not all after `after` are kept.
+        """
         ...
 
     async def close(self) -> None:

@@ -26,10 +26,14 @@ hold up to 256 bytes and no control characters, and only worker may be
 empty; a filepath has 1 to 4,096 bytes and no NUL; a contract's name 1 to
 4,096 bytes, its package up to 1,024 bytes, its signature up to 1 MiB; a
 batch up to 10,000 items and 32 MiB.
+
+A call that names a `session_id` fails with SESSION_EXPIRED, and changes
+nothing, when that session has ended; its worker drops the work.
 """
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -171,6 +175,94 @@ CONTRACT_STATUS_PENDING: ContractStatus.ValueType  # 3
 """Promised, not yet written."""
 Global___ContractStatus: _TypeAlias = ContractStatus  # noqa: Y015
 
+class _OnExpiry:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OnExpiryEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OnExpiry.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ON_EXPIRY_UNSPECIFIED: _OnExpiry.ValueType  # 0
+    """Means FAIL."""
+    ON_EXPIRY_FAIL: _OnExpiry.ValueType  # 1
+    """They become FAILED, and keep the worker's name."""
+    ON_EXPIRY_REQUEUE: _OnExpiry.ValueType  # 2
+    """They become QUEUED, without a worker."""
+
+class OnExpiry(_OnExpiry, metaclass=_OnExpiryEnumTypeWrapper):
+    """OnExpiry says what becomes of a session's running phases when it ends."""
+
+ON_EXPIRY_UNSPECIFIED: OnExpiry.ValueType  # 0
+"""Means FAIL."""
+ON_EXPIRY_FAIL: OnExpiry.ValueType  # 1
+"""They become FAILED, and keep the worker's name."""
+ON_EXPIRY_REQUEUE: OnExpiry.ValueType  # 2
+"""They become QUEUED, without a worker."""
+Global___OnExpiry: _TypeAlias = OnExpiry  # noqa: Y015
+
+class _EventKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _EventKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    EVENT_KIND_UNSPECIFIED: _EventKind.ValueType  # 0
+    """Not used."""
+    EVENT_KIND_PHASE: _EventKind.ValueType  # 1
+    """A phase was created or set."""
+    EVENT_KIND_CONTRACT: _EventKind.ValueType  # 2
+    """A contract was published."""
+    EVENT_KIND_CLAIM: _EventKind.ValueType  # 3
+    """A file was claimed or released."""
+    EVENT_KIND_SESSION: _EventKind.ValueType  # 4
+    """A session was opened or ended."""
+
+class EventKind(_EventKind, metaclass=_EventKindEnumTypeWrapper):
+    """EventKind names a group of events, to watch only those."""
+
+EVENT_KIND_UNSPECIFIED: EventKind.ValueType  # 0
+"""Not used."""
+EVENT_KIND_PHASE: EventKind.ValueType  # 1
+"""A phase was created or set."""
+EVENT_KIND_CONTRACT: EventKind.ValueType  # 2
+"""A contract was published."""
+EVENT_KIND_CLAIM: EventKind.ValueType  # 3
+"""A file was claimed or released."""
+EVENT_KIND_SESSION: EventKind.ValueType  # 4
+"""A session was opened or ended."""
+Global___EventKind: _TypeAlias = EventKind  # noqa: Y015
+
+class _EventCause:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _EventCauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventCause.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    EVENT_CAUSE_UNSPECIFIED: _EventCause.ValueType  # 0
+    """Not used."""
+    EVENT_CAUSE_CALL: _EventCause.ValueType  # 1
+    """A caller asked for it."""
+    EVENT_CAUSE_SESSION_EXPIRED: _EventCause.ValueType  # 2
+    """A session was not renewed within its ttl."""
+    EVENT_CAUSE_SESSION_CLOSED: _EventCause.ValueType  # 3
+    """A session was closed."""
+    EVENT_CAUSE_ARCHIVE: _EventCause.ValueType  # 4
+    """The board was archived."""
+
+class EventCause(_EventCause, metaclass=_EventCauseEnumTypeWrapper):
+    """EventCause says why something changed."""
+
+EVENT_CAUSE_UNSPECIFIED: EventCause.ValueType  # 0
+"""Not used."""
+EVENT_CAUSE_CALL: EventCause.ValueType  # 1
+"""A caller asked for it."""
+EVENT_CAUSE_SESSION_EXPIRED: EventCause.ValueType  # 2
+"""A session was not renewed within its ttl."""
+EVENT_CAUSE_SESSION_CLOSED: EventCause.ValueType  # 3
+"""A session was closed."""
+EVENT_CAUSE_ARCHIVE: EventCause.ValueType  # 4
+"""The board was archived."""
+Global___EventCause: _TypeAlias = EventCause  # noqa: Y015
+
 class _ErrorReason:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -209,6 +301,36 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
         { "reason": "STATE_MISMATCH", "domain": "board.v1",
           "metadata": { "phase_id": "board-store", "expected": "queued",
                         "actual": "running" } }
+    """
+    ERROR_REASON_SESSION_EXPIRED: _ErrorReason.ValueType  # 5
+    """The session has ended, or never was. Status FAILED_PRECONDITION. The caller
+    drops the work: it was handed on.
+
+        { "reason": "SESSION_EXPIRED", "domain": "board.v1",
+          "metadata": { "session_id": "9f86d081884c7d65" } }
+    """
+    ERROR_REASON_REVISION_COMPACTED: _ErrorReason.ValueType  # 6
+    """Events as old as `after_revision` are no longer kept. Status OUT_OF_RANGE.
+    `oldest_revision` is the oldest that still works. The caller takes a
+    snapshot and watches from its revision.
+
+        { "reason": "REVISION_COMPACTED", "domain": "board.v1",
+          "metadata": { "oldest_revision": "4096" } }
+    """
+    ERROR_REASON_BOARD_REPLACED: _ErrorReason.ValueType  # 7
+    """The board is another than the caller knew: its file was deleted and made
+    anew. Status FAILED_PRECONDITION. `board_id` is the board that is there
+    now, empty when there is none. The caller takes a snapshot.
+
+        { "reason": "BOARD_REPLACED", "domain": "board.v1",
+          "metadata": { "board_id": "60303ae22b998861" } }
+    """
+    ERROR_REASON_WATCH_TOO_SLOW: _ErrorReason.ValueType  # 8
+    """The watcher does not read as fast as the board changes. Status
+    RESOURCE_EXHAUSTED. The caller resumes from `last_revision`.
+
+        { "reason": "WATCH_TOO_SLOW", "domain": "board.v1",
+          "metadata": { "last_revision": "512" } }
     """
     ERROR_REASON_STORE_UNAVAILABLE: _ErrorReason.ValueType  # 9
     """The board's storage does not answer, or another server has the file.
@@ -273,6 +395,36 @@ ERROR_REASON_STATE_MISMATCH: ErrorReason.ValueType  # 4
     { "reason": "STATE_MISMATCH", "domain": "board.v1",
       "metadata": { "phase_id": "board-store", "expected": "queued",
                     "actual": "running" } }
+"""
+ERROR_REASON_SESSION_EXPIRED: ErrorReason.ValueType  # 5
+"""The session has ended, or never was. Status FAILED_PRECONDITION. The caller
+drops the work: it was handed on.
+
+    { "reason": "SESSION_EXPIRED", "domain": "board.v1",
+      "metadata": { "session_id": "9f86d081884c7d65" } }
+"""
+ERROR_REASON_REVISION_COMPACTED: ErrorReason.ValueType  # 6
+"""Events as old as `after_revision` are no longer kept. Status OUT_OF_RANGE.
+`oldest_revision` is the oldest that still works. The caller takes a
+snapshot and watches from its revision.
+
+    { "reason": "REVISION_COMPACTED", "domain": "board.v1",
+      "metadata": { "oldest_revision": "4096" } }
+"""
+ERROR_REASON_BOARD_REPLACED: ErrorReason.ValueType  # 7
+"""The board is another than the caller knew: its file was deleted and made
+anew. Status FAILED_PRECONDITION. `board_id` is the board that is there
+now, empty when there is none. The caller takes a snapshot.
+
+    { "reason": "BOARD_REPLACED", "domain": "board.v1",
+      "metadata": { "board_id": "60303ae22b998861" } }
+"""
+ERROR_REASON_WATCH_TOO_SLOW: ErrorReason.ValueType  # 8
+"""The watcher does not read as fast as the board changes. Status
+RESOURCE_EXHAUSTED. The caller resumes from `last_revision`.
+
+    { "reason": "WATCH_TOO_SLOW", "domain": "board.v1",
+      "metadata": { "last_revision": "512" } }
 """
 ERROR_REASON_STORE_UNAVAILABLE: ErrorReason.ValueType  # 9
 """The board's storage does not answer, or another server has the file.
@@ -348,12 +500,15 @@ class Phase(_message.Message):
     WORKER_FIELD_NUMBER: _builtins.int
     POSTED_AT_FIELD_NUMBER: _builtins.int
     UPDATED_AT_FIELD_NUMBER: _builtins.int
+    SESSION_ID_FIELD_NUMBER: _builtins.int
     phase_id: _builtins.str
     """phase_id is the phase's ID in its nebula."""
     state: Global___PhaseState.ValueType
     """state is where the phase stands."""
     worker: _builtins.str
     """worker is who has the phase; empty when nobody said."""
+    session_id: _builtins.str
+    """session_id of the session that the phase is bound to; empty for none."""
     @_builtins.property
     def posted_at(self) -> _timestamp_pb2.Timestamp:
         """posted_at is when the phase was first set. It never changes."""
@@ -370,10 +525,11 @@ class Phase(_message.Message):
         worker: _builtins.str = ...,
         posted_at: _timestamp_pb2.Timestamp | None = ...,
         updated_at: _timestamp_pb2.Timestamp | None = ...,
+        session_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["posted_at", b"posted_at", "updated_at", b"updated_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["phase_id", b"phase_id", "posted_at", b"posted_at", "state", b"state", "updated_at", b"updated_at", "worker", b"worker"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["phase_id", b"phase_id", "posted_at", b"posted_at", "session_id", b"session_id", "state", b"state", "updated_at", b"updated_at", "worker", b"worker"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -444,10 +600,13 @@ class FileClaim(_message.Message):
     FILEPATH_FIELD_NUMBER: _builtins.int
     OWNER_FIELD_NUMBER: _builtins.int
     CLAIMED_AT_FIELD_NUMBER: _builtins.int
+    SESSION_ID_FIELD_NUMBER: _builtins.int
     filepath: _builtins.str
     """filepath as it was given, never rewritten."""
     owner: _builtins.str
     """owner is the ID of the phase that has the file."""
+    session_id: _builtins.str
+    """session_id of the session that the claim is bound to; empty for none."""
     @_builtins.property
     def claimed_at(self) -> _timestamp_pb2.Timestamp:
         """claimed_at is when the owner first claimed the file."""
@@ -458,14 +617,281 @@ class FileClaim(_message.Message):
         filepath: _builtins.str = ...,
         owner: _builtins.str = ...,
         claimed_at: _timestamp_pb2.Timestamp | None = ...,
+        session_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["claimed_at", b"claimed_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["claimed_at", b"claimed_at", "filepath", b"filepath", "owner", b"owner"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claimed_at", b"claimed_at", "filepath", b"filepath", "owner", b"owner", "session_id", b"session_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___FileClaim: _TypeAlias = FileClaim  # noqa: Y015
+
+@_typing.final
+class FileClaimConflict(_message.Message):
+    """FileClaimConflict is one file that another phase has: a detail of
+    FILE_ALREADY_CLAIMED.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILEPATH_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
+    filepath: _builtins.str
+    """filepath that was to be claimed."""
+    owner: _builtins.str
+    """owner is the ID of the phase that has it."""
+    def __init__(
+        self,
+        *,
+        filepath: _builtins.str = ...,
+        owner: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filepath", b"filepath", "owner", b"owner"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FileClaimConflict: _TypeAlias = FileClaimConflict  # noqa: Y015
+
+@_typing.final
+class Session(_message.Message):
+    """Session is a worker's sign of life."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    WORKER_FIELD_NUMBER: _builtins.int
+    TTL_FIELD_NUMBER: _builtins.int
+    EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    ON_EXPIRY_FIELD_NUMBER: _builtins.int
+    session_id: _builtins.str
+    """session_id names the session in the calls that are to be bound to it.
+    Given by the board.
+    """
+    worker: _builtins.str
+    """worker is the name of the worker whose session it is."""
+    on_expiry: Global___OnExpiry.ValueType
+    """on_expiry says what becomes of its running phases."""
+    @_builtins.property
+    def ttl(self) -> _duration_pb2.Duration:
+        """ttl is how long the session lives without being renewed."""
+
+    @_builtins.property
+    def expires_at(self) -> _timestamp_pb2.Timestamp:
+        """expires_at is when it ends if it is not renewed, by the server's clock."""
+
+    def __init__(
+        self,
+        *,
+        session_id: _builtins.str = ...,
+        worker: _builtins.str = ...,
+        ttl: _duration_pb2.Duration | None = ...,
+        expires_at: _timestamp_pb2.Timestamp | None = ...,
+        on_expiry: Global___OnExpiry.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at", "ttl", b"ttl"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at", "on_expiry", b"on_expiry", "session_id", b"session_id", "ttl", b"ttl", "worker", b"worker"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Session: _TypeAlias = Session  # noqa: Y015
+
+@_typing.final
+class Event(_message.Message):
+    """Event is one change of the board, with the whole record as it then was."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    TIME_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    PHASE_FIELD_NUMBER: _builtins.int
+    CONTRACT_FIELD_NUMBER: _builtins.int
+    CLAIMED_FIELD_NUMBER: _builtins.int
+    RELEASED_FIELD_NUMBER: _builtins.int
+    SESSION_OPENED_FIELD_NUMBER: _builtins.int
+    SESSION_ENDED_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """revision of the transaction that made the change."""
+    cause: Global___EventCause.ValueType
+    """cause of the change."""
+    @_builtins.property
+    def time(self) -> _timestamp_pb2.Timestamp:
+        """time of that transaction."""
+
+    @_builtins.property
+    def phase(self) -> Global___Phase:
+        """phase was created or set."""
+
+    @_builtins.property
+    def contract(self) -> Global___Contract:
+        """contract was published, with something new in it."""
+
+    @_builtins.property
+    def claimed(self) -> Global___FileClaim:
+        """claimed: a file was claimed, or its claim bound to another session."""
+
+    @_builtins.property
+    def released(self) -> Global___FileClaim:
+        """released: a claim as it was before it went."""
+
+    @_builtins.property
+    def session_opened(self) -> Global___Session:
+        """session_opened: a session was opened."""
+
+    @_builtins.property
+    def session_ended(self) -> Global___Session:
+        """session_ended: a session was closed or has expired."""
+
+    def __init__(
+        self,
+        *,
+        revision: _builtins.int = ...,
+        time: _timestamp_pb2.Timestamp | None = ...,
+        cause: Global___EventCause.ValueType = ...,
+        phase: Global___Phase | None = ...,
+        contract: Global___Contract | None = ...,
+        claimed: Global___FileClaim | None = ...,
+        released: Global___FileClaim | None = ...,
+        session_opened: Global___Session | None = ...,
+        session_ended: Global___Session | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "claimed", b"claimed", "contract", b"contract", "phase", b"phase", "released", b"released", "session_ended", b"session_ended", "session_opened", b"session_opened", "time", b"time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "change", b"change", "claimed", b"claimed", "contract", b"contract", "phase", b"phase", "released", b"released", "revision", b"revision", "session_ended", b"session_ended", "session_opened", b"session_opened", "time", b"time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_change: _TypeAlias = _typing.Literal["phase", "contract", "claimed", "released", "session_opened", "session_ended"]  # noqa: Y015
+    _WhichOneofArgType_change: _TypeAlias = _typing.Literal["change", b"change"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_change) -> _WhichOneofReturnType_change | None: ...
+
+Global___Event: _TypeAlias = Event  # noqa: Y015
+
+@_typing.final
+class PhaseCondition(_message.Message):
+    """PhaseCondition holds while a phase is in one of some states."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PHASE_ID_FIELD_NUMBER: _builtins.int
+    STATES_FIELD_NUMBER: _builtins.int
+    phase_id: _builtins.str
+    """phase_id of the phase."""
+    @_builtins.property
+    def states(self) -> _containers.RepeatedScalarFieldContainer[Global___PhaseState.ValueType]:
+        """states of which it must be in one; at least one."""
+
+    def __init__(
+        self,
+        *,
+        phase_id: _builtins.str = ...,
+        states: _abc.Iterable[Global___PhaseState.ValueType] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["phase_id", b"phase_id", "states", b"states"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PhaseCondition: _TypeAlias = PhaseCondition  # noqa: Y015
+
+@_typing.final
+class ContractCondition(_message.Message):
+    """ContractCondition holds once a contract is published that matches every
+    field that is set; at least one must be. A contract counts whatever its status.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRODUCER_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    PACKAGE_FIELD_NUMBER: _builtins.int
+    producer: _builtins.str
+    """producer of the contract; empty means any."""
+    kind: Global___ContractKind.ValueType
+    """kind of the contract; UNSPECIFIED means any."""
+    name: _builtins.str
+    """name of the contract; empty means any."""
+    package: _builtins.str
+    """package of the contract; empty means any."""
+    def __init__(
+        self,
+        *,
+        producer: _builtins.str = ...,
+        kind: Global___ContractKind.ValueType = ...,
+        name: _builtins.str = ...,
+        package: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "name", b"name", "package", b"package", "producer", b"producer"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ContractCondition: _TypeAlias = ContractCondition  # noqa: Y015
+
+@_typing.final
+class FileCondition(_message.Message):
+    """FileCondition holds while no phase has claimed a file."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FILEPATH_FIELD_NUMBER: _builtins.int
+    filepath: _builtins.str
+    """filepath of the file."""
+    def __init__(
+        self,
+        *,
+        filepath: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filepath", b"filepath"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FileCondition: _TypeAlias = FileCondition  # noqa: Y015
+
+@_typing.final
+class WaitCondition(_message.Message):
+    """WaitCondition is one thing to wait for."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PHASE_FIELD_NUMBER: _builtins.int
+    CONTRACT_FIELD_NUMBER: _builtins.int
+    FILE_FREE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def phase(self) -> Global___PhaseCondition:
+        """phase must be in one of some states."""
+
+    @_builtins.property
+    def contract(self) -> Global___ContractCondition:
+        """contract must be published."""
+
+    @_builtins.property
+    def file_free(self) -> Global___FileCondition:
+        """file_free: the file must be unclaimed."""
+
+    def __init__(
+        self,
+        *,
+        phase: Global___PhaseCondition | None = ...,
+        contract: Global___ContractCondition | None = ...,
+        file_free: Global___FileCondition | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["condition", b"condition", "contract", b"contract", "file_free", b"file_free", "phase", b"phase"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["condition", b"condition", "contract", b"contract", "file_free", b"file_free", "phase", b"phase"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_condition: _TypeAlias = _typing.Literal["phase", "contract", "file_free"]  # noqa: Y015
+    _WhichOneofArgType_condition: _TypeAlias = _typing.Literal["condition", b"condition"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_condition) -> _WhichOneofReturnType_condition | None: ...
+
+Global___WaitCondition: _TypeAlias = WaitCondition  # noqa: Y015
 
 @_typing.final
 class OpenBoardRequest(_message.Message):
@@ -584,6 +1010,7 @@ class SetPhaseStateRequest(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     WORKER_FIELD_NUMBER: _builtins.int
     EXPECTED_STATE_FIELD_NUMBER: _builtins.int
+    SESSION_ID_FIELD_NUMBER: _builtins.int
     board: _builtins.str
     """board that holds the phase; empty for the server's default board."""
     phase_id: _builtins.str
@@ -596,6 +1023,8 @@ class SetPhaseStateRequest(_message.Message):
     """expected_state makes the call a compare-and-set: it is refused with
     STATE_MISMATCH unless the phase exists and is in this state.
     """
+    session_id: _builtins.str
+    """session_id of the caller's session; empty for none."""
     def __init__(
         self,
         *,
@@ -604,10 +1033,11 @@ class SetPhaseStateRequest(_message.Message):
         state: Global___PhaseState.ValueType = ...,
         worker: _builtins.str | None = ...,
         expected_state: Global___PhaseState.ValueType | None = ...,
+        session_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_state", b"_expected_state", "_worker", b"_worker", "expected_state", b"expected_state", "worker", b"worker"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_state", b"_expected_state", "_worker", b"_worker", "board", b"board", "expected_state", b"expected_state", "phase_id", b"phase_id", "state", b"state", "worker", b"worker"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_state", b"_expected_state", "_worker", b"_worker", "board", b"board", "expected_state", b"expected_state", "phase_id", b"phase_id", "session_id", b"session_id", "state", b"state", "worker", b"worker"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_state: _TypeAlias = _typing.Literal["expected_state"]  # noqa: Y015
     _WhichOneofArgType__expected_state: _TypeAlias = _typing.Literal["_expected_state", b"_expected_state"]  # noqa: Y015
@@ -774,8 +1204,11 @@ class PublishContractRequest(_message.Message):
 
     BOARD_FIELD_NUMBER: _builtins.int
     CONTRACT_FIELD_NUMBER: _builtins.int
+    SESSION_ID_FIELD_NUMBER: _builtins.int
     board: _builtins.str
     """board to publish on; empty for the server's default board."""
+    session_id: _builtins.str
+    """session_id of the caller's session; empty for none."""
     @_builtins.property
     def contract(self) -> Global___Contract:
         """contract to publish."""
@@ -785,10 +1218,11 @@ class PublishContractRequest(_message.Message):
         *,
         board: _builtins.str = ...,
         contract: Global___Contract | None = ...,
+        session_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["contract", b"contract"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["board", b"board", "contract", b"contract"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["board", b"board", "contract", b"contract", "session_id", b"session_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -830,8 +1264,11 @@ class PublishContractsRequest(_message.Message):
 
     BOARD_FIELD_NUMBER: _builtins.int
     CONTRACTS_FIELD_NUMBER: _builtins.int
+    SESSION_ID_FIELD_NUMBER: _builtins.int
     board: _builtins.str
     """board to publish on; empty for the server's default board."""
+    session_id: _builtins.str
+    """session_id of the caller's session; empty for none."""
     @_builtins.property
     def contracts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Contract]:
         """contracts to publish: at most 10,000 of them, and 32 MiB."""
@@ -841,10 +1278,11 @@ class PublishContractsRequest(_message.Message):
         *,
         board: _builtins.str = ...,
         contracts: _abc.Iterable[Global___Contract] | None = ...,
+        session_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["board", b"board", "contracts", b"contracts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["board", b"board", "contracts", b"contracts", "session_id", b"session_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -984,22 +1422,26 @@ class ClaimFileRequest(_message.Message):
     BOARD_FIELD_NUMBER: _builtins.int
     FILEPATH_FIELD_NUMBER: _builtins.int
     OWNER_FIELD_NUMBER: _builtins.int
+    SESSION_ID_FIELD_NUMBER: _builtins.int
     board: _builtins.str
     """board to claim on; empty for the server's default board."""
     filepath: _builtins.str
     """filepath to claim, kept as given."""
     owner: _builtins.str
     """owner is the ID of the phase that wants the file."""
+    session_id: _builtins.str
+    """session_id of the caller's session; empty for none."""
     def __init__(
         self,
         *,
         board: _builtins.str = ...,
         filepath: _builtins.str = ...,
         owner: _builtins.str = ...,
+        session_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["board", b"board", "filepath", b"filepath", "owner", b"owner"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["board", b"board", "filepath", b"filepath", "owner", b"owner", "session_id", b"session_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1206,3 +1648,585 @@ class ListClaimsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListClaimsResponse: _TypeAlias = ListClaimsResponse  # noqa: Y015
+
+@_typing.final
+class ClaimFilesRequest(_message.Message):
+    """ClaimFilesRequest is the request of BoardService.ClaimFiles."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BOARD_FIELD_NUMBER: _builtins.int
+    FILEPATHS_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    board: _builtins.str
+    """board to claim on; empty for the server's default board."""
+    owner: _builtins.str
+    """owner is the ID of the phase that wants the files."""
+    session_id: _builtins.str
+    """session_id of the caller's session; empty for none."""
+    @_builtins.property
+    def filepaths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """filepaths to claim, kept as given."""
+
+    def __init__(
+        self,
+        *,
+        board: _builtins.str = ...,
+        filepaths: _abc.Iterable[_builtins.str] | None = ...,
+        owner: _builtins.str = ...,
+        session_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["board", b"board", "filepaths", b"filepaths", "owner", b"owner", "session_id", b"session_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClaimFilesRequest: _TypeAlias = ClaimFilesRequest  # noqa: Y015
+
+@_typing.final
+class ClaimFilesResponse(_message.Message):
+    """ClaimFilesResponse is the reply of BoardService.ClaimFiles."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CLAIMS_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """revision that the call made, or the current one if it changed nothing."""
+    @_builtins.property
+    def claims(self) -> _containers.RepeatedCompositeFieldContainer[Global___FileClaim]:
+        """claims that the owner now holds, one for each path asked for, in that order."""
+
+    def __init__(
+        self,
+        *,
+        claims: _abc.Iterable[Global___FileClaim] | None = ...,
+        revision: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claims", b"claims", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ClaimFilesResponse: _TypeAlias = ClaimFilesResponse  # noqa: Y015
+
+@_typing.final
+class CompletePhaseRequest(_message.Message):
+    """CompletePhaseRequest is the request of BoardService.CompletePhase."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BOARD_FIELD_NUMBER: _builtins.int
+    PHASE_ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    CONTRACTS_FIELD_NUMBER: _builtins.int
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    board: _builtins.str
+    """board that holds the phase; empty for the server's default board."""
+    phase_id: _builtins.str
+    """phase_id of the phase that ends."""
+    state: Global___PhaseState.ValueType
+    """state that it ends in: DONE or FAILED."""
+    session_id: _builtins.str
+    """session_id of the caller's session; empty for none."""
+    @_builtins.property
+    def contracts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Contract]:
+        """contracts to publish: at most 10,000 of them, and 32 MiB."""
+
+    def __init__(
+        self,
+        *,
+        board: _builtins.str = ...,
+        phase_id: _builtins.str = ...,
+        state: Global___PhaseState.ValueType = ...,
+        contracts: _abc.Iterable[Global___Contract] | None = ...,
+        session_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["board", b"board", "contracts", b"contracts", "phase_id", b"phase_id", "session_id", b"session_id", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CompletePhaseRequest: _TypeAlias = CompletePhaseRequest  # noqa: Y015
+
+@_typing.final
+class CompletePhaseResponse(_message.Message):
+    """CompletePhaseResponse is the reply of BoardService.CompletePhase."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PHASE_FIELD_NUMBER: _builtins.int
+    PUBLISHED_FIELD_NUMBER: _builtins.int
+    RELEASED_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    published: _builtins.int
+    """published counts the distinct contracts of the call, changed or not."""
+    released: _builtins.int
+    """released counts the files that became free."""
+    revision: _builtins.int
+    """revision that the call made."""
+    @_builtins.property
+    def phase(self) -> Global___Phase:
+        """phase as it now is."""
+
+    def __init__(
+        self,
+        *,
+        phase: Global___Phase | None = ...,
+        published: _builtins.int = ...,
+        released: _builtins.int = ...,
+        revision: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["phase", b"phase"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["phase", b"phase", "published", b"published", "released", b"released", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CompletePhaseResponse: _TypeAlias = CompletePhaseResponse  # noqa: Y015
+
+@_typing.final
+class GetSnapshotRequest(_message.Message):
+    """GetSnapshotRequest is the request of BoardService.GetSnapshot."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BOARD_FIELD_NUMBER: _builtins.int
+    board: _builtins.str
+    """board to read; empty for the server's default board."""
+    def __init__(
+        self,
+        *,
+        board: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["board", b"board"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetSnapshotRequest: _TypeAlias = GetSnapshotRequest  # noqa: Y015
+
+@_typing.final
+class GetSnapshotResponse(_message.Message):
+    """GetSnapshotResponse is a part of the reply of BoardService.GetSnapshot. A
+    part stays under 1 MiB, unless a single contract is larger.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    PHASES_FIELD_NUMBER: _builtins.int
+    CONTRACTS_FIELD_NUMBER: _builtins.int
+    CLAIMS_FIELD_NUMBER: _builtins.int
+    SESSIONS_FIELD_NUMBER: _builtins.int
+    BOARD_ID_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """revision of the board that the snapshot was read at."""
+    board_id: _builtins.str
+    """board_id of the board, for Watch."""
+    @_builtins.property
+    def phases(self) -> _containers.RepeatedCompositeFieldContainer[Global___Phase]:
+        """phases ordered by posted_at, then by the bytes of phase_id."""
+
+    @_builtins.property
+    def contracts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Contract]:
+        """contracts ordered by id."""
+
+    @_builtins.property
+    def claims(self) -> _containers.RepeatedCompositeFieldContainer[Global___FileClaim]:
+        """claims in the byte order of their paths."""
+
+    @_builtins.property
+    def sessions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Session]:
+        """sessions ordered by the bytes of their IDs."""
+
+    def __init__(
+        self,
+        *,
+        revision: _builtins.int = ...,
+        phases: _abc.Iterable[Global___Phase] | None = ...,
+        contracts: _abc.Iterable[Global___Contract] | None = ...,
+        claims: _abc.Iterable[Global___FileClaim] | None = ...,
+        sessions: _abc.Iterable[Global___Session] | None = ...,
+        board_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["board_id", b"board_id", "claims", b"claims", "contracts", b"contracts", "phases", b"phases", "revision", b"revision", "sessions", b"sessions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetSnapshotResponse: _TypeAlias = GetSnapshotResponse  # noqa: Y015
+
+@_typing.final
+class WatchRequest(_message.Message):
+    """WatchRequest is the request of BoardService.Watch."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BOARD_FIELD_NUMBER: _builtins.int
+    AFTER_REVISION_FIELD_NUMBER: _builtins.int
+    KINDS_FIELD_NUMBER: _builtins.int
+    BOARD_ID_FIELD_NUMBER: _builtins.int
+    board: _builtins.str
+    """board to watch; empty for the server's default board."""
+    after_revision: _builtins.int
+    """after_revision resumes after this revision; absent starts from now."""
+    board_id: _builtins.str
+    """board_id of the board that after_revision is of; empty for whichever is
+    there.
+    """
+    @_builtins.property
+    def kinds(self) -> _containers.RepeatedScalarFieldContainer[Global___EventKind.ValueType]:
+        """kinds of events to deliver; empty for all."""
+
+    def __init__(
+        self,
+        *,
+        board: _builtins.str = ...,
+        after_revision: _builtins.int | None = ...,
+        kinds: _abc.Iterable[Global___EventKind.ValueType] | None = ...,
+        board_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_after_revision", b"_after_revision", "after_revision", b"after_revision"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_after_revision", b"_after_revision", "after_revision", b"after_revision", "board", b"board", "board_id", b"board_id", "kinds", b"kinds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__after_revision: _TypeAlias = _typing.Literal["after_revision"]  # noqa: Y015
+    _WhichOneofArgType__after_revision: _TypeAlias = _typing.Literal["_after_revision", b"_after_revision"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__after_revision) -> _WhichOneofReturnType__after_revision | None: ...
+
+Global___WatchRequest: _TypeAlias = WatchRequest  # noqa: Y015
+
+@_typing.final
+class WatchResponse(_message.Message):
+    """WatchResponse is a message of the stream of BoardService.Watch."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    EVENTS_FIELD_NUMBER: _builtins.int
+    BOARD_ID_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """revision up to which everything was delivered on this stream."""
+    board_id: _builtins.str
+    """board_id of the board that is watched; set in the first message."""
+    @_builtins.property
+    def events(self) -> _containers.RepeatedCompositeFieldContainer[Global___Event]:
+        """events in the order of their revisions; none in a bookmark."""
+
+    def __init__(
+        self,
+        *,
+        revision: _builtins.int = ...,
+        events: _abc.Iterable[Global___Event] | None = ...,
+        board_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["board_id", b"board_id", "events", b"events", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchResponse: _TypeAlias = WatchResponse  # noqa: Y015
+
+@_typing.final
+class WaitForRequest(_message.Message):
+    """WaitForRequest is the request of BoardService.WaitFor."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BOARD_FIELD_NUMBER: _builtins.int
+    CONDITIONS_FIELD_NUMBER: _builtins.int
+    board: _builtins.str
+    """board to wait on; empty for the server's default board."""
+    @_builtins.property
+    def conditions(self) -> _containers.RepeatedCompositeFieldContainer[Global___WaitCondition]:
+        """conditions that must hold together; 1 to 100 of them."""
+
+    def __init__(
+        self,
+        *,
+        board: _builtins.str = ...,
+        conditions: _abc.Iterable[Global___WaitCondition] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["board", b"board", "conditions", b"conditions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WaitForRequest: _TypeAlias = WaitForRequest  # noqa: Y015
+
+@_typing.final
+class WaitForResponse(_message.Message):
+    """WaitForResponse is the reply of BoardService.WaitFor."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    PHASES_FIELD_NUMBER: _builtins.int
+    CONTRACTS_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """revision at which the conditions held."""
+    @_builtins.property
+    def phases(self) -> _containers.RepeatedCompositeFieldContainer[Global___Phase]:
+        """phases that met a condition, in the order of the conditions."""
+
+    @_builtins.property
+    def contracts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Contract]:
+        """contracts that met a condition, the one with the lowest id for each, in
+        the order of the conditions.
+        """
+
+    def __init__(
+        self,
+        *,
+        revision: _builtins.int = ...,
+        phases: _abc.Iterable[Global___Phase] | None = ...,
+        contracts: _abc.Iterable[Global___Contract] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contracts", b"contracts", "phases", b"phases", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WaitForResponse: _TypeAlias = WaitForResponse  # noqa: Y015
+
+@_typing.final
+class OpenSessionRequest(_message.Message):
+    """OpenSessionRequest is the request of BoardService.OpenSession."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BOARD_FIELD_NUMBER: _builtins.int
+    WORKER_FIELD_NUMBER: _builtins.int
+    TTL_FIELD_NUMBER: _builtins.int
+    ON_EXPIRY_FIELD_NUMBER: _builtins.int
+    board: _builtins.str
+    """board that the session is for; empty for the server's default board."""
+    worker: _builtins.str
+    """worker is the name of the worker."""
+    on_expiry: Global___OnExpiry.ValueType
+    """on_expiry says what becomes of the session's running phases when it ends."""
+    @_builtins.property
+    def ttl(self) -> _duration_pb2.Duration:
+        """ttl is how long the session lives without being renewed: 1 s to 24 h."""
+
+    def __init__(
+        self,
+        *,
+        board: _builtins.str = ...,
+        worker: _builtins.str = ...,
+        ttl: _duration_pb2.Duration | None = ...,
+        on_expiry: Global___OnExpiry.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ttl", b"ttl"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["board", b"board", "on_expiry", b"on_expiry", "ttl", b"ttl", "worker", b"worker"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OpenSessionRequest: _TypeAlias = OpenSessionRequest  # noqa: Y015
+
+@_typing.final
+class OpenSessionResponse(_message.Message):
+    """OpenSessionResponse is the reply of BoardService.OpenSession."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """revision that the call made."""
+    @_builtins.property
+    def session(self) -> Global___Session:
+        """session that now lives."""
+
+    def __init__(
+        self,
+        *,
+        session: Global___Session | None = ...,
+        revision: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["session", b"session"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["revision", b"revision", "session", b"session"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OpenSessionResponse: _TypeAlias = OpenSessionResponse  # noqa: Y015
+
+@_typing.final
+class RenewSessionRequest(_message.Message):
+    """RenewSessionRequest is the request of BoardService.RenewSession."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BOARD_FIELD_NUMBER: _builtins.int
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    board: _builtins.str
+    """board that the session is for; empty for the server's default board."""
+    session_id: _builtins.str
+    """session_id of the session to renew."""
+    def __init__(
+        self,
+        *,
+        board: _builtins.str = ...,
+        session_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["board", b"board", "session_id", b"session_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RenewSessionRequest: _TypeAlias = RenewSessionRequest  # noqa: Y015
+
+@_typing.final
+class RenewSessionResponse(_message.Message):
+    """RenewSessionResponse is the reply of BoardService.RenewSession."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSION_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    """revision of the board."""
+    @_builtins.property
+    def session(self) -> Global___Session:
+        """session with its new expires_at."""
+
+    def __init__(
+        self,
+        *,
+        session: Global___Session | None = ...,
+        revision: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["session", b"session"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["revision", b"revision", "session", b"session"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RenewSessionResponse: _TypeAlias = RenewSessionResponse  # noqa: Y015
+
+@_typing.final
+class CloseSessionRequest(_message.Message):
+    """CloseSessionRequest is the request of BoardService.CloseSession."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BOARD_FIELD_NUMBER: _builtins.int
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    board: _builtins.str
+    """board that the session is for; empty for the server's default board."""
+    session_id: _builtins.str
+    """session_id of the session to end."""
+    def __init__(
+        self,
+        *,
+        board: _builtins.str = ...,
+        session_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["board", b"board", "session_id", b"session_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CloseSessionRequest: _TypeAlias = CloseSessionRequest  # noqa: Y015
+
+@_typing.final
+class CloseSessionResponse(_message.Message):
+    """CloseSessionResponse is the reply of BoardService.CloseSession."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RELEASED_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    released: _builtins.int
+    """released counts the files that became free."""
+    revision: _builtins.int
+    """revision that the call made."""
+    def __init__(
+        self,
+        *,
+        released: _builtins.int = ...,
+        revision: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["released", b"released", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CloseSessionResponse: _TypeAlias = CloseSessionResponse  # noqa: Y015
+
+@_typing.final
+class ListSessionsRequest(_message.Message):
+    """ListSessionsRequest is the request of BoardService.ListSessions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BOARD_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    board: _builtins.str
+    """board to read; empty for the server's default board."""
+    page_size: _builtins.int
+    """page_size is the most sessions the reply may hold; 0 means 1,000, at most 10,000."""
+    page_token: _builtins.str
+    """page_token is the next_page_token of the reply before; empty for the first."""
+    def __init__(
+        self,
+        *,
+        board: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["board", b"board", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSessionsRequest: _TypeAlias = ListSessionsRequest  # noqa: Y015
+
+@_typing.final
+class ListSessionsResponse(_message.Message):
+    """ListSessionsResponse is the reply of BoardService.ListSessions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SESSIONS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """next_page_token asks for the next page; empty at the end, and only there."""
+    revision: _builtins.int
+    """revision of the board that this page was read at."""
+    @_builtins.property
+    def sessions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Session]:
+        """sessions ordered by the bytes of their IDs."""
+
+    def __init__(
+        self,
+        *,
+        sessions: _abc.Iterable[Global___Session] | None = ...,
+        next_page_token: _builtins.str = ...,
+        revision: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "revision", b"revision", "sessions", b"sessions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSessionsResponse: _TypeAlias = ListSessionsResponse  # noqa: Y015

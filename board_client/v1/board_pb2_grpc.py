@@ -81,6 +81,11 @@ class BoardServiceStub:
                 request_serializer=board__client_dot_v1_dot_board__pb2.ClaimFileRequest.SerializeToString,
                 response_deserializer=board__client_dot_v1_dot_board__pb2.ClaimFileResponse.FromString,
                 _registered_method=True)
+        self.ClaimFiles = channel.unary_unary(
+                '/board.v1.BoardService/ClaimFiles',
+                request_serializer=board__client_dot_v1_dot_board__pb2.ClaimFilesRequest.SerializeToString,
+                response_deserializer=board__client_dot_v1_dot_board__pb2.ClaimFilesResponse.FromString,
+                _registered_method=True)
         self.ReleaseClaims = channel.unary_unary(
                 '/board.v1.BoardService/ReleaseClaims',
                 request_serializer=board__client_dot_v1_dot_board__pb2.ReleaseClaimsRequest.SerializeToString,
@@ -95,6 +100,46 @@ class BoardServiceStub:
                 '/board.v1.BoardService/ListClaims',
                 request_serializer=board__client_dot_v1_dot_board__pb2.ListClaimsRequest.SerializeToString,
                 response_deserializer=board__client_dot_v1_dot_board__pb2.ListClaimsResponse.FromString,
+                _registered_method=True)
+        self.CompletePhase = channel.unary_unary(
+                '/board.v1.BoardService/CompletePhase',
+                request_serializer=board__client_dot_v1_dot_board__pb2.CompletePhaseRequest.SerializeToString,
+                response_deserializer=board__client_dot_v1_dot_board__pb2.CompletePhaseResponse.FromString,
+                _registered_method=True)
+        self.GetSnapshot = channel.unary_stream(
+                '/board.v1.BoardService/GetSnapshot',
+                request_serializer=board__client_dot_v1_dot_board__pb2.GetSnapshotRequest.SerializeToString,
+                response_deserializer=board__client_dot_v1_dot_board__pb2.GetSnapshotResponse.FromString,
+                _registered_method=True)
+        self.Watch = channel.unary_stream(
+                '/board.v1.BoardService/Watch',
+                request_serializer=board__client_dot_v1_dot_board__pb2.WatchRequest.SerializeToString,
+                response_deserializer=board__client_dot_v1_dot_board__pb2.WatchResponse.FromString,
+                _registered_method=True)
+        self.WaitFor = channel.unary_unary(
+                '/board.v1.BoardService/WaitFor',
+                request_serializer=board__client_dot_v1_dot_board__pb2.WaitForRequest.SerializeToString,
+                response_deserializer=board__client_dot_v1_dot_board__pb2.WaitForResponse.FromString,
+                _registered_method=True)
+        self.OpenSession = channel.unary_unary(
+                '/board.v1.BoardService/OpenSession',
+                request_serializer=board__client_dot_v1_dot_board__pb2.OpenSessionRequest.SerializeToString,
+                response_deserializer=board__client_dot_v1_dot_board__pb2.OpenSessionResponse.FromString,
+                _registered_method=True)
+        self.RenewSession = channel.unary_unary(
+                '/board.v1.BoardService/RenewSession',
+                request_serializer=board__client_dot_v1_dot_board__pb2.RenewSessionRequest.SerializeToString,
+                response_deserializer=board__client_dot_v1_dot_board__pb2.RenewSessionResponse.FromString,
+                _registered_method=True)
+        self.CloseSession = channel.unary_unary(
+                '/board.v1.BoardService/CloseSession',
+                request_serializer=board__client_dot_v1_dot_board__pb2.CloseSessionRequest.SerializeToString,
+                response_deserializer=board__client_dot_v1_dot_board__pb2.CloseSessionResponse.FromString,
+                _registered_method=True)
+        self.ListSessions = channel.unary_unary(
+                '/board.v1.BoardService/ListSessions',
+                request_serializer=board__client_dot_v1_dot_board__pb2.ListSessionsRequest.SerializeToString,
+                response_deserializer=board__client_dot_v1_dot_board__pb2.ListSessionsResponse.FromString,
                 _registered_method=True)
 
 
@@ -125,8 +170,12 @@ class BoardServiceServicer:
         is given. `posted_at` stays, `updated_at` moves. Repeating the call leaves
         the same state and makes another revision.
 
+        With a `session_id`, RUNNING binds the phase to that session; any other
+        write to the phase ends the bond.
+
         Errors: STATE_MISMATCH when the phase is not in `expected_state` (or does
         not exist): nothing was changed; read the phase again and decide anew.
+        SESSION_EXPIRED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -152,6 +201,8 @@ class BoardServiceServicer:
         kind and name. `id` and `created_at` stay; signature, package and status
         are replaced. Idempotent: publishing an equal contract changes nothing.
         Other producers' contracts of the same kind and name are left alone.
+
+        Errors: SESSION_EXPIRED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -161,6 +212,8 @@ class BoardServiceServicer:
         """PublishContracts publishes a batch in one transaction, all or none, each
         as PublishContract does. Where the batch names one contract twice, the
         last one wins. An empty batch succeeds. Idempotent.
+
+        Errors: SESSION_EXPIRED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -177,10 +230,25 @@ class BoardServiceServicer:
     def ClaimFile(self, request, context):
         """ClaimFile makes `owner` the only phase that may edit the file. Claiming a
         file that the owner already has succeeds, changes nothing and keeps
-        `claimed_at`. The path is compared byte for byte, never rewritten.
+        `claimed_at`. The path is compared byte for byte, never rewritten. With a
+        `session_id` the claim is bound to that session, the owner's older claim
+        of the file included.
 
         Errors: FILE_ALREADY_CLAIMED when another phase has the file: nothing was
-        changed; wait until it is released, or work on something else.
+        changed; wait until it is released (WaitFor), or work on something else.
+        SESSION_EXPIRED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ClaimFiles(self, request, context):
+        """ClaimFiles claims several files in one transaction, all or none, each as
+        ClaimFile does. An empty batch succeeds. Idempotent.
+
+        Errors: FILE_ALREADY_CLAIMED when other phases have any of the files: its
+        details hold a FileClaimConflict for each, as many as fit its headers.
+        SESSION_EXPIRED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -206,6 +274,95 @@ class BoardServiceServicer:
     def ListClaims(self, request, context):
         """ListClaims reads the claims, of one owner or of all, in the byte order of
         their paths, a page at a time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CompletePhase(self, request, context):
+        """CompletePhase ends a phase's work in one transaction: it publishes the
+        contracts, sets the state to DONE or FAILED, and releases every claim that
+        the phase owns. A worker's last call for a phase. Repeating it leaves the
+        same board and makes another revision.
+
+        Errors: SESSION_EXPIRED: the phase was taken from this worker, and nothing
+        was changed; drop the work.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetSnapshot(self, request, context):
+        """GetSnapshot reads the whole board at one revision, as a stream of parts.
+        Every part bears that revision; each list goes on where the part before
+        ended, in the order of the List calls. Watch from the snapshot's revision
+        to stay up to date.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Watch(self, request, context):
+        """Watch streams the board's events in the order of their revisions, each
+        once, none before its commit, and all those of one transaction in one
+        message. The first message comes at once and has no events; when nothing
+        happens another such bookmark comes every 10 seconds. A message's
+        `revision` says that everything up to there was delivered: to resume, pass
+        it as `after_revision`. The stream ends only with an error.
+
+        Errors: REVISION_COMPACTED when `after_revision` is older than what is
+        kept: take a snapshot, watch from its revision. BOARD_REPLACED when the
+        board is not (or no longer) the one with `board_id`: take a snapshot.
+        WATCH_TOO_SLOW when the caller does not keep up: resume from
+        `last_revision`. SHUTTING_DOWN: resume once a server is there again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WaitFor(self, request, context):
+        """WaitFor returns as soon as all its conditions hold at one revision, at
+        once if they do already. The call's deadline ends it: give it one.
+
+        Errors: BOARD_REPLACED when the board is deleted while the call waits.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def OpenSession(self, request, context):
+        """OpenSession starts a worker's session: its sign of life. Phases set to
+        RUNNING and files claimed with its ID are bound to it. It ends when it is
+        closed, or not renewed within its ttl. Then, in one transaction, its files
+        are released, and those of its phases that are still RUNNING become FAILED
+        or QUEUED as `on_expiry` says. Renew it every third of its ttl or so.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RenewSession(self, request, context):
+        """RenewSession gives the session its full ttl again. It makes no revision.
+
+        Errors: SESSION_EXPIRED: its work was handed on; drop it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CloseSession(self, request, context):
+        """CloseSession ends the session now, with what OpenSession says of the end.
+        Complete the phases first.
+
+        Errors: SESSION_EXPIRED when it has ended already.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSessions(self, request, context):
+        """ListSessions reads the sessions that live, ordered by the bytes of their
+        IDs, a page at a time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -259,6 +416,11 @@ def add_BoardServiceServicer_to_server(servicer, server):
                     request_deserializer=board__client_dot_v1_dot_board__pb2.ClaimFileRequest.FromString,
                     response_serializer=board__client_dot_v1_dot_board__pb2.ClaimFileResponse.SerializeToString,
             ),
+            'ClaimFiles': grpc.unary_unary_rpc_method_handler(
+                    servicer.ClaimFiles,
+                    request_deserializer=board__client_dot_v1_dot_board__pb2.ClaimFilesRequest.FromString,
+                    response_serializer=board__client_dot_v1_dot_board__pb2.ClaimFilesResponse.SerializeToString,
+            ),
             'ReleaseClaims': grpc.unary_unary_rpc_method_handler(
                     servicer.ReleaseClaims,
                     request_deserializer=board__client_dot_v1_dot_board__pb2.ReleaseClaimsRequest.FromString,
@@ -273,6 +435,46 @@ def add_BoardServiceServicer_to_server(servicer, server):
                     servicer.ListClaims,
                     request_deserializer=board__client_dot_v1_dot_board__pb2.ListClaimsRequest.FromString,
                     response_serializer=board__client_dot_v1_dot_board__pb2.ListClaimsResponse.SerializeToString,
+            ),
+            'CompletePhase': grpc.unary_unary_rpc_method_handler(
+                    servicer.CompletePhase,
+                    request_deserializer=board__client_dot_v1_dot_board__pb2.CompletePhaseRequest.FromString,
+                    response_serializer=board__client_dot_v1_dot_board__pb2.CompletePhaseResponse.SerializeToString,
+            ),
+            'GetSnapshot': grpc.unary_stream_rpc_method_handler(
+                    servicer.GetSnapshot,
+                    request_deserializer=board__client_dot_v1_dot_board__pb2.GetSnapshotRequest.FromString,
+                    response_serializer=board__client_dot_v1_dot_board__pb2.GetSnapshotResponse.SerializeToString,
+            ),
+            'Watch': grpc.unary_stream_rpc_method_handler(
+                    servicer.Watch,
+                    request_deserializer=board__client_dot_v1_dot_board__pb2.WatchRequest.FromString,
+                    response_serializer=board__client_dot_v1_dot_board__pb2.WatchResponse.SerializeToString,
+            ),
+            'WaitFor': grpc.unary_unary_rpc_method_handler(
+                    servicer.WaitFor,
+                    request_deserializer=board__client_dot_v1_dot_board__pb2.WaitForRequest.FromString,
+                    response_serializer=board__client_dot_v1_dot_board__pb2.WaitForResponse.SerializeToString,
+            ),
+            'OpenSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.OpenSession,
+                    request_deserializer=board__client_dot_v1_dot_board__pb2.OpenSessionRequest.FromString,
+                    response_serializer=board__client_dot_v1_dot_board__pb2.OpenSessionResponse.SerializeToString,
+            ),
+            'RenewSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.RenewSession,
+                    request_deserializer=board__client_dot_v1_dot_board__pb2.RenewSessionRequest.FromString,
+                    response_serializer=board__client_dot_v1_dot_board__pb2.RenewSessionResponse.SerializeToString,
+            ),
+            'CloseSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.CloseSession,
+                    request_deserializer=board__client_dot_v1_dot_board__pb2.CloseSessionRequest.FromString,
+                    response_serializer=board__client_dot_v1_dot_board__pb2.CloseSessionResponse.SerializeToString,
+            ),
+            'ListSessions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSessions,
+                    request_deserializer=board__client_dot_v1_dot_board__pb2.ListSessionsRequest.FromString,
+                    response_serializer=board__client_dot_v1_dot_board__pb2.ListSessionsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -531,6 +733,33 @@ class BoardService:
             _registered_method=True)
 
     @staticmethod
+    def ClaimFiles(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/board.v1.BoardService/ClaimFiles',
+            board__client_dot_v1_dot_board__pb2.ClaimFilesRequest.SerializeToString,
+            board__client_dot_v1_dot_board__pb2.ClaimFilesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def ReleaseClaims(request,
             target,
             options=(),
@@ -601,6 +830,222 @@ class BoardService:
             '/board.v1.BoardService/ListClaims',
             board__client_dot_v1_dot_board__pb2.ListClaimsRequest.SerializeToString,
             board__client_dot_v1_dot_board__pb2.ListClaimsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompletePhase(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/board.v1.BoardService/CompletePhase',
+            board__client_dot_v1_dot_board__pb2.CompletePhaseRequest.SerializeToString,
+            board__client_dot_v1_dot_board__pb2.CompletePhaseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSnapshot(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/board.v1.BoardService/GetSnapshot',
+            board__client_dot_v1_dot_board__pb2.GetSnapshotRequest.SerializeToString,
+            board__client_dot_v1_dot_board__pb2.GetSnapshotResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Watch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/board.v1.BoardService/Watch',
+            board__client_dot_v1_dot_board__pb2.WatchRequest.SerializeToString,
+            board__client_dot_v1_dot_board__pb2.WatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WaitFor(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/board.v1.BoardService/WaitFor',
+            board__client_dot_v1_dot_board__pb2.WaitForRequest.SerializeToString,
+            board__client_dot_v1_dot_board__pb2.WaitForResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def OpenSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/board.v1.BoardService/OpenSession',
+            board__client_dot_v1_dot_board__pb2.OpenSessionRequest.SerializeToString,
+            board__client_dot_v1_dot_board__pb2.OpenSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RenewSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/board.v1.BoardService/RenewSession',
+            board__client_dot_v1_dot_board__pb2.RenewSessionRequest.SerializeToString,
+            board__client_dot_v1_dot_board__pb2.RenewSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CloseSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/board.v1.BoardService/CloseSession',
+            board__client_dot_v1_dot_board__pb2.CloseSessionRequest.SerializeToString,
+            board__client_dot_v1_dot_board__pb2.CloseSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSessions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/board.v1.BoardService/ListSessions',
+            board__client_dot_v1_dot_board__pb2.ListSessionsRequest.SerializeToString,
+            board__client_dot_v1_dot_board__pb2.ListSessionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -26,6 +26,9 @@ hold up to 256 bytes and no control characters, and only worker may be
 empty; a filepath has 1 to 4,096 bytes and no NUL; a contract's name 1 to
 4,096 bytes, its package up to 1,024 bytes, its signature up to 1 MiB; a
 batch up to 10,000 items and 32 MiB.
+
+A call that names a `session_id` fails with SESSION_EXPIRED, and changes
+nothing, when that session has ended; its worker drops the work.
 """
 
 from board_client.v1 import board_pb2 as _board_pb2
@@ -74,8 +77,12 @@ class BoardServiceStub:
     is given. `posted_at` stays, `updated_at` moves. Repeating the call leaves
     the same state and makes another revision.
 
+    With a `session_id`, RUNNING binds the phase to that session; any other
+    write to the phase ends the bond.
+
     Errors: STATE_MISMATCH when the phase is not in `expected_state` (or does
     not exist): nothing was changed; read the phase again and decide anew.
+    SESSION_EXPIRED.
     """
     GetPhaseState: _grpc.UnaryUnaryMultiCallable[_board_pb2.GetPhaseStateRequest, _board_pb2.GetPhaseStateResponse]
     """GetPhaseState reads one phase. The reply has no phase when there is none."""
@@ -88,11 +95,15 @@ class BoardServiceStub:
     kind and name. `id` and `created_at` stay; signature, package and status
     are replaced. Idempotent: publishing an equal contract changes nothing.
     Other producers' contracts of the same kind and name are left alone.
+
+    Errors: SESSION_EXPIRED.
     """
     PublishContracts: _grpc.UnaryUnaryMultiCallable[_board_pb2.PublishContractsRequest, _board_pb2.PublishContractsResponse]
     """PublishContracts publishes a batch in one transaction, all or none, each
     as PublishContract does. Where the batch names one contract twice, the
     last one wins. An empty batch succeeds. Idempotent.
+
+    Errors: SESSION_EXPIRED.
     """
     ListContracts: _grpc.UnaryUnaryMultiCallable[_board_pb2.ListContractsRequest, _board_pb2.ListContractsResponse]
     """ListContracts reads the contracts that match every filter, ordered by id,
@@ -101,10 +112,21 @@ class BoardServiceStub:
     ClaimFile: _grpc.UnaryUnaryMultiCallable[_board_pb2.ClaimFileRequest, _board_pb2.ClaimFileResponse]
     """ClaimFile makes `owner` the only phase that may edit the file. Claiming a
     file that the owner already has succeeds, changes nothing and keeps
-    `claimed_at`. The path is compared byte for byte, never rewritten.
+    `claimed_at`. The path is compared byte for byte, never rewritten. With a
+    `session_id` the claim is bound to that session, the owner's older claim
+    of the file included.
 
     Errors: FILE_ALREADY_CLAIMED when another phase has the file: nothing was
-    changed; wait until it is released, or work on something else.
+    changed; wait until it is released (WaitFor), or work on something else.
+    SESSION_EXPIRED.
+    """
+    ClaimFiles: _grpc.UnaryUnaryMultiCallable[_board_pb2.ClaimFilesRequest, _board_pb2.ClaimFilesResponse]
+    """ClaimFiles claims several files in one transaction, all or none, each as
+    ClaimFile does. An empty batch succeeds. Idempotent.
+
+    Errors: FILE_ALREADY_CLAIMED when other phases have any of the files: its
+    details hold a FileClaimConflict for each, as many as fit its headers.
+    SESSION_EXPIRED.
     """
     ReleaseClaims: _grpc.UnaryUnaryMultiCallable[_board_pb2.ReleaseClaimsRequest, _board_pb2.ReleaseClaimsResponse]
     """ReleaseClaims frees files that `owner` holds: the named ones, or all of
@@ -118,6 +140,63 @@ class BoardServiceStub:
     ListClaims: _grpc.UnaryUnaryMultiCallable[_board_pb2.ListClaimsRequest, _board_pb2.ListClaimsResponse]
     """ListClaims reads the claims, of one owner or of all, in the byte order of
     their paths, a page at a time.
+    """
+    CompletePhase: _grpc.UnaryUnaryMultiCallable[_board_pb2.CompletePhaseRequest, _board_pb2.CompletePhaseResponse]
+    """CompletePhase ends a phase's work in one transaction: it publishes the
+    contracts, sets the state to DONE or FAILED, and releases every claim that
+    the phase owns. A worker's last call for a phase. Repeating it leaves the
+    same board and makes another revision.
+
+    Errors: SESSION_EXPIRED: the phase was taken from this worker, and nothing
+    was changed; drop the work.
+    """
+    GetSnapshot: _grpc.UnaryStreamMultiCallable[_board_pb2.GetSnapshotRequest, _board_pb2.GetSnapshotResponse]
+    """GetSnapshot reads the whole board at one revision, as a stream of parts.
+    Every part bears that revision; each list goes on where the part before
+    ended, in the order of the List calls. Watch from the snapshot's revision
+    to stay up to date.
+    """
+    Watch: _grpc.UnaryStreamMultiCallable[_board_pb2.WatchRequest, _board_pb2.WatchResponse]
+    """Watch streams the board's events in the order of their revisions, each
+    once, none before its commit, and all those of one transaction in one
+    message. The first message comes at once and has no events; when nothing
+    happens another such bookmark comes every 10 seconds. A message's
+    `revision` says that everything up to there was delivered: to resume, pass
+    it as `after_revision`. The stream ends only with an error.
+
+    Errors: REVISION_COMPACTED when `after_revision` is older than what is
+    kept: take a snapshot, watch from its revision. BOARD_REPLACED when the
+    board is not (or no longer) the one with `board_id`: take a snapshot.
+    WATCH_TOO_SLOW when the caller does not keep up: resume from
+    `last_revision`. SHUTTING_DOWN: resume once a server is there again.
+    """
+    WaitFor: _grpc.UnaryUnaryMultiCallable[_board_pb2.WaitForRequest, _board_pb2.WaitForResponse]
+    """WaitFor returns as soon as all its conditions hold at one revision, at
+    once if they do already. The call's deadline ends it: give it one.
+
+    Errors: BOARD_REPLACED when the board is deleted while the call waits.
+    """
+    OpenSession: _grpc.UnaryUnaryMultiCallable[_board_pb2.OpenSessionRequest, _board_pb2.OpenSessionResponse]
+    """OpenSession starts a worker's session: its sign of life. Phases set to
+    RUNNING and files claimed with its ID are bound to it. It ends when it is
+    closed, or not renewed within its ttl. Then, in one transaction, its files
+    are released, and those of its phases that are still RUNNING become FAILED
+    or QUEUED as `on_expiry` says. Renew it every third of its ttl or so.
+    """
+    RenewSession: _grpc.UnaryUnaryMultiCallable[_board_pb2.RenewSessionRequest, _board_pb2.RenewSessionResponse]
+    """RenewSession gives the session its full ttl again. It makes no revision.
+
+    Errors: SESSION_EXPIRED: its work was handed on; drop it.
+    """
+    CloseSession: _grpc.UnaryUnaryMultiCallable[_board_pb2.CloseSessionRequest, _board_pb2.CloseSessionResponse]
+    """CloseSession ends the session now, with what OpenSession says of the end.
+    Complete the phases first.
+
+    Errors: SESSION_EXPIRED when it has ended already.
+    """
+    ListSessions: _grpc.UnaryUnaryMultiCallable[_board_pb2.ListSessionsRequest, _board_pb2.ListSessionsResponse]
+    """ListSessions reads the sessions that live, ordered by the bytes of their
+    IDs, a page at a time.
     """
 
 @_typing.type_check_only
@@ -141,8 +220,12 @@ class BoardServiceAsyncStub(BoardServiceStub):
     is given. `posted_at` stays, `updated_at` moves. Repeating the call leaves
     the same state and makes another revision.
 
+    With a `session_id`, RUNNING binds the phase to that session; any other
+    write to the phase ends the bond.
+
     Errors: STATE_MISMATCH when the phase is not in `expected_state` (or does
     not exist): nothing was changed; read the phase again and decide anew.
+    SESSION_EXPIRED.
     """
     GetPhaseState: _aio.UnaryUnaryMultiCallable[_board_pb2.GetPhaseStateRequest, _board_pb2.GetPhaseStateResponse]  # type: ignore[assignment]
     """GetPhaseState reads one phase. The reply has no phase when there is none."""
@@ -155,11 +238,15 @@ class BoardServiceAsyncStub(BoardServiceStub):
     kind and name. `id` and `created_at` stay; signature, package and status
     are replaced. Idempotent: publishing an equal contract changes nothing.
     Other producers' contracts of the same kind and name are left alone.
+
+    Errors: SESSION_EXPIRED.
     """
     PublishContracts: _aio.UnaryUnaryMultiCallable[_board_pb2.PublishContractsRequest, _board_pb2.PublishContractsResponse]  # type: ignore[assignment]
     """PublishContracts publishes a batch in one transaction, all or none, each
     as PublishContract does. Where the batch names one contract twice, the
     last one wins. An empty batch succeeds. Idempotent.
+
+    Errors: SESSION_EXPIRED.
     """
     ListContracts: _aio.UnaryUnaryMultiCallable[_board_pb2.ListContractsRequest, _board_pb2.ListContractsResponse]  # type: ignore[assignment]
     """ListContracts reads the contracts that match every filter, ordered by id,
@@ -168,10 +255,21 @@ class BoardServiceAsyncStub(BoardServiceStub):
     ClaimFile: _aio.UnaryUnaryMultiCallable[_board_pb2.ClaimFileRequest, _board_pb2.ClaimFileResponse]  # type: ignore[assignment]
     """ClaimFile makes `owner` the only phase that may edit the file. Claiming a
     file that the owner already has succeeds, changes nothing and keeps
-    `claimed_at`. The path is compared byte for byte, never rewritten.
+    `claimed_at`. The path is compared byte for byte, never rewritten. With a
+    `session_id` the claim is bound to that session, the owner's older claim
+    of the file included.
 
     Errors: FILE_ALREADY_CLAIMED when another phase has the file: nothing was
-    changed; wait until it is released, or work on something else.
+    changed; wait until it is released (WaitFor), or work on something else.
+    SESSION_EXPIRED.
+    """
+    ClaimFiles: _aio.UnaryUnaryMultiCallable[_board_pb2.ClaimFilesRequest, _board_pb2.ClaimFilesResponse]  # type: ignore[assignment]
+    """ClaimFiles claims several files in one transaction, all or none, each as
+    ClaimFile does. An empty batch succeeds. Idempotent.
+
+    Errors: FILE_ALREADY_CLAIMED when other phases have any of the files: its
+    details hold a FileClaimConflict for each, as many as fit its headers.
+    SESSION_EXPIRED.
     """
     ReleaseClaims: _aio.UnaryUnaryMultiCallable[_board_pb2.ReleaseClaimsRequest, _board_pb2.ReleaseClaimsResponse]  # type: ignore[assignment]
     """ReleaseClaims frees files that `owner` holds: the named ones, or all of
@@ -185,6 +283,63 @@ class BoardServiceAsyncStub(BoardServiceStub):
     ListClaims: _aio.UnaryUnaryMultiCallable[_board_pb2.ListClaimsRequest, _board_pb2.ListClaimsResponse]  # type: ignore[assignment]
     """ListClaims reads the claims, of one owner or of all, in the byte order of
     their paths, a page at a time.
+    """
+    CompletePhase: _aio.UnaryUnaryMultiCallable[_board_pb2.CompletePhaseRequest, _board_pb2.CompletePhaseResponse]  # type: ignore[assignment]
+    """CompletePhase ends a phase's work in one transaction: it publishes the
+    contracts, sets the state to DONE or FAILED, and releases every claim that
+    the phase owns. A worker's last call for a phase. Repeating it leaves the
+    same board and makes another revision.
+
+    Errors: SESSION_EXPIRED: the phase was taken from this worker, and nothing
+    was changed; drop the work.
+    """
+    GetSnapshot: _aio.UnaryStreamMultiCallable[_board_pb2.GetSnapshotRequest, _board_pb2.GetSnapshotResponse]  # type: ignore[assignment]
+    """GetSnapshot reads the whole board at one revision, as a stream of parts.
+    Every part bears that revision; each list goes on where the part before
+    ended, in the order of the List calls. Watch from the snapshot's revision
+    to stay up to date.
+    """
+    Watch: _aio.UnaryStreamMultiCallable[_board_pb2.WatchRequest, _board_pb2.WatchResponse]  # type: ignore[assignment]
+    """Watch streams the board's events in the order of their revisions, each
+    once, none before its commit, and all those of one transaction in one
+    message. The first message comes at once and has no events; when nothing
+    happens another such bookmark comes every 10 seconds. A message's
+    `revision` says that everything up to there was delivered: to resume, pass
+    it as `after_revision`. The stream ends only with an error.
+
+    Errors: REVISION_COMPACTED when `after_revision` is older than what is
+    kept: take a snapshot, watch from its revision. BOARD_REPLACED when the
+    board is not (or no longer) the one with `board_id`: take a snapshot.
+    WATCH_TOO_SLOW when the caller does not keep up: resume from
+    `last_revision`. SHUTTING_DOWN: resume once a server is there again.
+    """
+    WaitFor: _aio.UnaryUnaryMultiCallable[_board_pb2.WaitForRequest, _board_pb2.WaitForResponse]  # type: ignore[assignment]
+    """WaitFor returns as soon as all its conditions hold at one revision, at
+    once if they do already. The call's deadline ends it: give it one.
+
+    Errors: BOARD_REPLACED when the board is deleted while the call waits.
+    """
+    OpenSession: _aio.UnaryUnaryMultiCallable[_board_pb2.OpenSessionRequest, _board_pb2.OpenSessionResponse]  # type: ignore[assignment]
+    """OpenSession starts a worker's session: its sign of life. Phases set to
+    RUNNING and files claimed with its ID are bound to it. It ends when it is
+    closed, or not renewed within its ttl. Then, in one transaction, its files
+    are released, and those of its phases that are still RUNNING become FAILED
+    or QUEUED as `on_expiry` says. Renew it every third of its ttl or so.
+    """
+    RenewSession: _aio.UnaryUnaryMultiCallable[_board_pb2.RenewSessionRequest, _board_pb2.RenewSessionResponse]  # type: ignore[assignment]
+    """RenewSession gives the session its full ttl again. It makes no revision.
+
+    Errors: SESSION_EXPIRED: its work was handed on; drop it.
+    """
+    CloseSession: _aio.UnaryUnaryMultiCallable[_board_pb2.CloseSessionRequest, _board_pb2.CloseSessionResponse]  # type: ignore[assignment]
+    """CloseSession ends the session now, with what OpenSession says of the end.
+    Complete the phases first.
+
+    Errors: SESSION_EXPIRED when it has ended already.
+    """
+    ListSessions: _aio.UnaryUnaryMultiCallable[_board_pb2.ListSessionsRequest, _board_pb2.ListSessionsResponse]  # type: ignore[assignment]
+    """ListSessions reads the sessions that live, ordered by the bytes of their
+    IDs, a page at a time.
     """
 
 class BoardServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -223,8 +378,12 @@ class BoardServiceServicer(metaclass=_abc_1.ABCMeta):
         is given. `posted_at` stays, `updated_at` moves. Repeating the call leaves
         the same state and makes another revision.
 
+        With a `session_id`, RUNNING binds the phase to that session; any other
+        write to the phase ends the bond.
+
         Errors: STATE_MISMATCH when the phase is not in `expected_state` (or does
         not exist): nothing was changed; read the phase again and decide anew.
+        SESSION_EXPIRED.
         """
 
     @_abc_1.abstractmethod
@@ -255,6 +414,8 @@ class BoardServiceServicer(metaclass=_abc_1.ABCMeta):
         kind and name. `id` and `created_at` stay; signature, package and status
         are replaced. Idempotent: publishing an equal contract changes nothing.
         Other producers' contracts of the same kind and name are left alone.
+
+        Errors: SESSION_EXPIRED.
         """
 
     @_abc_1.abstractmethod
@@ -266,6 +427,8 @@ class BoardServiceServicer(metaclass=_abc_1.ABCMeta):
         """PublishContracts publishes a batch in one transaction, all or none, each
         as PublishContract does. Where the batch names one contract twice, the
         last one wins. An empty batch succeeds. Idempotent.
+
+        Errors: SESSION_EXPIRED.
         """
 
     @_abc_1.abstractmethod
@@ -286,10 +449,27 @@ class BoardServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_board_pb2.ClaimFileResponse, _abc.Awaitable[_board_pb2.ClaimFileResponse]]:
         """ClaimFile makes `owner` the only phase that may edit the file. Claiming a
         file that the owner already has succeeds, changes nothing and keeps
-        `claimed_at`. The path is compared byte for byte, never rewritten.
+        `claimed_at`. The path is compared byte for byte, never rewritten. With a
+        `session_id` the claim is bound to that session, the owner's older claim
+        of the file included.
 
         Errors: FILE_ALREADY_CLAIMED when another phase has the file: nothing was
-        changed; wait until it is released, or work on something else.
+        changed; wait until it is released (WaitFor), or work on something else.
+        SESSION_EXPIRED.
+        """
+
+    @_abc_1.abstractmethod
+    def ClaimFiles(
+        self,
+        request: _board_pb2.ClaimFilesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_board_pb2.ClaimFilesResponse, _abc.Awaitable[_board_pb2.ClaimFilesResponse]]:
+        """ClaimFiles claims several files in one transaction, all or none, each as
+        ClaimFile does. An empty batch succeeds. Idempotent.
+
+        Errors: FILE_ALREADY_CLAIMED when other phases have any of the files: its
+        details hold a FileClaimConflict for each, as many as fit its headers.
+        SESSION_EXPIRED.
         """
 
     @_abc_1.abstractmethod
@@ -321,6 +501,111 @@ class BoardServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_board_pb2.ListClaimsResponse, _abc.Awaitable[_board_pb2.ListClaimsResponse]]:
         """ListClaims reads the claims, of one owner or of all, in the byte order of
         their paths, a page at a time.
+        """
+
+    @_abc_1.abstractmethod
+    def CompletePhase(
+        self,
+        request: _board_pb2.CompletePhaseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_board_pb2.CompletePhaseResponse, _abc.Awaitable[_board_pb2.CompletePhaseResponse]]:
+        """CompletePhase ends a phase's work in one transaction: it publishes the
+        contracts, sets the state to DONE or FAILED, and releases every claim that
+        the phase owns. A worker's last call for a phase. Repeating it leaves the
+        same board and makes another revision.
+
+        Errors: SESSION_EXPIRED: the phase was taken from this worker, and nothing
+        was changed; drop the work.
+        """
+
+    @_abc_1.abstractmethod
+    def GetSnapshot(
+        self,
+        request: _board_pb2.GetSnapshotRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_board_pb2.GetSnapshotResponse], _abc.AsyncIterator[_board_pb2.GetSnapshotResponse]]:
+        """GetSnapshot reads the whole board at one revision, as a stream of parts.
+        Every part bears that revision; each list goes on where the part before
+        ended, in the order of the List calls. Watch from the snapshot's revision
+        to stay up to date.
+        """
+
+    @_abc_1.abstractmethod
+    def Watch(
+        self,
+        request: _board_pb2.WatchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_board_pb2.WatchResponse], _abc.AsyncIterator[_board_pb2.WatchResponse]]:
+        """Watch streams the board's events in the order of their revisions, each
+        once, none before its commit, and all those of one transaction in one
+        message. The first message comes at once and has no events; when nothing
+        happens another such bookmark comes every 10 seconds. A message's
+        `revision` says that everything up to there was delivered: to resume, pass
+        it as `after_revision`. The stream ends only with an error.
+
+        Errors: REVISION_COMPACTED when `after_revision` is older than what is
+        kept: take a snapshot, watch from its revision. BOARD_REPLACED when the
+        board is not (or no longer) the one with `board_id`: take a snapshot.
+        WATCH_TOO_SLOW when the caller does not keep up: resume from
+        `last_revision`. SHUTTING_DOWN: resume once a server is there again.
+        """
+
+    @_abc_1.abstractmethod
+    def WaitFor(
+        self,
+        request: _board_pb2.WaitForRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_board_pb2.WaitForResponse, _abc.Awaitable[_board_pb2.WaitForResponse]]:
+        """WaitFor returns as soon as all its conditions hold at one revision, at
+        once if they do already. The call's deadline ends it: give it one.
+
+        Errors: BOARD_REPLACED when the board is deleted while the call waits.
+        """
+
+    @_abc_1.abstractmethod
+    def OpenSession(
+        self,
+        request: _board_pb2.OpenSessionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_board_pb2.OpenSessionResponse, _abc.Awaitable[_board_pb2.OpenSessionResponse]]:
+        """OpenSession starts a worker's session: its sign of life. Phases set to
+        RUNNING and files claimed with its ID are bound to it. It ends when it is
+        closed, or not renewed within its ttl. Then, in one transaction, its files
+        are released, and those of its phases that are still RUNNING become FAILED
+        or QUEUED as `on_expiry` says. Renew it every third of its ttl or so.
+        """
+
+    @_abc_1.abstractmethod
+    def RenewSession(
+        self,
+        request: _board_pb2.RenewSessionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_board_pb2.RenewSessionResponse, _abc.Awaitable[_board_pb2.RenewSessionResponse]]:
+        """RenewSession gives the session its full ttl again. It makes no revision.
+
+        Errors: SESSION_EXPIRED: its work was handed on; drop it.
+        """
+
+    @_abc_1.abstractmethod
+    def CloseSession(
+        self,
+        request: _board_pb2.CloseSessionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_board_pb2.CloseSessionResponse, _abc.Awaitable[_board_pb2.CloseSessionResponse]]:
+        """CloseSession ends the session now, with what OpenSession says of the end.
+        Complete the phases first.
+
+        Errors: SESSION_EXPIRED when it has ended already.
+        """
+
+    @_abc_1.abstractmethod
+    def ListSessions(
+        self,
+        request: _board_pb2.ListSessionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_board_pb2.ListSessionsResponse, _abc.Awaitable[_board_pb2.ListSessionsResponse]]:
+        """ListSessions reads the sessions that live, ordered by the bytes of their
+        IDs, a page at a time.
         """
 
 def add_BoardServiceServicer_to_server(servicer: BoardServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

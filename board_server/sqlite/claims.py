@@ -1,4 +1,4 @@
-"""The table `file_claims`: one row per claimed file."""
+"""The table `file_claims`: one row per claimed file; `claim_sessions` has their sessions."""
 
 import json
 from collections.abc import Sequence
@@ -6,46 +6,77 @@ from collections.abc import Sequence
 import apsw
 
 from board_server.errors import FileAlreadyClaimed
-from board_server.model import FileClaim, Page, PageRequest
+from board_server.model import Cause, Change, FileClaim, Page, PageRequest
 from board_server.sqlite.page import Row, cut
 from board_server.sqlite.timestamps import from_text
-from board_server.sqlite.writer import Transaction
+from board_server.sqlite.transaction import Transaction
 
-_COLUMNS = "filepath, owner_task, claimed_at"
+_SELECT = """
+SELECT filepath, owner_task, claimed_at, coalesce(session_id, '')
+FROM file_claims LEFT JOIN claim_sessions USING (filepath)
+"""
 
-_BY_PATH = f"SELECT {_COLUMNS} FROM file_claims WHERE filepath = ?"
+_INSERT = """
+INSERT INTO file_claims (filepath, owner_task, claimed_at) VALUES (?, ?, ?)
+ON CONFLICT (filepath) DO NOTHING RETURNING filepath, owner_task, claimed_at
+"""
 
-_INSERT = f"""
-INSERT INTO file_claims ({_COLUMNS}) VALUES (?, ?, ?)
-ON CONFLICT (filepath) DO NOTHING RETURNING {_COLUMNS}
+_BIND = """
+INSERT INTO claim_sessions (filepath, session_id) VALUES (?, ?)
+ON CONFLICT (filepath) DO UPDATE SET session_id = excluded.session_id
 """
 
 
-def claim(tx: Transaction, filepath: str, owner: str) -> FileClaim:
-    """Store.claim_file."""
+def claim_all(
+    tx: Transaction, filepaths: Sequence[str], owner: str, session_id: str
+) -> list[FileClaim]:
+    """Store.claim_files, for a session that lives."""
+    claims = {filepath: _claim(tx, filepath, owner, session_id) for filepath in filepaths}
+    conflicts = [claim for claim in claims.values() if claim.owner != owner]
+    if conflicts:
+        raise FileAlreadyClaimed(conflicts)
+    return [claims[filepath] for filepath in filepaths]
+
+
+def _claim(tx: Transaction, filepath: str, owner: str, session_id: str) -> FileClaim:
+    """Claim a file that is free or the owner's; return the claim there is, whoever's."""
     inserted = tx.db.execute(_INSERT, (filepath, owner, tx.now)).fetchone()
-    if inserted:
-        tx.changed()
-        return _claim(inserted)
-    held = _claim(next(tx.db.execute(_BY_PATH, (filepath,))))
-    if held.owner != owner:
-        raise FileAlreadyClaimed([held])
-    return held
+    if inserted is None:
+        held = from_row(next(tx.db.execute(f"{_SELECT} WHERE filepath = ?", (filepath,))))
+        if held.owner != owner or session_id in {"", held.session_id}:
+            return held
+    if session_id:
+        tx.db.execute(_BIND, (filepath, session_id))
+    row = next(tx.db.execute(f"{_SELECT} WHERE filepath = ?", (filepath,)))
+    claim = from_row(row)
+    tx.record(Change.CLAIMED, claim, row)
+    return claim
 
 
 def release(tx: Transaction, owner: str, filepaths: Sequence[str]) -> int:
     """Store.release_claims."""
-    released = tx.db.execute(
-        """
-        DELETE FROM file_claims WHERE owner_task = :owner
+    held = tx.db.execute(
+        f"""
+        {_SELECT} WHERE owner_task = :owner
           AND (:filepaths = '[]' OR filepath IN (SELECT value FROM json_each(:filepaths)))
-        RETURNING filepath
+        ORDER BY filepath
         """,
         {"owner": owner, "filepaths": json.dumps(list(filepaths))},
     ).fetchall()
-    if released:
-        tx.changed()
-    return len(released)
+    return _release(tx, held, Cause.CALL)
+
+
+def release_bound(tx: Transaction, session_id: str, cause: Cause) -> int:
+    """Release the claims that are bound to a session that ends."""
+    held = tx.db.execute(f"{_SELECT} WHERE session_id = ? ORDER BY filepath", (session_id,))
+    return _release(tx, held.fetchall(), cause)
+
+
+def _release(tx: Transaction, held: Sequence[Row], cause: Cause) -> int:
+    for row in held:
+        tx.db.execute("DELETE FROM file_claims WHERE filepath = ?", (row[0],))
+        tx.record(Change.RELEASED, from_row(row), row, cause)
+    return len(held)
 
 
 def owner_of(db: apsw.Connection, filepath: str) -> str:
@@ -61,13 +92,14 @@ def list_page(
     after = page.after[0] if page.after else ""
     of_owner = "" if owner is None else " AND owner_task = ?"
     rows = db.execute(
-        f"SELECT {_COLUMNS} FROM file_claims WHERE filepath > ?{of_owner} ORDER BY filepath",
+        f"{_SELECT} WHERE filepath > ?{of_owner} ORDER BY filepath",
         (after,) if owner is None else (after, owner),
     )
-    items, more = cut(rows, page, _claim)
+    items, more = cut(rows, page, from_row)
     return Page(items, revision, (items[-1].filepath,) if more else None)
 
 
-def _claim(row: Row) -> FileClaim:
-    filepath, owner, claimed_at = row
-    return FileClaim(filepath, owner, from_text(claimed_at))
+def from_row(row: Row) -> FileClaim:
+    """Read a row of `file_claims` with its session_id behind it."""
+    filepath, owner, claimed_at, session_id = row
+    return FileClaim(filepath, owner, from_text(claimed_at), session_id)

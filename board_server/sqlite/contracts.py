@@ -5,7 +5,9 @@ from collections.abc import Sequence
 import apsw
 
 from board_server.model import (
+    Change,
     Contract,
+    ContractCondition,
     ContractDraft,
     ContractFilter,
     ContractKind,
@@ -15,7 +17,7 @@ from board_server.model import (
 )
 from board_server.sqlite.page import Row, cut
 from board_server.sqlite.timestamps import from_text
-from board_server.sqlite.writer import Transaction
+from board_server.sqlite.transaction import Transaction
 
 _COLUMNS = "id, producer, kind, name, signature, package, status, created_at"
 
@@ -44,9 +46,11 @@ def publish(tx: Transaction, draft: ContractDraft) -> Contract:
     elif _content(row) != content:
         written = tx.db.execute(_UPDATE, (*content, row[0]))
     else:
-        return _contract(row)
-    tx.changed()
-    return _contract(next(written))
+        return from_row(row)
+    row = next(written)
+    contract = from_row(row)
+    tx.record(Change.CONTRACT, contract, row)
+    return contract
 
 
 def publish_batch(tx: Transaction, drafts: Sequence[ContractDraft]) -> int:
@@ -55,6 +59,13 @@ def publish_batch(tx: Transaction, drafts: Sequence[ContractDraft]) -> int:
     for draft in distinct.values():
         publish(tx, draft)
     return len(distinct)
+
+
+def first(db: apsw.Connection, where: ContractCondition) -> Contract | None:
+    """Read the contract with the lowest id that meets the condition."""
+    sought = ContractFilter(where.producer, where.kind, where.name, where.package)
+    page = list_page(db, 0, sought, PageRequest(1))
+    return page.items[0] if page.items else None
 
 
 def list_page(
@@ -72,7 +83,7 @@ def list_page(
         f"SELECT {_COLUMNS} FROM contracts WHERE id > ?{conditions} ORDER BY id",
         (after, *wanted.values()),
     )
-    items, more = cut(rows, page, _contract)
+    items, more = cut(rows, page, from_row)
     return Page(items, revision, (items[-1].id,) if more else None)
 
 
@@ -81,7 +92,8 @@ def _content(row: Row) -> tuple[str, str, str]:
     return signature, package, status
 
 
-def _contract(row: Row) -> Contract:
+def from_row(row: Row) -> Contract:
+    """Read a row of `contracts`."""
     id_, producer, kind, name, signature, package, status, created_at = row
     return Contract(
         id_,

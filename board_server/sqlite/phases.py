@@ -1,4 +1,4 @@
-"""The table `board`: one row per phase."""
+"""The table `board`: one row per phase; `phase_sessions` has the sessions they are bound to."""
 
 import json
 from collections.abc import Sequence
@@ -6,12 +6,24 @@ from collections.abc import Sequence
 import apsw
 
 from board_server.errors import StateMismatch
-from board_server.model import Page, PageRequest, Phase, PhaseChange, PhaseState
+from board_server.model import (
+    Cause,
+    Change,
+    Page,
+    PageRequest,
+    Phase,
+    PhaseChange,
+    PhaseState,
+)
 from board_server.sqlite.page import Row, cut
 from board_server.sqlite.timestamps import from_text
-from board_server.sqlite.writer import Transaction
+from board_server.sqlite.transaction import Transaction
 
 _COLUMNS = "task_id, state, worker, posted_at, updated_at"
+
+_SELECT = f"""
+SELECT {_COLUMNS}, coalesce(session_id, '') FROM board LEFT JOIN phase_sessions USING (task_id)
+"""
 
 _POSTED = "replace(rtrim(posted_at, 'Z'), 'T', ' ')"  # as the index has it
 
@@ -25,11 +37,16 @@ ON CONFLICT (task_id) DO UPDATE SET
 RETURNING {_COLUMNS}
 """
 
+_BIND = """
+INSERT INTO phase_sessions (task_id, session_id) VALUES (?, ?)
+ON CONFLICT (task_id) DO UPDATE SET session_id = excluded.session_id
+"""
+
 _STATES = {state.value: state for state in PhaseState}
 
 
-def set_state(tx: Transaction, change: PhaseChange) -> Phase:
-    """Store.set_phase_state."""
+def set_state(tx: Transaction, change: PhaseChange, cause: Cause = Cause.CALL) -> Phase:
+    """Store.set_phase_state, for a session that lives."""
     if change.expected_state is not None:
         current = get(tx.db, change.phase_id)
         if current is None or current.state != change.expected_state:
@@ -44,14 +61,37 @@ def set_state(tx: Transaction, change: PhaseChange) -> Phase:
             "now": tx.now,
         },
     )
-    tx.changed()
-    return _phase(next(rows))
+    row = (*next(rows), _bind(tx, change))
+    phase = from_row(row)
+    tx.record(Change.PHASE, phase, row, cause)
+    return phase
+
+
+def _bind(tx: Transaction, change: PhaseChange) -> str:
+    """Bind a phase that runs in a session to it, any other to none; return the session's ID."""
+    if change.state is PhaseState.RUNNING and change.session_id:
+        tx.db.execute(_BIND, (change.phase_id, change.session_id))
+        return change.session_id
+    tx.db.execute("DELETE FROM phase_sessions WHERE task_id = ?", (change.phase_id,))
+    return ""
+
+
+def end_bound(tx: Transaction, session_id: str, state: PhaseState, cause: Cause) -> None:
+    """Give the phases that run in an ending session their new state; queued ones lose the worker."""
+    bound = tx.db.execute(
+        "SELECT task_id FROM phase_sessions JOIN board USING (task_id) "
+        "WHERE session_id = ? AND state = ? ORDER BY task_id",
+        (session_id, PhaseState.RUNNING.value),
+    ).fetchall()
+    worker = "" if state is PhaseState.QUEUED else None
+    for (phase_id,) in bound:
+        set_state(tx, PhaseChange(phase_id, state, worker), cause)
 
 
 def get(db: apsw.Connection, phase_id: str) -> Phase | None:
     """Store.get_phase_state."""
-    row = db.execute(f"SELECT {_COLUMNS} FROM board WHERE task_id = ?", (phase_id,)).fetchone()
-    return _phase(row) if row else None
+    row = db.execute(f"{_SELECT} WHERE task_id = ?", (phase_id,)).fetchone()
+    return from_row(row) if row else None
 
 
 def list_page(
@@ -61,24 +101,31 @@ def list_page(
     posted_at, phase_id = page.after or ("", "")
     rows = db.execute(
         f"""
-        SELECT {_COLUMNS}, {_POSTED} FROM board
+        {_SELECT}
         WHERE ({_POSTED}, task_id) > (:posted_at, :phase_id)
           AND (:states = '[]' OR state IN (SELECT value FROM json_each(:states)))
         ORDER BY {_POSTED}, task_id
         """,
         {"posted_at": posted_at, "phase_id": phase_id, "states": json.dumps(states)},
     )
-    items, more = cut(rows, page, lambda row: (_phase(row), row[-1]))
-    after = (items[-1][1], items[-1][0].phase_id) if more else None
-    return Page([phase for phase, _ in items], revision, after)
+    items, more = cut(rows, page, lambda row: (row[3], from_row(row)))
+    after = (_order(items[-1][0]), items[-1][1].phase_id) if more else None
+    return Page([phase for _, phase in items], revision, after)
 
 
-def _phase(row: Row) -> Phase:
-    phase_id, state, worker, posted_at, updated_at, *_ = row
+def _order(posted_at: str) -> str:
+    """Write a timestamp as _POSTED does."""
+    return posted_at.rstrip("Z").replace("T", " ")
+
+
+def from_row(row: Row) -> Phase:
+    """Read a row of `board` with its session_id behind it."""
+    phase_id, state, worker, posted_at, updated_at, session_id = row
     return Phase(
         phase_id,
         _STATES.get(state, PhaseState.UNSPECIFIED),
         worker,
         from_text(posted_at),
         from_text(updated_at),
+        session_id,
     )

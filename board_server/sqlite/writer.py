@@ -11,28 +11,15 @@ from typing import Any, Generic, TypeVar
 import apsw
 
 from board_server.errors import ShuttingDown
-from board_server.model import Revised
+from board_server.model import Commit, Revised
+from board_server.sqlite import events
 from board_server.sqlite.connection import storage_error
-from board_server.sqlite.timestamps import to_text
+from board_server.sqlite.transaction import Transaction
 
 T = TypeVar("T")
 
 MAX_BATCH = 256
 """Most calls in one commit; bounds how long the first of them waits for the last."""
-
-
-class Transaction:
-    """What one write call sees: the database, one reading of the clock, and its revision."""
-
-    def __init__(self, db: apsw.Connection, now: datetime, revision: int) -> None:
-        self.db = db
-        self.now = to_text(now)
-        self._before = revision
-        self.revision = revision
-
-    def changed(self) -> None:
-        """Say that the call changed something; the first time gives it its revision."""
-        self.revision = self._before + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +36,22 @@ class Writer:
 
     Every call that waits when a commit begins is part of it, within a savepoint
     of its own, so that one call's failure is its own; the commit's failure is
-    everyone's. Answers go back in one hop to the event loop.
+    everyone's. In one hop to the event loop `committed` is told of each
+    revision, and then the calls are answered.
     """
 
     def __init__(
-        self, connection: apsw.Connection, clock: Callable[[], datetime], name: str
+        self,
+        connection: apsw.Connection,
+        clock: Callable[[], datetime],
+        keep_revisions: int,
+        committed: Callable[[Commit], None],
+        name: str,
     ) -> None:
         self._db = connection
         self._clock = clock
+        self._keep_revisions = keep_revisions
+        self._committed = committed
         self._revision = int(connection.execute("SELECT revision FROM meta").get)
         self._loop = asyncio.get_running_loop()
         self._calls: SimpleQueue[_Call[Any] | None] = SimpleQueue()
@@ -80,8 +75,8 @@ class Writer:
 
     def _run(self) -> None:
         while batch := self._next_batch():
-            outcomes = self._commit(batch)
-            self._loop.call_soon_threadsafe(_answer, batch, outcomes)
+            outcomes, commits = self._commit(batch)
+            self._loop.call_soon_threadsafe(self._answer, batch, outcomes, commits)
         self._db.close()
 
     def _next_batch(self) -> list[_Call[Any]]:
@@ -102,26 +97,29 @@ class Writer:
             self._calls.put(None)  # found the end behind a batch: meet it again
         return batch
 
-    def _commit(self, batch: Sequence[_Call[Any]]) -> list[Outcome]:
+    def _commit(self, batch: Sequence[_Call[Any]]) -> tuple[list[Outcome], list[Commit]]:
         before = self._revision
+        commits: list[Commit] = []
         try:
             self._db.execute("BEGIN IMMEDIATE")
-            outcomes = [self._attempt(call) for call in batch]
-            if self._revision != before:
+            outcomes = [self._attempt(call, commits) for call in batch]
+            if commits:
                 self._db.execute("UPDATE meta SET revision = ?", (self._revision,))
+                events.compact(self._db, self._revision, self._keep_revisions)
             self._db.execute("COMMIT")
         except apsw.Error as error:
             self._revision = before
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
-            return [storage_error(error)] * len(batch)
-        return outcomes
+            return [storage_error(error)] * len(batch), []
+        return outcomes, commits
 
-    def _attempt(self, call: _Call[Any]) -> Outcome:
+    def _attempt(self, call: _Call[Any], commits: list[Commit]) -> Outcome:
         transaction = Transaction(self._db, self._clock(), self._revision)
         self._db.execute("SAVEPOINT call")
         try:
             value = call.work(transaction)
+            commit = transaction.finish()
         except Exception as error:
             if not self._db.in_transaction:
                 raise  # SQLite has given up the whole transaction
@@ -130,14 +128,22 @@ class Writer:
             return storage_error(error) if isinstance(error, apsw.Error) else error
         self._db.execute("RELEASE call")
         self._revision = transaction.revision
+        if commit:
+            commits.append(commit)
         return Revised(value, transaction.revision)
 
-
-def _answer(batch: Sequence[_Call[Any]], outcomes: Sequence[Outcome]) -> None:
-    for call, outcome in zip(batch, outcomes, strict=True):
-        if call.reply.cancelled():
-            continue
-        if isinstance(outcome, Exception):
-            call.reply.set_exception(outcome)
-        else:
-            call.reply.set_result(outcome)
+    def _answer(
+        self,
+        batch: Sequence[_Call[Any]],
+        outcomes: Sequence[Outcome],
+        commits: Sequence[Commit],
+    ) -> None:
+        for commit in commits:
+            self._committed(commit)
+        for call, outcome in zip(batch, outcomes, strict=True):
+            if call.reply.cancelled():
+                continue
+            if isinstance(outcome, Exception):
+                call.reply.set_exception(outcome)
+            else:
+                call.reply.set_result(outcome)

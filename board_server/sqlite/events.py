@@ -1,0 +1,61 @@
+"""The table `events`: what every revision changed, as long as it is kept."""
+
+import json
+from collections.abc import Callable, Iterator
+from itertools import groupby
+from operator import itemgetter
+
+import apsw
+
+from board_server.errors import RevisionCompacted
+from board_server.model import Cause, Change, Commit, Event, Record
+from board_server.sqlite import claims, contracts, phases, sessions
+from board_server.sqlite.page import MAX_TEXT, Row
+from board_server.sqlite.timestamps import from_text
+
+_READ: dict[Change, Callable[[Row], Record]] = {
+    Change.PHASE: phases.from_row,
+    Change.CONTRACT: contracts.from_row,
+    Change.CLAIMED: claims.from_row,
+    Change.RELEASED: claims.from_row,
+    Change.SESSION_OPENED: sessions.from_row,
+    Change.SESSION_ENDED: sessions.from_row,
+}
+
+
+def list_commits(db: apsw.Connection, after: int, upto: int) -> list[Commit]:
+    """Store.list_events."""
+    oldest = int(db.execute("SELECT compacted_revision FROM meta").get)
+    if after < oldest:
+        raise RevisionCompacted(after, oldest)
+    rows = db.execute(
+        "SELECT revision, time, change, cause, record FROM events "
+        "WHERE revision > ? AND revision <= ? ORDER BY revision, position",
+        (after, upto),
+    )
+    return list(_some_commits(rows))
+
+
+def _some_commits(rows: Iterator[Row]) -> Iterator[Commit]:
+    room = MAX_TEXT
+    for revision, group in groupby(rows, key=itemgetter(0)):
+        changes = list(group)
+        time = from_text(changes[0][1])
+        yield Commit(revision, time, tuple(_event(row) for row in changes))
+        room -= sum(len(row[-1]) for row in changes)
+        if room < 0:
+            return
+
+
+def _event(row: Row) -> Event:
+    _, _, word, cause, record = row
+    change = Change(word)
+    return Event(change, Cause(cause), _READ[change](json.loads(record)))
+
+
+def compact(db: apsw.Connection, revision: int, keep: int) -> None:
+    """Drop the events of all but the last `keep` revisions, a tenth of them at a time."""
+    kept = revision - int(db.execute("SELECT compacted_revision FROM meta").get)
+    if kept >= keep + max(1, keep // 10):
+        db.execute("DELETE FROM events WHERE revision <= ?", (revision - keep,))
+        db.execute("UPDATE meta SET compacted_revision = ?", (revision - keep,))

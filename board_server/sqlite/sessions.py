@@ -1,0 +1,97 @@
+"""The table `sessions`: one row per session that lives, and what happens at its end."""
+
+import secrets
+from datetime import datetime, timedelta
+
+import apsw
+
+from board_server.errors import SessionExpired
+from board_server.model import (
+    Cause,
+    Change,
+    OnExpiry,
+    Page,
+    PageRequest,
+    PhaseState,
+    Session,
+)
+from board_server.sqlite import claims, phases
+from board_server.sqlite.page import Row, cut
+from board_server.sqlite.timestamps import from_text, to_text
+from board_server.sqlite.transaction import Transaction
+
+_COLUMNS = "session_id, worker, ttl_ms, on_expiry, opened_at"
+
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+def require(tx: Transaction, session_id: str) -> None:
+    """Raise SessionExpired unless the session lives; "" is no session, which is fine."""
+    if session_id and not _row(tx, session_id):
+        raise SessionExpired(session_id)
+
+
+def open_session(tx: Transaction, worker: str, ttl: timedelta, on_expiry: OnExpiry) -> Session:
+    """Store.open_session."""
+    session_id = secrets.token_hex(16)
+    values = (session_id, worker, ttl // _MILLISECOND, on_expiry.value, tx.now)
+    tx.db.execute(f"INSERT INTO sessions ({_COLUMNS}) VALUES (?, ?, ?, ?, ?)", values)
+    return _record(tx, Change.SESSION_OPENED, values, tx.moment + ttl, Cause.CALL)
+
+
+def end(tx: Transaction, session_id: str, cause: Cause) -> int:
+    """End a session with all that its end means; return how many claims that released.
+
+    Raises SessionExpired when it has ended already.
+    """
+    row = _row(tx, session_id)
+    if row is None:
+        raise SessionExpired(session_id)
+    _, _, _, on_expiry, _ = row
+    released = claims.release_bound(tx, session_id, cause)
+    requeue = on_expiry == OnExpiry.REQUEUE
+    state = PhaseState.QUEUED if requeue else PhaseState.FAILED
+    phases.end_bound(tx, session_id, state, cause)
+    tx.db.execute("DELETE FROM sessions WHERE session_id = ?", (session_id,))
+    _record(tx, Change.SESSION_ENDED, row, tx.moment, cause)
+    return released
+
+
+def list_page(db: apsw.Connection, revision: int, page: PageRequest) -> Page[Session]:
+    """Read a page of sessions, each as if it had just been opened."""
+    after = page.after[0] if page.after else ""
+    rows = db.execute(
+        f"SELECT {_COLUMNS} FROM sessions WHERE session_id > ? ORDER BY session_id", (after,)
+    )
+    items, more = cut(rows, page, _opened)
+    return Page(items, revision, (items[-1].session_id,) if more else None)
+
+
+def from_row(row: Row) -> Session:
+    """Read a session as an event has it: with the time of its expiry for its last column."""
+    session_id, worker, ttl_ms, on_expiry, expires_at = row
+    return Session(
+        session_id, worker, ttl_ms * _MILLISECOND, from_text(expires_at), OnExpiry(on_expiry)
+    )
+
+
+def _opened(row: Row) -> Session:
+    session_id, worker, ttl_ms, on_expiry, opened_at = row
+    ttl = ttl_ms * _MILLISECOND
+    return Session(session_id, worker, ttl, from_text(opened_at) + ttl, OnExpiry(on_expiry))
+
+
+def _row(tx: Transaction, session_id: str) -> Row | None:
+    found: Row | None = tx.db.execute(
+        f"SELECT {_COLUMNS} FROM sessions WHERE session_id = ?", (session_id,)
+    ).fetchone()
+    return found
+
+
+def _record(
+    tx: Transaction, change: Change, row: Row, expires_at: datetime, cause: Cause
+) -> Session:
+    as_told = (*row[:-1], to_text(expires_at))
+    session = from_row(as_told)
+    tx.record(change, session, as_told, cause)
+    return session

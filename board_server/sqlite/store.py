@@ -59,6 +59,7 @@ class SqliteStore:
         return (await self._open(board, create=True)).info()
 
     async def list_boards(self, page: PageRequest) -> Page[BoardInfo]:
+        self._refuse_if_closed()
         return await asyncio.to_thread(self._list_boards, page)
 
     async def set_phase_state(self, board: str, change: PhaseChange) -> Revised[Phase]:
@@ -108,18 +109,22 @@ class SqliteStore:
         return await (await self._board(board)).list_page(query)
 
     async def close(self) -> None:
+        self._closed = True
         async with self._opening:  # a file that is being opened is closed too
-            self._closed = True
             await asyncio.gather(*(board.close() for board in self._boards.values()))
             self._boards.clear()
 
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise ShuttingDown
+
     async def _board(self, name: str) -> OpenBoard:
+        self._refuse_if_closed()
         return self._boards.get(name) or await self._open(name, create=False)
 
     async def _open(self, name: str, *, create: bool) -> OpenBoard:
         async with self._opening:
-            if self._closed:
-                raise ShuttingDown
+            self._refuse_if_closed()
             if board := self._boards.get(name):
                 return board
             path = self._path(name)

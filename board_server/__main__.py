@@ -20,7 +20,8 @@ from board_server.config import DEFAULT_LISTEN, BadConfig, Config
 from board_server.errors import BoardError
 from board_server.server import CannotListen, serving
 from board_server.sqlite import SqliteStore
-from board_server.sqlite.connection import Synchronous, UnsafeSqlite
+from board_server.sqlite.connection import UnsafeSqlite
+from board_server.sqlite.settings import Synchronous
 
 app = typer.Typer(add_completion=False)
 
@@ -54,6 +55,9 @@ def serve(
             "crash) may then lose the last writes that were acknowledged.",
         ),
     ] = "full",
+    keep_revisions: Annotated[
+        int, typer.Option(min=1, help="How many revisions a watcher can go back.")
+    ] = 100_000,
     grace: Annotated[
         float, typer.Option(min=0, help="Seconds that calls may take after SIGTERM.")
     ] = 10.0,
@@ -62,7 +66,7 @@ def serve(
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         config = Config(directory, board, tuple(listen), insecure, grace)
-        uvloop.run(run(config, _synchronous(synchronous)))
+        uvloop.run(run(config, _synchronous(synchronous), keep_revisions))
     except (BadConfig, BoardError, CannotListen, UnsafeSqlite) as error:
         print(f"board serve: {error}", file=sys.stderr)  # noqa: T201
         raise typer.Exit(1) from error
@@ -76,13 +80,13 @@ def _synchronous(word: str) -> Synchronous:
             raise BadConfig(f'--synchronous is "full" or "normal", not "{word}"')
 
 
-async def run(config: Config, synchronous: Synchronous = "full") -> None:
+async def run(config: Config, synchronous: Synchronous, keep_revisions: int) -> None:
     """Serve until a signal comes. The first lines on standard output tell the addresses."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    store = SqliteStore(config.directory, synchronous=synchronous)
+    store = SqliteStore(config.directory, synchronous=synchronous, keep_revisions=keep_revisions)
     async with serving(store, config) as addresses:
         for address in addresses:
             print(f"listening on {address}", flush=True)  # noqa: T201

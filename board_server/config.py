@@ -4,7 +4,7 @@ import ipaddress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from board_server.fields import is_board_name
+from board_server.model import is_board_name
 
 DEFAULT_LISTEN = "127.0.0.1:7447"
 

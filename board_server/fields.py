@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 from board_server.errors import InvalidArgument, Violation
+from board_server.model import is_board_name
 
 T = TypeVar("T")
 
@@ -18,13 +19,7 @@ MAX_BATCH_BYTES = 32 * 2**20
 MAX_VIOLATIONS = 8
 """Most fields that one error names; it travels in headers, which are small."""
 
-_BOARD_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-
-
-def is_board_name(name: str) -> bool:
-    """Tell whether a board may have this name."""
-    return _BOARD_NAME.fullmatch(name) is not None
 
 
 class Fields:

@@ -7,7 +7,7 @@ nothing but one more frame; grpc's own interceptors cost a lookup and a task eac
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 import grpc
 from google.protobuf import message_factory
@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 SERVICE = pb.DESCRIPTOR.services_by_name["BoardService"]
 
 Context = grpc.aio.ServicerContext[Any, Any]
-Handler = grpc.RpcMethodHandler[Any, Any]
-Unary = Callable[[Any, Context], Awaitable[Any]]
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # no generic at run time
+Method = Callable[[Any, Context], Awaitable[Any]]
 
 
 def intercepted(handlers: Mapping[str, Handler]) -> grpc.GenericRpcHandler:
@@ -36,14 +36,21 @@ def intercepted(handlers: Mapping[str, Handler]) -> grpc.GenericRpcHandler:
 
 def _wrapped(name: str, handler: Any) -> Handler:
     request = message_factory.GetMessageClass(SERVICE.methods_by_name[name].input_type)
-    return grpc.unary_unary_rpc_method_handler(
-        _answering(name, handler.unary_unary),
+    streams = handler.response_streaming
+    make = grpc.unary_stream_rpc_method_handler if streams else grpc.unary_unary_rpc_method_handler
+    return make(
+        _answering(name, handler.unary_stream if streams else handler.unary_unary),
         request_deserializer=tolerant(request),
-        response_serializer=handler.response_serializer,
+        response_serializer=_to_bytes,
     )
 
 
-def _answering(name: str, method: Unary) -> Unary:
+def _to_bytes(reply: Any) -> bytes:
+    """Serialize a reply; what many share comes encoded already."""
+    return reply if isinstance(reply, bytes) else reply.SerializeToString()
+
+
+def _answering(name: str, method: Method) -> Method:
     async def answer(request: Any, context: Context) -> Any:
         try:
             if isinstance(request, InvalidArgument):

@@ -1,5 +1,6 @@
 """What a board holds, as the server sees it, free of protobuf and of any database."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -7,6 +8,13 @@ from enum import StrEnum
 from typing import Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")
+
+_BOARD_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+
+
+def is_board_name(name: str) -> bool:
+    """Tell whether a board may have this name."""
+    return _BOARD_NAME.fullmatch(name) is not None
 
 
 class PhaseState(StrEnum):

@@ -10,6 +10,7 @@ from grpc_reflection.v1alpha import reflection
 
 from board_client.v1 import board_pb2_grpc
 from board_server.config import Config
+from board_server.feed import Feeds
 from board_server.interceptors import SERVICE, Handler, intercepted
 from board_server.servicer import BoardServicer
 from board_server.store import Store
@@ -33,10 +34,11 @@ async def serving(store: Store, config: Config) -> AsyncIterator[list[str]]:
     """Serve the store; yield the addresses, with the ports that were picked.
 
     At the end health says NOT_SERVING, new calls are refused, those in flight
-    have `config.grace` seconds, and the store is closed. Raises CannotListen.
+    have `config.grace` seconds, watches end, and the store is closed. Raises CannotListen.
     """
     server = grpc.aio.server(options=_OPTIONS)
-    servicer = BoardServicer(store, config.default_board)
+    feeds = Feeds(store)
+    servicer = BoardServicer(store, feeds, config.default_board)
     board_pb2_grpc.add_BoardServiceServicer_to_server(servicer, _Registrar(server))  # type: ignore[arg-type]
     checks = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
@@ -52,6 +54,7 @@ async def serving(store: Store, config: Config) -> AsyncIterator[list[str]]:
         yield addresses
     finally:
         await checks.enter_graceful_shutdown()
+        feeds.close()
         await server.stop(config.grace)
         await store.close()
 

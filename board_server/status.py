@@ -11,12 +11,16 @@ from board_client.v1 import board_pb2 as pb
 from board_server.errors import (
     BoardError,
     BoardNotFound,
+    BoardReplaced,
     FileAlreadyClaimed,
     InvalidArgument,
+    RevisionCompacted,
+    SessionExpired,
     ShuttingDown,
     StateMismatch,
     StoreFull,
     StoreUnavailable,
+    WatchTooSlow,
 )
 
 DOMAIN = "board.v1"
@@ -27,6 +31,11 @@ MAX_MESSAGE = 256
 """Characters of an error's text. It travels in a header beside the details, may
 there be three times as long, and clients accept 8 KiB of headers in all."""
 
+MAX_CONFLICTS = 2048
+"""Bytes of conflicts beside the first, which the ErrorInfo names: a path may have 4 KiB."""
+
+_PACKING = 64  # bytes that Any adds to a detail: its type's name
+
 _Code = grpc.StatusCode
 
 TABLE: Mapping[type[BoardError], tuple[grpc.StatusCode, pb.ErrorReason.ValueType]] = {
@@ -34,6 +43,10 @@ TABLE: Mapping[type[BoardError], tuple[grpc.StatusCode, pb.ErrorReason.ValueType
     BoardNotFound: (_Code.NOT_FOUND, pb.ERROR_REASON_BOARD_NOT_FOUND),
     FileAlreadyClaimed: (_Code.ALREADY_EXISTS, pb.ERROR_REASON_FILE_ALREADY_CLAIMED),
     StateMismatch: (_Code.FAILED_PRECONDITION, pb.ERROR_REASON_STATE_MISMATCH),
+    SessionExpired: (_Code.FAILED_PRECONDITION, pb.ERROR_REASON_SESSION_EXPIRED),
+    RevisionCompacted: (_Code.OUT_OF_RANGE, pb.ERROR_REASON_REVISION_COMPACTED),
+    BoardReplaced: (_Code.FAILED_PRECONDITION, pb.ERROR_REASON_BOARD_REPLACED),
+    WatchTooSlow: (_Code.RESOURCE_EXHAUSTED, pb.ERROR_REASON_WATCH_TOO_SLOW),
     StoreUnavailable: (_Code.UNAVAILABLE, pb.ERROR_REASON_STORE_UNAVAILABLE),
     ShuttingDown: (_Code.UNAVAILABLE, pb.ERROR_REASON_SHUTTING_DOWN),
     StoreFull: (_Code.RESOURCE_EXHAUSTED, pb.ERROR_REASON_STORE_FULL),
@@ -51,7 +64,7 @@ class Status(NamedTuple):
 def status_of(error: BoardError) -> Status:
     """Say an error of the board as a status with its ErrorInfo."""
     code, reason = TABLE[type(error)]
-    return _status(code, str(error), reason, _metadata(error), _bad_request(error))
+    return _status(code, str(error), reason, _metadata(error), _more(error))
 
 
 def internal(error_id: str) -> Status:
@@ -75,18 +88,46 @@ def _metadata(error: BoardError) -> dict[str, str]:
                 "expected": error.expected,
                 "actual": error.actual,
             }
+        case SessionExpired():
+            return {"session_id": error.session_id}
+        case RevisionCompacted():
+            return {"oldest_revision": str(error.oldest)}
+        case BoardReplaced():
+            return {"board_id": error.board_id}
+        case WatchTooSlow():
+            return {"last_revision": str(error.last)}
         case _:
             return {}
 
 
-def _bad_request(error: BoardError) -> list[Message]:
-    if not isinstance(error, InvalidArgument):
-        return []
-    violations = [
-        error_details_pb2.BadRequest.FieldViolation(field=v.field, description=v.description)
-        for v in error.violations
-    ]
-    return [error_details_pb2.BadRequest(field_violations=violations)]
+def _more(error: BoardError) -> list[Message]:
+    """Make the details behind the ErrorInfo."""
+    match error:
+        case InvalidArgument():
+            violations = [
+                error_details_pb2.BadRequest.FieldViolation(
+                    field=v.field, description=v.description
+                )
+                for v in error.violations
+            ]
+            return [error_details_pb2.BadRequest(field_violations=violations)]
+        case FileAlreadyClaimed():
+            return _conflicts(error)
+        case _:
+            return []
+
+
+def _conflicts(error: FileAlreadyClaimed) -> list[Message]:
+    """Name the conflicts, as many as there is room for."""
+    room = MAX_CONFLICTS
+    details: list[Message] = []
+    for claim in error.conflicts:
+        detail = pb.FileClaimConflict(filepath=claim.filepath, owner=claim.owner)
+        room -= detail.ByteSize() + _PACKING
+        if room < 0:
+            break
+        details.append(detail)
+    return details
 
 
 def _status(

@@ -1,51 +1,71 @@
-"""One open board: its lock, its writer, and the connections that read it."""
+"""One open board: its files, its writer, its readers, its sessions' countdowns."""
 
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
-from pathlib import Path
+from dataclasses import replace
+from datetime import timedelta
+from functools import partial
 from typing import TypeVar
 
 import apsw
 
-from board_server.errors import StoreUnavailable
-from board_server.model import BoardInfo, Page, Revised
-from board_server.sqlite.connection import Synchronous, configure, connect, storage_error
-from board_server.sqlite.lock import FileLock
-from board_server.sqlite.migrate import check, migrate
-from board_server.sqlite.timestamps import from_text
-from board_server.sqlite.writer import Transaction, Writer
+from board_server.errors import BoardError, SessionExpired
+from board_server.model import (
+    BoardInfo,
+    Cause,
+    Commit,
+    OnExpiry,
+    Page,
+    Revised,
+    Session,
+)
+from board_server.sqlite import sessions
+from board_server.sqlite.connection import storage_error
+from board_server.sqlite.files import BoardFiles, info
+from board_server.sqlite.leases import Leases
+from board_server.sqlite.settings import Settings
+from board_server.sqlite.transaction import Transaction
+from board_server.sqlite.writer import Writer
+from board_server.store import Follower
 
 T = TypeVar("T")
-Clock = Callable[[], datetime]
 
 
 class OpenBoard:
-    """A board file that this process alone serves.
+    """A board that this process alone serves.
 
     Writes go through the writer's thread. Point reads run at once on a
-    connection of the event loop's; lists run in a thread of their own, so that
-    a large one holds nobody up.
+    connection of the event loop's; whatever reads many rows runs in a thread of
+    its own, so that it holds nobody up.
     """
 
-    def __init__(self, name: str, files: "_Files", clock: Clock) -> None:
+    def __init__(self, name: str, files: BoardFiles, settings: Settings) -> None:
         self.name = name
         self._files = files
-        self._writer = Writer(files.writing, clock, name)
-        self._lists = ThreadPoolExecutor(1, thread_name_prefix=f"lists {name}")
+        self._followers: list[Follower] = []
+        self._writer = Writer(
+            files.writing, settings.clock, settings.keep_revisions, self._committed, name
+        )
+        self._scans = ThreadPoolExecutor(1, thread_name_prefix=f"scans {name}")
+        self._leases = Leases(partial(self._end_session, cause=Cause.SESSION_EXPIRED))
+        for session_id, ttl in self.read(sessions.ttls):
+            self._leases.start(session_id, ttl)
 
-    @classmethod
-    async def open(
-        cls, path: Path, name: str, synchronous: Synchronous, clock: Clock
-    ) -> "OpenBoard":
-        """Create or open the file. Raises StoreUnavailable if it is not to be had."""
-        files = await asyncio.to_thread(_Files, path, synchronous, clock)
-        return cls(name, files, clock)
+    def intact(self) -> bool:
+        """Tell whether the file is still the one that was opened."""
+        return self._files.intact()
 
-    async def write(self, work: Callable[[Transaction], T]) -> Revised[T]:
-        """Run one write call in a transaction; return once it is synced."""
-        return await self._writer.write(work)
+    async def write(self, work: Callable[[Transaction], T], session_id: str = "") -> Revised[T]:
+        """Run one write call in a transaction, if its session lives; return once it is synced."""
+        if not session_id:
+            return await self._writer.write(work)
+
+        def in_session(tx: Transaction) -> T:
+            sessions.require(tx, session_id)
+            return work(tx)
+
+        return await self._writer.write(in_session)
 
     def read(self, query: Callable[[apsw.Connection], T]) -> T:
         """Run a query of a few rows, here and now."""
@@ -54,64 +74,89 @@ class OpenBoard:
         except apsw.Error as error:
             raise storage_error(error) from error
 
-    async def list_page(self, query: Callable[[apsw.Connection, int], Page[T]]) -> Page[T]:
+    def read_revised(self, query: Callable[[apsw.Connection], T]) -> Revised[T]:
+        """Run several queries of a few rows at one revision, here and now."""
+        return self.read(lambda db: _at_one_revision(db, lambda db, at: Revised(query(db), at)))
+
+    async def scan(self, query: Callable[[apsw.Connection, int], T]) -> T:
         """Run a query of many rows, in a thread, at one revision of the board."""
-        return await asyncio.get_running_loop().run_in_executor(
-            self._lists, _at_one_revision, self._files.listing, query
-        )
+        try:
+            return await asyncio.get_running_loop().run_in_executor(
+                self._scans, _at_one_revision, self._files.scanning, query
+            )
+        except apsw.Error as error:
+            raise storage_error(error) from error
 
     def info(self) -> BoardInfo:
         """Tell about the board."""
         return self.read(lambda db: info(db, self.name))
 
-    async def close(self) -> None:
-        """End the writer once its calls are done, close the file, let the lock go."""
+    def follow(self, follower: Follower) -> BoardInfo:
+        """Store.follow."""
+        # What is committed and not yet told is told to this follower too, with a
+        # revision that it has already: it passes over those.
+        self._followers.append(follower)
+        return self.info()
+
+    async def open_session(
+        self, worker: str, ttl: timedelta, on_expiry: OnExpiry
+    ) -> Revised[Session]:
+        """Store.open_session."""
+        work = partial(sessions.open_session, worker=worker, ttl=ttl, on_expiry=on_expiry)
+        session, revision = await self._writer.write(work)
+        self._leases.start(session.session_id, ttl)
+        return Revised(self._dated(session), revision)
+
+    def renew_session(self, session_id: str) -> Revised[Session]:
+        """Store.renew_session."""
+        self._leases.renew(session_id)
+        session, revision = self.read_revised(partial(sessions.get, session_id=session_id))
+        if session is None:
+            raise SessionExpired(session_id)
+        return Revised(self._dated(session), revision)
+
+    async def close_session(self, session_id: str) -> Revised[int]:
+        """Store.close_session."""
+        closed = await self._end_session(session_id, Cause.SESSION_CLOSED)
+        self._leases.stop(session_id)
+        return closed
+
+    async def list_sessions(
+        self, query: Callable[[apsw.Connection, int], Page[Session]]
+    ) -> Page[Session]:
+        """Store.list_sessions."""
+        page = await self.scan(query)
+        return replace(page, items=self.dated(page.items))
+
+    def dated(self, listed: list[Session]) -> list[Session]:
+        """Give sessions as the table has them the time at which each now expires."""
+        return [self._dated(session) for session in listed]
+
+    def _dated(self, session: Session) -> Session:
+        return replace(session, expires_at=self._leases.expires_at(session.session_id))
+
+    async def _end_session(self, session_id: str, cause: Cause) -> Revised[int]:
+        work = partial(sessions.end, session_id=session_id, cause=cause)
+        return await self._writer.write(work)
+
+    def _committed(self, commit: Commit) -> None:
+        for follower in self._followers:
+            follower.committed(commit)
+
+    async def close(self, reason: BoardError) -> None:
+        """Tell the followers why, end the writer once its calls are done, let the files go."""
+        await self._leases.close()
         await self._writer.close()
-        await asyncio.to_thread(self._lists.shutdown)
+        for follower in self._followers:
+            follower.ended(reason)
+        await asyncio.to_thread(self._scans.shutdown)
         self._files.close()
 
 
-class _Files:
-    """The lock and the three connections, taken together or not at all."""
-
-    def __init__(self, path: Path, synchronous: Synchronous, clock: Clock) -> None:
-        try:
-            self._lock = FileLock(path.with_name(path.name + ".lock"))
-        except OSError as error:
-            raise StoreUnavailable(f"{path}: {error.strerror}") from error
-        try:
-            self.writing = connect(path, create=True)
-            check(self.writing)
-            configure(self.writing, synchronous)
-            migrate(self.writing, clock())
-            self.reading = connect(path)
-            self.listing = connect(path)
-        except (apsw.Error, StoreUnavailable) as error:
-            self._lock.release()
-            raise StoreUnavailable(f"{path}: {error}") from error
-
-    def close(self) -> None:
-        self.reading.close()
-        self.listing.close()
-        self._lock.release()
-
-
-def _at_one_revision(
-    db: apsw.Connection, query: Callable[[apsw.Connection, int], Page[T]]
-) -> Page[T]:
+def _at_one_revision(db: apsw.Connection, query: Callable[[apsw.Connection, int], T]) -> T:
+    db.execute("BEGIN")
     try:
-        db.execute("BEGIN")
-        try:
-            return query(db, int(db.execute("SELECT revision FROM meta").get))
-        finally:
+        return query(db, int(db.execute("SELECT revision FROM meta").get))
+    finally:
+        if db.in_transaction:  # SQLite may have ended it, on an error that is on its way
             db.execute("COMMIT")
-    except apsw.Error as error:
-        raise storage_error(error) from error
-
-
-def info(db: apsw.Connection, name: str) -> BoardInfo:
-    """Read what the file says of its board. Raises apsw.SQLError where no server ever opened it."""
-    board_id, revision, created_at = next(
-        db.execute("SELECT board_id, revision, created_at FROM meta")
-    )
-    return BoardInfo(name, board_id, revision, from_text(created_at))

@@ -40,14 +40,15 @@ def claim_all(
 
 def _claim(tx: Transaction, filepath: str, owner: str, session_id: str) -> FileClaim:
     """Claim a file that is free or the owner's; return the claim there is, whoever's."""
-    inserted = tx.db.execute(_INSERT, (filepath, owner, tx.now)).fetchone()
-    if inserted is None:
-        held = from_row(next(tx.db.execute(f"{_SELECT} WHERE filepath = ?", (filepath,))))
-        if held.owner != owner or session_id in {"", held.session_id}:
+    row = tx.db.execute(_INSERT, (filepath, owner, tx.now)).fetchone()
+    if row is None:
+        *row, bound = next(tx.db.execute(f"{_SELECT} WHERE filepath = ?", (filepath,)))
+        held = from_row((*row, bound))
+        if held.owner != owner or session_id in {"", bound}:
             return held
     if session_id:
         tx.db.execute(_BIND, (filepath, session_id))
-    row = next(tx.db.execute(f"{_SELECT} WHERE filepath = ?", (filepath,)))
+    row = (*row, session_id)
     claim = from_row(row)
     tx.record(Change.CLAIMED, claim, row)
     return claim

@@ -1,13 +1,11 @@
 """Connections to a board file: how they are set up, and what their errors mean."""
 
 from pathlib import Path
-from typing import Literal
 
 import apsw
 
 from board_server.errors import BoardError, StoreFull, StoreUnavailable
-
-Synchronous = Literal["full", "normal"]
+from board_server.sqlite.settings import Synchronous
 
 FIRST_SAFE_SQLITE = 3_051_003
 """As sqlite3_libversion_number. Versions 3.7.0 to 3.51.2 can lose committed

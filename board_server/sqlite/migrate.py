@@ -49,6 +49,21 @@ def check(connection: apsw.Connection) -> None:
             )
 
 
+# Rows that quasar's own store wrote have no events: revision 1 stands for them all.
+_INTRODUCE = """
+INSERT INTO meta (id, board_id, created_at, revision, compacted_revision)
+SELECT 1, ?, ?, filled, filled FROM (
+    SELECT EXISTS (SELECT 1 FROM board) OR EXISTS (SELECT 1 FROM contracts)
+        OR EXISTS (SELECT 1 FROM file_claims) AS filled)
+WHERE true ON CONFLICT (id) DO NOTHING
+"""
+
+# That store knows no sessions either, and leaves behind the bonds of what it deletes.
+_TIDY = """
+DELETE FROM phase_sessions WHERE task_id NOT IN (SELECT task_id FROM board);
+DELETE FROM claim_sessions WHERE filepath NOT IN (SELECT filepath FROM file_claims);
+"""
+
 _COLUMNS = "SELECT name FROM pragma_table_info(?)"
 
 
@@ -60,8 +75,6 @@ def migrate(connection: apsw.Connection, now: datetime) -> None:
         with connection:
             connection.execute(script)
             connection.pragma("user_version", number)
-    connection.execute(
-        "INSERT INTO meta (id, board_id, revision, created_at) VALUES (1, ?, 0, ?) "
-        "ON CONFLICT (id) DO NOTHING",
-        (uuid.uuid4().hex, to_text(now)),
-    )
+    with connection:
+        connection.execute(_INTRODUCE, (uuid.uuid4().hex, to_text(now)))
+        connection.execute(_TIDY)

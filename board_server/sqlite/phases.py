@@ -77,7 +77,7 @@ def _bind(tx: Transaction, change: PhaseChange) -> str:
 
 
 def end_bound(tx: Transaction, session_id: str, state: PhaseState, cause: Cause) -> None:
-    """Give the phases that run in an ending session their new state; queued ones lose the worker."""
+    """Set the phases that run in an ending session; those that are queued lose the worker."""
     bound = tx.db.execute(
         "SELECT task_id FROM phase_sessions JOIN board USING (task_id) "
         "WHERE session_id = ? AND state = ? ORDER BY task_id",
@@ -85,7 +85,7 @@ def end_bound(tx: Transaction, session_id: str, state: PhaseState, cause: Cause)
     ).fetchall()
     worker = "" if state is PhaseState.QUEUED else None
     for (phase_id,) in bound:
-        set_state(tx, PhaseChange(phase_id, state, worker), cause)
+        set_state(tx, PhaseChange(str(phase_id), state, worker), cause)
 
 
 def get(db: apsw.Connection, phase_id: str) -> Phase | None:

@@ -22,12 +22,14 @@ from board_server.sqlite.transaction import Transaction
 
 _COLUMNS = "session_id, worker, ttl_ms, on_expiry, opened_at"
 
+_BY_ID = f"SELECT {_COLUMNS} FROM sessions WHERE session_id = ?"
+
 _MILLISECOND = timedelta(milliseconds=1)
 
 
 def require(tx: Transaction, session_id: str) -> None:
-    """Raise SessionExpired unless the session lives; "" is no session, which is fine."""
-    if session_id and not _row(tx, session_id):
+    """Raise SessionExpired unless the session lives."""
+    if not get(tx.db, session_id):
         raise SessionExpired(session_id)
 
 
@@ -44,7 +46,7 @@ def end(tx: Transaction, session_id: str, cause: Cause) -> int:
 
     Raises SessionExpired when it has ended already.
     """
-    row = _row(tx, session_id)
+    row = tx.db.execute(_BY_ID, (session_id,)).fetchone()
     if row is None:
         raise SessionExpired(session_id)
     _, _, _, on_expiry, _ = row
@@ -55,6 +57,18 @@ def end(tx: Transaction, session_id: str, cause: Cause) -> int:
     tx.db.execute("DELETE FROM sessions WHERE session_id = ?", (session_id,))
     _record(tx, Change.SESSION_ENDED, row, tx.moment, cause)
     return released
+
+
+def get(db: apsw.Connection, session_id: str) -> Session | None:
+    """Read one session as if it had just been opened; None when it does not live."""
+    row = db.execute(_BY_ID, (session_id,)).fetchone()
+    return _opened(row) if row else None
+
+
+def ttls(db: apsw.Connection) -> list[tuple[str, timedelta]]:
+    """Read the sessions that live, and how long each lives without being renewed."""
+    rows = db.execute("SELECT session_id, ttl_ms FROM sessions")
+    return [(session_id, ttl_ms * _MILLISECOND) for session_id, ttl_ms in rows]
 
 
 def list_page(db: apsw.Connection, revision: int, page: PageRequest) -> Page[Session]:
@@ -79,13 +93,6 @@ def _opened(row: Row) -> Session:
     session_id, worker, ttl_ms, on_expiry, opened_at = row
     ttl = ttl_ms * _MILLISECOND
     return Session(session_id, worker, ttl, from_text(opened_at) + ttl, OnExpiry(on_expiry))
-
-
-def _row(tx: Transaction, session_id: str) -> Row | None:
-    found: Row | None = tx.db.execute(
-        f"SELECT {_COLUMNS} FROM sessions WHERE session_id = ?", (session_id,)
-    ).fetchone()
-    return found
 
 
 def _record(

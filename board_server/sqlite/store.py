@@ -3,44 +3,69 @@
 import asyncio
 import logging
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
 import apsw
 
-from board_server.errors import BoardNotFound, ShuttingDown, StoreUnavailable
+from board_server.errors import (
+    BoardError,
+    BoardNotFound,
+    BoardReplaced,
+    ShuttingDown,
+    StoreUnavailable,
+)
 from board_server.model import (
     BoardInfo,
+    Commit,
+    Completed,
+    Completion,
+    Condition,
     Contract,
     ContractDraft,
     ContractFilter,
+    Evidence,
     FileClaim,
+    OnExpiry,
     Page,
     PageRequest,
     Phase,
     PhaseChange,
     PhaseState,
     Revised,
+    Session,
+    Snapshot,
+    is_board_name,
 )
-from board_server.sqlite import claims, contracts, phases
-from board_server.sqlite.board import Clock, OpenBoard, info
-from board_server.sqlite.connection import Synchronous, connect, require_safe_sqlite
+from board_server.sqlite import claims, completion, contracts, events, overview, phases, sessions
+from board_server.sqlite.board import OpenBoard
+from board_server.sqlite.connection import connect, require_safe_sqlite
+from board_server.sqlite.files import BoardFiles, info
+from board_server.sqlite.migrate import check
+from board_server.sqlite.settings import Clock, Settings, Synchronous, utc_now
+from board_server.store import Follower
 
 SUFFIX = ".board.db"
 
+PATROL = 1.0
+"""Seconds between two looks at whether the files are still there, for those who only watch."""
+
 log = logging.getLogger(__name__)
-
-
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 class SqliteStore:
     """The boards of one directory. A file is opened at the first call that names its board."""
 
     def __init__(
-        self, directory: Path, *, synchronous: Synchronous = "full", clock: Clock = _utc_now
+        self,
+        directory: Path,
+        *,
+        synchronous: Synchronous = "full",
+        keep_revisions: int = 100_000,
+        clock: Clock = utc_now,
     ) -> None:
         """Make the directory if need be. Raises StoreUnavailable where that cannot be done."""
         require_safe_sqlite()
@@ -49,21 +74,22 @@ class SqliteStore:
         except OSError as error:
             raise StoreUnavailable(f"{directory}: {error.strerror}") from error
         self._directory = directory
-        self._synchronous = synchronous
-        self._clock = clock
+        self._settings = Settings(synchronous, keep_revisions, clock)
         self._boards: dict[str, OpenBoard] = {}
         self._opening = asyncio.Lock()
         self._closed = False
+        self._patrol: asyncio.Task[None] | None = None
 
     async def open_board(self, board: str) -> BoardInfo:
-        return (await self._open(board, create=True)).info()
+        return (await self._board(board, create=True)).info()
 
     async def list_boards(self, page: PageRequest) -> Page[BoardInfo]:
         self._refuse_if_closed()
         return await asyncio.to_thread(self._list_boards, page)
 
     async def set_phase_state(self, board: str, change: PhaseChange) -> Revised[Phase]:
-        return await (await self._board(board)).write(partial(phases.set_state, change=change))
+        work = partial(phases.set_state, change=change)
+        return await (await self._board(board)).write(work, change.session_id)
 
     async def get_phase_state(self, board: str, phase_id: str) -> Phase | None:
         return (await self._board(board)).read(partial(phases.get, phase_id=phase_id))
@@ -72,26 +98,37 @@ class SqliteStore:
         self, board: str, states: Sequence[PhaseState], page: PageRequest
     ) -> Page[Phase]:
         query = partial(phases.list_page, states=states, page=page)
-        return await (await self._board(board)).list_page(query)
+        return await (await self._board(board)).scan(query)
 
-    async def publish_contract(self, board: str, contract: ContractDraft) -> Revised[Contract]:
-        return await (await self._board(board)).write(partial(contracts.publish, draft=contract))
+    async def publish_contract(
+        self, board: str, contract: ContractDraft, session_id: str = ""
+    ) -> Revised[Contract]:
+        work = partial(contracts.publish, draft=contract)
+        return await (await self._board(board)).write(work, session_id)
 
     async def publish_contracts(
-        self, board: str, contracts_: Sequence[ContractDraft]
+        self, board: str, drafts: Sequence[ContractDraft], session_id: str = ""
     ) -> Revised[int]:
-        work = partial(contracts.publish_batch, drafts=contracts_)
-        return await (await self._board(board)).write(work)
+        work = partial(contracts.publish_batch, drafts=drafts)
+        return await (await self._board(board)).write(work, session_id)
 
     async def list_contracts(
         self, board: str, where: ContractFilter, page: PageRequest
     ) -> Page[Contract]:
         query = partial(contracts.list_page, where=where, page=page)
-        return await (await self._board(board)).list_page(query)
+        return await (await self._board(board)).scan(query)
 
-    async def claim_file(self, board: str, filepath: str, owner: str) -> Revised[FileClaim]:
-        work = partial(claims.claim, filepath=filepath, owner=owner)
-        return await (await self._board(board)).write(work)
+    async def claim_file(
+        self, board: str, filepath: str, owner: str, session_id: str = ""
+    ) -> Revised[FileClaim]:
+        (claim,), revision = await self.claim_files(board, [filepath], owner, session_id)
+        return Revised(claim, revision)
+
+    async def claim_files(
+        self, board: str, filepaths: Sequence[str], owner: str, session_id: str = ""
+    ) -> Revised[list[FileClaim]]:
+        work = partial(claims.claim_all, filepaths=filepaths, owner=owner, session_id=session_id)
+        return await (await self._board(board)).write(work, session_id)
 
     async def release_claims(
         self, board: str, owner: str, filepaths: Sequence[str]
@@ -106,33 +143,93 @@ class SqliteStore:
         self, board: str, owner: str | None, page: PageRequest
     ) -> Page[FileClaim]:
         query = partial(claims.list_page, owner=owner, page=page)
-        return await (await self._board(board)).list_page(query)
+        return await (await self._board(board)).scan(query)
+
+    async def complete_phase(self, board: str, ended: Completion) -> Revised[Completed]:
+        work = partial(completion.complete, completion=ended)
+        return await (await self._board(board)).write(work, ended.session_id)
+
+    async def snapshot(self, board: str) -> Snapshot:
+        opened = await self._board(board)
+        snapshot = await opened.scan(overview.snapshot)
+        return replace(snapshot, sessions=opened.dated(snapshot.sessions))
+
+    async def find(self, board: str, conditions: Sequence[Condition]) -> Revised[list[Evidence]]:
+        query = partial(overview.find, conditions=conditions)
+        return (await self._board(board)).read_revised(query)
+
+    async def open_session(
+        self, board: str, worker: str, ttl: timedelta, on_expiry: OnExpiry
+    ) -> Revised[Session]:
+        return await (await self._board(board)).open_session(worker, ttl, on_expiry)
+
+    async def renew_session(self, board: str, session_id: str) -> Revised[Session]:
+        return (await self._board(board)).renew_session(session_id)
+
+    async def close_session(self, board: str, session_id: str) -> Revised[int]:
+        return await (await self._board(board)).close_session(session_id)
+
+    async def list_sessions(self, board: str, page: PageRequest) -> Page[Session]:
+        return await (await self._board(board)).list_sessions(
+            partial(sessions.list_page, page=page)
+        )
+
+    async def follow(self, board: str, follower: Follower) -> BoardInfo:
+        opened = await self._board(board)
+        if self._patrol is None:
+            self._patrol = asyncio.create_task(self._look_after_files())
+        return opened.follow(follower)
+
+    async def list_events(self, board: str, after: int, upto: int) -> list[Commit]:
+        query = partial(events.list_commits, after=after, upto=upto)
+        return await (await self._board(board)).scan(lambda db, _: query(db))
 
     async def close(self) -> None:
         self._closed = True
+        if self._patrol:
+            self._patrol.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._patrol
         async with self._opening:  # a file that is being opened is closed too
-            await asyncio.gather(*(board.close() for board in self._boards.values()))
+            await asyncio.gather(*(board.close(ShuttingDown()) for board in self._boards.values()))
             self._boards.clear()
 
     def _refuse_if_closed(self) -> None:
         if self._closed:
             raise ShuttingDown
 
-    async def _board(self, name: str) -> OpenBoard:
+    async def _board(self, name: str, *, create: bool = False) -> OpenBoard:
+        """Return the board, opened if need be: that of the file which is there now."""
         self._refuse_if_closed()
-        return self._boards.get(name) or await self._open(name, create=False)
-
-    async def _open(self, name: str, *, create: bool) -> OpenBoard:
+        board = self._boards.get(name)
+        if board and board.intact():
+            return board
         async with self._opening:
             self._refuse_if_closed()
-            if board := self._boards.get(name):
-                return board
-            path = self._path(name)
-            if not create and not path.exists():
-                raise BoardNotFound(name)
-            board = await OpenBoard.open(path, name, self._synchronous, self._clock)
-            self._boards[name] = board
-            return board
+            await self._drop_if_replaced(name)
+            if name not in self._boards:
+                path = self._path(name)
+                if not create and not path.exists():
+                    raise BoardNotFound(name)
+                files = await asyncio.to_thread(BoardFiles, path, self._settings)
+                self._boards[name] = OpenBoard(name, files, self._settings)
+            return self._boards[name]
+
+    async def _drop_if_replaced(self, name: str) -> None:
+        """Let go of a board whose file was deleted or made anew."""
+        board = self._boards.get(name)
+        if board and not board.intact():
+            log.warning("the file of board %s was deleted or made anew", name)
+            del self._boards[name]
+            await board.close(BoardReplaced(""))
+
+    async def _look_after_files(self) -> None:
+        while True:
+            await asyncio.sleep(PATROL)
+            async with self._opening:
+                for name in list(self._boards):
+                    with suppress(BoardError):
+                        await self._drop_if_replaced(name)
 
     def _path(self, name: str) -> Path:
         return self._directory / f"{name}{SUFFIX}"
@@ -140,7 +237,7 @@ class SqliteStore:
     def _list_boards(self, page: PageRequest) -> Page[BoardInfo]:
         after = str(page.after[0]) if page.after else ""
         found = (path.name.removesuffix(SUFFIX) for path in self._directory.glob(f"*{SUFFIX}"))
-        names = sorted((name for name in found if name > after), key=str.encode)
+        names = sorted(name for name in found if name > after and is_board_name(name))
         wanted = names[: page.size]
         boards = [board for name in wanted if (board := self._peek(name))]
         return Page(boards, 0, (wanted[-1],) if len(names) > len(wanted) else None)
@@ -151,6 +248,7 @@ class SqliteStore:
         try:
             connection = connect(path)
             try:
+                check(connection)
                 if not connection.table_exists(None, "meta"):
                     # Made by quasar's own store, not served here yet.
                     made = datetime.fromtimestamp(path.stat().st_mtime, UTC)
@@ -158,6 +256,6 @@ class SqliteStore:
                 return info(connection, name)
             finally:
                 connection.close()
-        except (apsw.Error, OSError) as error:
+        except (apsw.Error, OSError, StoreUnavailable) as error:
             log.warning("left out of the list of boards: %s: %s", path, error)
             return None

@@ -38,9 +38,6 @@ class Transaction:
         self.db.executemany(
             "INSERT INTO events (revision, position, time, change, cause, record) "
             "VALUES (?, ?, ?, ?, ?, ?)",
-            (
-                (self.revision, position, self.now, *row)
-                for position, row in enumerate(self._rows)
-            ),
+            ((self.revision, position, self.now, *row) for position, row in enumerate(self._rows)),
         )
         return Commit(self.revision, self.moment, tuple(self._events))

@@ -1,0 +1,231 @@
+"""Feed: one board's commits, encoded once, for every watcher and waiter.
+
+A feed follows the store from its first subscriber on. What a subscriber has
+missed it reads from the store's events; what happens from then on reaches it
+through a queue of its own, so that a slow one costs the others nothing.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+from board_server.convert import Watched, commit_to_bytes, mark_to_bytes
+from board_server.errors import (
+    BoardError,
+    BoardReplaced,
+    InvalidArgument,
+    ShuttingDown,
+    Violation,
+    WatchTooSlow,
+)
+from board_server.model import BoardInfo, Change, Commit, Condition, Evidence, Revised
+from board_server.store import Store
+from board_server.waiters import Waiters
+
+MAX_BEHIND = 8 * 2**20
+"""Bytes that wait for one watcher before it is too slow."""
+
+MAX_COMMITS_BEHIND = 20_000
+
+MAX_MESSAGE = 2**20
+"""Bytes from which on no further commit joins a message."""
+
+BOOKMARK = 10.0
+"""Seconds without an event after which a watcher is told the revision."""
+
+Send = Callable[[bytes], Awaitable[None]]
+Kinds = frozenset[Change]
+
+
+class Feeds:
+    """The feeds of a store's boards, each made when it is first needed."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._feeds: dict[str, Feed] = {}
+        self._closed = False
+
+    async def of(self, board: str) -> "Feed":
+        """Return the board's feed. Raises what Store.follow does."""
+        if self._closed:
+            raise ShuttingDown
+        feed = self._feeds.get(board)
+        if feed is None or feed.over:
+            feed = Feed(self._store, board)
+            self._feeds[board] = feed
+        try:
+            await feed.started()
+        except BoardError:
+            if self._feeds.get(board) is feed:
+                del self._feeds[board]
+            raise
+        return feed
+
+    def close(self) -> None:
+        """End every watch and wait with SHUTTING_DOWN."""
+        self._closed = True
+        for feed in self._feeds.values():
+            feed.ended(ShuttingDown())
+
+
+class Feed:
+    """One board's commits; a Follower of the store."""
+
+    def __init__(self, store: Store, board: str) -> None:
+        self._store = store
+        self._board = board
+        self._starting: asyncio.Task[BoardInfo] | None = None
+        self._board_id = ""
+        self._revision = 0
+        self._subscriptions: set[_Subscription] = set()
+        self._waiters = Waiters()
+        self._error: BoardError | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether no commit comes any more."""
+        return self._error is not None
+
+    async def started(self) -> None:
+        """Return once the store is followed; the first caller begins that."""
+        if self._starting is None:
+            self._starting = asyncio.create_task(self._store.follow(self._board, self))
+        info = await asyncio.shield(self._starting)
+        if not self._board_id:
+            self._board_id = info.board_id
+            self._revision = max(self._revision, info.revision)
+
+    def committed(self, commit: Commit) -> None:
+        """Hand a commit on to all who watch or wait."""
+        if commit.revision <= self._revision:
+            return
+        self._revision = commit.revision
+        delivery = _Delivery(commit)
+        for subscription in self._subscriptions:
+            subscription.offer(delivery)
+        self._waiters.committed(commit)
+
+    def ended(self, error: BoardError) -> None:
+        """End every watch and wait with the error."""
+        if self._error:
+            return
+        self._error = error
+        for subscription in self._subscriptions:
+            subscription.end(error)
+        self._waiters.end(error)
+
+    async def watch(self, asked: Watched, send: Send) -> None:
+        """Send a watcher its messages until it goes; raise the error that ends its stream."""
+        if asked.board_id and asked.board_id != self._board_id:
+            raise BoardReplaced(self._board_id)
+        after = self._revision if asked.after is None else asked.after
+        if after > self._revision:
+            what = f"must not be after the board's revision, {self._revision}"
+            raise InvalidArgument([Violation("after_revision", what)])
+        subscription = _Subscription(asked.kinds, after)
+        if self._error:
+            raise self._error
+        self._subscriptions.add(subscription)
+        sending = asyncio.create_task(self._send_all(subscription, self._revision, send))
+        try:
+            # Beside the sending, which stands still while the watcher does not read.
+            both: set[asyncio.Future[Any]] = {sending, subscription.over}
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            if sending.done():
+                await sending
+            raise subscription.over.result()
+        finally:
+            self._subscriptions.discard(subscription)
+            sending.cancel()
+            with suppress(asyncio.CancelledError):
+                await sending
+
+    async def wait_for(self, conditions: Sequence[Condition]) -> Revised[list[Evidence]]:
+        """Return what meets the conditions as soon as all are met at one revision."""
+        if self._error:
+            raise self._error
+        with self._waiters.add(conditions) as waiter:
+            waiter.begin(await self._store.find(self._board, conditions))
+            return await waiter.met
+
+    async def _send_all(self, subscription: "_Subscription", upto: int, send: Send) -> None:
+        await send(mark_to_bytes(subscription.sent, self._board_id))
+        async for message in self._history(subscription, upto):
+            await send(message)
+        while True:
+            await send(await subscription.next_message())
+
+    async def _history(self, subscription: "_Subscription", upto: int) -> AsyncIterator[bytes]:
+        """Read what came between the watcher's revision and its subscription."""
+        while subscription.sent < upto:
+            commits = await self._store.list_events(self._board, subscription.sent, upto)
+            for commit in commits:
+                subscription.sent = commit.revision
+                yield _Delivery(commit).encoded(subscription.kinds)
+            if not commits:
+                subscription.sent = upto
+
+
+class _Delivery:
+    """A commit, encoded once for all watchers of the same kinds of events."""
+
+    def __init__(self, commit: Commit) -> None:
+        self.revision = commit.revision
+        self._commit = commit
+        self._encoded: dict[Kinds, bytes] = {}
+
+    def encoded(self, kinds: Kinds) -> bytes:
+        found = self._encoded.get(kinds)
+        if found is None:
+            found = self._encoded[kinds] = commit_to_bytes(self._commit, kinds)
+        return found
+
+
+class _Subscription:
+    """What waits for one watcher, and how far it has been sent."""
+
+    def __init__(self, kinds: Kinds, after: int) -> None:
+        self.kinds = kinds
+        self.sent = after
+        self.over: asyncio.Future[BoardError] = asyncio.get_running_loop().create_future()
+        self._waiting: deque[tuple[int, bytes]] = deque()
+        self._size = 0
+        self._arrived = asyncio.Event()
+
+    def offer(self, delivery: _Delivery) -> None:
+        """Put a commit behind the others; end the subscription when they are too many."""
+        message = delivery.encoded(self.kinds)
+        self._waiting.append((delivery.revision, message))
+        self._size += len(message)
+        self._arrived.set()
+        # A single large commit is nobody's fault.
+        too_large = self._size > MAX_BEHIND and len(self._waiting) > 1
+        if too_large or len(self._waiting) > MAX_COMMITS_BEHIND:
+            self.end(WatchTooSlow(self.sent))
+
+    def end(self, error: BoardError) -> None:
+        """End the watch with an error."""
+        if not self.over.done():
+            self.over.set_result(error)
+        self._waiting.clear()
+        self._size = 0
+
+    async def next_message(self) -> bytes:
+        """Return all that waits as one message, or a bookmark when nothing comes."""
+        if not self._waiting:
+            self._arrived.clear()
+            try:
+                async with asyncio.timeout(BOOKMARK):
+                    await self._arrived.wait()
+            except TimeoutError:
+                return mark_to_bytes(self.sent)
+        parts = []
+        size = 0
+        while self._waiting and size < MAX_MESSAGE:
+            self.sent, part = self._waiting.popleft()
+            parts.append(part)
+            size += len(part)
+        self._size -= size
+        return b"".join(parts)  # protobuf merges messages that stand one behind the other

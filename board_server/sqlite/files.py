@@ -1,0 +1,70 @@
+"""The files of one board: its lock, and the connections to its database."""
+
+import os
+from pathlib import Path
+
+import apsw
+
+from board_server.errors import StoreUnavailable
+from board_server.model import BoardInfo
+from board_server.sqlite.connection import configure, connect
+from board_server.sqlite.lock import FileLock
+from board_server.sqlite.migrate import check, migrate
+from board_server.sqlite.settings import Settings
+from board_server.sqlite.timestamps import from_text
+
+
+class BoardFiles:
+    """The lock and the three connections, taken together or not at all.
+
+    `writing` is the writer's, `reading` the event loop's, `scanning` that of the
+    thread for large reads. The writer closes its own.
+    """
+
+    def __init__(self, path: Path, settings: Settings) -> None:
+        """Create or open the file. Raises StoreUnavailable, naming it, if it is not to be had."""
+        self._path = path
+        try:
+            self._lock = FileLock(path.with_name(path.name + ".lock"))
+        except OSError as error:
+            raise StoreUnavailable(f"{path}: {error.strerror}") from error
+        opened: list[apsw.Connection] = []
+        try:
+            opened.append(connect(path, create=True))
+            check(opened[0])
+            configure(opened[0], settings.synchronous)
+            migrate(opened[0], settings.clock())
+            opened += [connect(path), connect(path)]
+            self._identity = _identity(path)
+        except (apsw.Error, OSError, StoreUnavailable) as error:
+            for connection in opened:
+                connection.close()
+            self._lock.release()
+            raise StoreUnavailable(f"{path}: {error}") from error
+        self.writing, self.reading, self.scanning = opened
+
+    def intact(self) -> bool:
+        """Tell whether the path still leads to the file that was opened."""
+        try:
+            return _identity(self._path) == self._identity
+        except OSError:
+            return False
+
+    def close(self) -> None:
+        """Close the readers, and let the lock go."""
+        self.reading.close()
+        self.scanning.close()
+        self._lock.release()
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    found = os.stat(path)  # noqa: PTH116  on every call's way, and Path is slower
+    return found.st_dev, found.st_ino
+
+
+def info(db: apsw.Connection, name: str) -> BoardInfo:
+    """Read what the file says of its board. Raises apsw.SQLError where no server ever opened it."""
+    board_id, revision, created_at = next(
+        db.execute("SELECT board_id, revision, created_at FROM meta")
+    )
+    return BoardInfo(name, board_id, revision, from_text(created_at))

@@ -1,0 +1,84 @@
+"""Leases: count down the sessions of one board, by a clock that does not jump."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+
+from board_server.errors import BoardError, SessionExpired, ShuttingDown
+
+GRACE = 0.25
+"""Seconds that a session gets when its time is up. A machine that stood still finds
+its timers due before it has read the renewals that came meanwhile; this reads them."""
+
+RETRY = 1.0
+"""Seconds until the end of a session is tried again, should the store not take it."""
+
+
+class _Lease:
+    def __init__(self, ttl: timedelta) -> None:
+        self.ttl = ttl
+        self.deadline = 0.0
+        self.timer: asyncio.TimerHandle | None = None
+
+
+class Leases:
+    """Calls `expire` with the ID of each session that is not renewed in time."""
+
+    def __init__(self, expire: Callable[[str], Awaitable[object]]) -> None:
+        self._expire = expire
+        self._loop = asyncio.get_running_loop()
+        self._leases: dict[str, _Lease] = {}
+        self._ending: set[asyncio.Task[None]] = set()
+
+    def start(self, session_id: str, ttl: timedelta) -> None:
+        """Begin to count a session down."""
+        self._leases[session_id] = _Lease(ttl)
+        self.renew(session_id)
+
+    def renew(self, session_id: str) -> None:
+        """Give a session its full ttl. Raises SessionExpired when its time was up."""
+        lease = self._leases.get(session_id)
+        if lease is None:
+            raise SessionExpired(session_id)
+        if lease.timer:
+            lease.timer.cancel()
+        lease.deadline = self._loop.time() + lease.ttl.total_seconds()
+        lease.timer = self._loop.call_at(lease.deadline, self._time_is_up, session_id, lease)
+
+    def stop(self, session_id: str) -> None:
+        """Count a session down no longer; nothing to do if it is not counted."""
+        lease = self._leases.pop(session_id, None)
+        if lease and lease.timer:
+            lease.timer.cancel()
+
+    def expires_at(self, session_id: str) -> datetime:
+        """Tell when a session ends unless it is renewed; now, if its time was up."""
+        lease = self._leases.get(session_id)
+        left = max(0.0, lease.deadline - self._loop.time()) if lease else 0.0
+        return datetime.now(UTC) + timedelta(seconds=left)
+
+    async def close(self) -> None:
+        """Stop all countdowns, and wait for the ends that are under way."""
+        for session_id in list(self._leases):
+            self.stop(session_id)
+        await asyncio.gather(*self._ending, return_exceptions=True)
+
+    def _time_is_up(self, session_id: str, lease: _Lease) -> None:
+        lease.timer = self._loop.call_later(GRACE, self._end, session_id)
+
+    def _end(self, session_id: str) -> None:
+        self._leases.pop(session_id, None)
+        task = self._loop.create_task(self._end_until_done(session_id))
+        self._ending.add(task)
+        task.add_done_callback(self._ending.discard)
+
+    async def _end_until_done(self, session_id: str) -> None:
+        while True:
+            try:
+                await self._expire(session_id)
+            except (SessionExpired, ShuttingDown):
+                return  # closed meanwhile, or counted anew by the next server
+            except BoardError:
+                await asyncio.sleep(RETRY)
+            else:
+                return

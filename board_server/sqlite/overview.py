@@ -1,0 +1,64 @@
+"""Reads that take in several tables: the snapshot, and what meets conditions."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+import apsw
+
+from board_server.model import (
+    Condition,
+    ContractCondition,
+    ContractFilter,
+    Evidence,
+    FileCondition,
+    Page,
+    PageRequest,
+    PhaseCondition,
+    Snapshot,
+)
+from board_server.sqlite import claims, contracts, phases, sessions
+from board_server.sqlite.files import info
+
+T = TypeVar("T")
+
+_PAGE = 10_000
+
+
+def snapshot(db: apsw.Connection, revision: int) -> Snapshot:
+    """Store.snapshot, with the sessions as their table has them."""
+    return Snapshot(
+        board_id=info(db, "").board_id,
+        revision=revision,
+        phases=_all(lambda page: phases.list_page(db, revision, (), page)),
+        contracts=_all(lambda page: contracts.list_page(db, revision, ContractFilter(), page)),
+        claims=_all(lambda page: claims.list_page(db, revision, None, page)),
+        sessions=_all(lambda page: sessions.list_page(db, revision, page)),
+    )
+
+
+def find(db: apsw.Connection, conditions: Sequence[Condition]) -> list[Evidence]:
+    """Store.find."""
+    return [_evidence(db, condition) for condition in conditions]
+
+
+def _evidence(db: apsw.Connection, condition: Condition) -> Evidence:
+    match condition:
+        case PhaseCondition(phase_id, states):
+            phase = phases.get(db, phase_id)
+            return phase if phase and phase.state in states else None
+        case ContractCondition():
+            return contracts.first(db, condition)
+        case FileCondition(filepath):
+            return None if claims.owner_of(db, filepath) else condition
+
+
+def _all(read: Callable[[PageRequest], Page[T]]) -> list[T]:
+    return list(_pages(read))
+
+
+def _pages(read: Callable[[PageRequest], Page[T]]) -> Iterator[T]:
+    request: PageRequest | None = PageRequest(_PAGE)
+    while request:
+        page = read(request)
+        yield from page.items
+        request = PageRequest(_PAGE, page.next) if page.next else None

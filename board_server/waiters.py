@@ -1,0 +1,144 @@
+"""Waiters: thousands may wait for conditions; a commit looks only at those it concerns."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from board_server.errors import BoardError
+from board_server.model import (
+    Change,
+    Commit,
+    Condition,
+    Contract,
+    ContractCondition,
+    Event,
+    Evidence,
+    FileClaim,
+    FileCondition,
+    Phase,
+    PhaseCondition,
+    Revised,
+)
+
+Topic = tuple[str, str]
+"""What a condition looks at, and an event tells of: a phase, a file, or a contract's name."""
+
+
+class Waiter:
+    """One who waits, with what meets each of its conditions so far."""
+
+    def __init__(self, conditions: Sequence[Condition]) -> None:
+        self.conditions = conditions
+        self.met: asyncio.Future[Revised[list[Evidence]]] = (
+            asyncio.get_running_loop().create_future()
+        )
+        self._evidence: list[Evidence] | None = None
+        self._revision = 0
+        self._early: list[Commit] = []
+
+    def begin(self, found: Revised[list[Evidence]]) -> None:
+        """Start from what the store has found, and what was committed since."""
+        self._evidence, self._revision = list(found.value), found.revision
+        self._settle(self._revision)
+        for commit in self._early:
+            self.committed(commit)
+        self._early.clear()
+
+    def committed(self, commit: Commit) -> None:
+        """Take in a commit that concerns one of the conditions."""
+        if self._evidence is None:
+            self._early.append(commit)
+        elif commit.revision > self._revision:
+            for event in commit.events:
+                self._take(event, self._evidence)
+            self._settle(commit.revision)
+
+    def _take(self, event: Event, evidence: list[Evidence]) -> None:
+        for index, condition in enumerate(self.conditions):
+            match condition, event.record:
+                case PhaseCondition(phase_id, states), Phase() as phase:
+                    if phase.phase_id == phase_id:
+                        evidence[index] = phase if phase.state in states else None
+                case ContractCondition(), Contract() as contract:
+                    if evidence[index] is None and _meets(contract, condition):
+                        evidence[index] = contract
+                case FileCondition(filepath), FileClaim() as claim:
+                    if claim.filepath == filepath:
+                        free = event.change is Change.RELEASED
+                        evidence[index] = condition if free else None
+
+    def _settle(self, revision: int) -> None:
+        if self._evidence and None not in self._evidence and not self.met.done():
+            self.met.set_result(Revised(self._evidence, revision))
+
+
+class Waiters:
+    """All who wait on one board, by what they wait for."""
+
+    def __init__(self) -> None:
+        self._by_topic: defaultdict[Topic, set[Waiter]] = defaultdict(set)
+
+    @contextmanager
+    def add(self, conditions: Sequence[Condition]) -> Iterator[Waiter]:
+        """Keep a waiter for the time of a `with` block."""
+        waiter = Waiter(conditions)
+        topics = {_topic(condition) for condition in conditions}
+        for topic in topics:
+            self._by_topic[topic].add(waiter)
+        try:
+            yield waiter
+        finally:
+            for topic in topics:
+                self._by_topic[topic].discard(waiter)
+                if not self._by_topic[topic]:
+                    del self._by_topic[topic]
+
+    def committed(self, commit: Commit) -> None:
+        """Tell the waiters whom a commit concerns."""
+        if not self._by_topic:
+            return
+        concerned: set[Waiter] = set()
+        for event in commit.events:
+            for topic in _topics(event):
+                concerned |= self._by_topic.get(topic, set())
+        for waiter in concerned:
+            waiter.committed(commit)
+
+    def end(self, error: BoardError) -> None:
+        """Answer everyone with the error."""
+        for waiters in self._by_topic.values():
+            for waiter in waiters:
+                if not waiter.met.done():
+                    waiter.met.set_exception(error)
+
+
+def _topic(condition: Condition) -> Topic:
+    match condition:
+        case PhaseCondition():
+            return "phase", condition.phase_id
+        case ContractCondition():
+            return "contract", condition.name or ""
+        case FileCondition():
+            return "file", condition.filepath
+
+
+def _topics(event: Event) -> tuple[Topic, ...]:
+    match event.record:
+        case Phase() as phase:
+            return (("phase", phase.phase_id),)
+        case Contract() as contract:
+            return ("contract", contract.name), ("contract", "")
+        case FileClaim() as claim:
+            return (("file", claim.filepath),)
+        case _:
+            return ()
+
+
+def _meets(contract: Contract, condition: ContractCondition) -> bool:
+    return (
+        condition.producer in {None, contract.producer}
+        and condition.kind in {None, contract.kind}
+        and condition.name in {None, contract.name}
+        and condition.package in {None, contract.package}
+    )

@@ -1,14 +1,14 @@
 """The calls of the board: from arguments to a request, from the response to a result.
 
 Each function says what one method of both clients does; `sync` and `aio` only
-carry what it returns. `board`, the first argument, is the client's own board.
+carry what it returns. `scope`, the first argument, is the client's own.
 """
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -16,17 +16,39 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from board_client.errors import InvalidArgument
 from board_client.model import (
     BoardInfo,
+    Change,
+    Completion,
+    Condition,
     Contract,
     ContractKind,
+    ContractPublished,
     ContractStatus,
+    Event,
+    EventCause,
+    EventKind,
     FileClaim,
+    FileFree,
+    Met,
+    OnExpiry,
     Phase,
+    PhaseIn,
     PhaseState,
+    Record,
+    Session,
+    Snapshot,
 )
 from board_client.v1 import board_pb2 as pb
 
 T = TypeVar("T")
+Part = TypeVar("Part")
 Word = TypeVar("Word", bound=StrEnum)
+
+
+class Scope(NamedTuple):
+    """What a client's calls have in common: the board, and the session they belong to."""
+
+    board: str
+    session_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +75,27 @@ class Listing(Generic[T]):
         return bool(response.next_page_token)
 
 
-def open_board(board: str) -> Call[BoardInfo]:
+@dataclass(frozen=True, slots=True)
+class Stream(Generic[Part, T]):
+    """One request whose response comes in parts, and what they mean together."""
+
+    method: str
+    request: Message
+    result: Callable[[Sequence[Part]], T]
+
+
+def open_board(scope: Scope) -> Call[BoardInfo]:
     """Create the board if it is absent, and tell about it. Idempotent."""
-    return Call("OpenBoard", pb.OpenBoardRequest(board=board), lambda r: _board_info(r.board))
+    return Call("OpenBoard", pb.OpenBoardRequest(board=scope.board), lambda r: _board_info(r.board))
 
 
-def list_boards(board: str) -> Listing[BoardInfo]:  # noqa: ARG001  all boards, whichever is ours
+def list_boards(scope: Scope) -> Listing[BoardInfo]:  # noqa: ARG001  all boards, whichever is ours
     """Tell about every board of the server, in the byte order of their names."""
     return Listing("ListBoards", pb.ListBoardsRequest(), lambda r: map(_board_info, r.boards))
 
 
 def set_phase_state(
-    board: str,
+    scope: Scope,
     phase_id: str,
     state: PhaseState | str,
     *,
@@ -77,59 +108,67 @@ def set_phase_state(
     call raises StateMismatch unless the phase is in that state.
     """
     request = pb.SetPhaseStateRequest(
-        board=board, phase_id=phase_id, state=_STATES.number("state", state), worker=worker
+        board=scope.board,
+        phase_id=phase_id,
+        state=_STATES.number("state", state),
+        worker=worker,
+        session_id=scope.session_id,
     )
     if expected_state is not None:
         request.expected_state = _STATES.number("expected_state", expected_state)
     return Call("SetPhaseState", request, lambda r: _phase(r.phase))
 
 
-def get_phase_state(board: str, phase_id: str) -> Call[str]:
+def get_phase_state(scope: Scope, phase_id: str) -> Call[str]:
     """Return the state of a phase, "" when there is no such phase."""
-    request = pb.GetPhaseStateRequest(board=board, phase_id=phase_id)
+    request = pb.GetPhaseStateRequest(board=scope.board, phase_id=phase_id)
     return Call("GetPhaseState", request, lambda r: _STATES.word(r.phase.state))
 
 
-def get_phase(board: str, phase_id: str) -> Call[Phase | None]:
+def get_phase(scope: Scope, phase_id: str) -> Call[Phase | None]:
     """Return a phase with its worker and times, None when there is no such phase."""
-    request = pb.GetPhaseStateRequest(board=board, phase_id=phase_id)
+    request = pb.GetPhaseStateRequest(board=scope.board, phase_id=phase_id)
     return Call(
         "GetPhaseState", request, lambda r: _phase(r.phase) if r.HasField("phase") else None
     )
 
 
-def list_phases(board: str, *states: PhaseState | str) -> Listing[Phase]:
+def list_phases(scope: Scope, *states: PhaseState | str) -> Listing[Phase]:
     """Return the phases that are in one of the states, or all, in the order they were posted."""
     request = pb.ListPhasesRequest(
-        board=board, states=[_STATES.number("states", state) for state in states]
+        board=scope.board, states=[_STATES.number("states", state) for state in states]
     )
     return Listing("ListPhases", request, lambda r: map(_phase, r.phases))
 
 
-def publish_contract(board: str, contract: Contract) -> Call[Contract]:
+def publish_contract(scope: Scope, contract: Contract) -> Call[Contract]:
     """Create or replace the contract of this producer, kind and name; return it as it now is."""
-    request = pb.PublishContractRequest(board=board, contract=_to_proto(contract))
+    request = pb.PublishContractRequest(
+        board=scope.board, contract=_to_proto(contract), session_id=scope.session_id
+    )
     return Call("PublishContract", request, lambda r: _contract(r.contract))
 
 
-def publish_contracts(board: str, contracts: Iterable[Contract]) -> Call[int]:
+def publish_contracts(scope: Scope, contracts: Iterable[Contract]) -> Call[int]:
     """Publish a batch in one transaction; return how many distinct contracts it held."""
-    request = pb.PublishContractsRequest(board=board, contracts=map(_to_proto, contracts))
+    request = pb.PublishContractsRequest(
+        board=scope.board, contracts=map(_to_proto, contracts), session_id=scope.session_id
+    )
     return Call("PublishContracts", request, lambda r: r.published)
 
 
-def contracts_for(board: str, phase_id: str) -> Listing[Contract]:
+def contracts_for(scope: Scope, phase_id: str) -> Listing[Contract]:
     """Return the contracts that the phase has published, in the order of their ids."""
-    return list_contracts(board, producer=phase_id)
+    return list_contracts(scope, producer=phase_id)
 
 
-def all_contracts(board: str) -> Listing[Contract]:
+def all_contracts(scope: Scope) -> Listing[Contract]:
     """Return every contract, in the order of their ids."""
-    return list_contracts(board)
+    return list_contracts(scope)
 
 
 def list_contracts(
-    board: str,
+    scope: Scope,
     *,
     producer: str | None = None,
     kind: ContractKind | str | None = None,
@@ -139,7 +178,7 @@ def list_contracts(
 ) -> Listing[Contract]:
     """Return the contracts that equal every filter given, in the order of their ids."""
     request = pb.ListContractsRequest(
-        board=board,
+        board=scope.board,
         producer=producer,
         kind=_KINDS.number("kind", kind or ""),
         name=name,
@@ -149,34 +188,139 @@ def list_contracts(
     return Listing("ListContracts", request, lambda r: map(_contract, r.contracts))
 
 
-def claim_file(board: str, filepath: str, owner: str) -> Call[FileClaim]:
+def claim_file(scope: Scope, filepath: str, owner: str) -> Call[FileClaim]:
     """Claim a file for a phase. Raises FileAlreadyClaimed when another phase has it."""
-    request = pb.ClaimFileRequest(board=board, filepath=filepath, owner=owner)
+    request = pb.ClaimFileRequest(
+        board=scope.board, filepath=filepath, owner=owner, session_id=scope.session_id
+    )
     return Call("ClaimFile", request, lambda r: _claim(r.claim))
 
 
-def release_claims(board: str, owner: str, filepaths: Sequence[str] = ()) -> Call[int]:
+def claim_files(scope: Scope, filepaths: Sequence[str], owner: str) -> Call[list[FileClaim]]:
+    """Claim files for a phase, all or none. FileAlreadyClaimed has every conflict."""
+    request = pb.ClaimFilesRequest(
+        board=scope.board, filepaths=filepaths, owner=owner, session_id=scope.session_id
+    )
+    return Call("ClaimFiles", request, lambda r: [_claim(claim) for claim in r.claims])
+
+
+def release_claims(scope: Scope, owner: str, filepaths: Sequence[str] = ()) -> Call[int]:
     """Release those of the files that the phase holds, or all it holds; return how many."""
-    request = pb.ReleaseClaimsRequest(board=board, owner=owner, filepaths=filepaths)
+    request = pb.ReleaseClaimsRequest(board=scope.board, owner=owner, filepaths=filepaths)
     return Call("ReleaseClaims", request, lambda r: r.released)
 
 
-def file_owner(board: str, filepath: str) -> Call[str]:
+def file_owner(scope: Scope, filepath: str) -> Call[str]:
     """Return the phase that has claimed the file, "" when none has."""
-    request = pb.GetFileOwnerRequest(board=board, filepath=filepath)
+    request = pb.GetFileOwnerRequest(board=scope.board, filepath=filepath)
     return Call("GetFileOwner", request, lambda r: r.owner)
 
 
-def claims_for(board: str, phase_id: str) -> Listing[str]:
+def claims_for(scope: Scope, phase_id: str) -> Listing[str]:
     """Return the paths that the phase has claimed, in byte order."""
-    request = pb.ListClaimsRequest(board=board, owner=phase_id)
+    request = pb.ListClaimsRequest(board=scope.board, owner=phase_id)
     return Listing("ListClaims", request, lambda r: (claim.filepath for claim in r.claims))
 
 
-def list_claims(board: str, owner: str | None = None) -> Listing[FileClaim]:
+def list_claims(scope: Scope, owner: str | None = None) -> Listing[FileClaim]:
     """Return the claims of one phase, or of all, in the byte order of their paths."""
-    request = pb.ListClaimsRequest(board=board, owner=owner)
+    request = pb.ListClaimsRequest(board=scope.board, owner=owner)
     return Listing("ListClaims", request, lambda r: map(_claim, r.claims))
+
+
+def complete_phase(
+    scope: Scope,
+    phase_id: str,
+    state: PhaseState | str = PhaseState.DONE,
+    contracts: Iterable[Contract] = (),
+) -> Call[Completion]:
+    """End a phase as done or failed: publish, set the state, release its claims, all or nothing."""
+    request = pb.CompletePhaseRequest(
+        board=scope.board,
+        phase_id=phase_id,
+        state=_STATES.number("state", state),
+        contracts=map(_to_proto, contracts),
+        session_id=scope.session_id,
+    )
+    return Call(
+        "CompletePhase",
+        request,
+        lambda r: Completion(_phase(r.phase), r.published, r.released),
+    )
+
+
+def get_snapshot(scope: Scope) -> Stream[pb.GetSnapshotResponse, Snapshot]:
+    """Return the whole board at one revision."""
+    return Stream("GetSnapshot", pb.GetSnapshotRequest(board=scope.board), _snapshot)
+
+
+def wait_for(scope: Scope, *conditions: Condition) -> Call[Met]:
+    """Return as soon as all the conditions hold at one revision."""
+    request = pb.WaitForRequest(
+        board=scope.board, conditions=[_condition(condition) for condition in conditions]
+    )
+    return Call("WaitFor", request, _met)
+
+
+def open_session(
+    scope: Scope,
+    worker: str,
+    ttl: timedelta | float = 30.0,
+    on_expiry: OnExpiry | str = OnExpiry.FAIL,
+) -> Call[Session]:
+    """Open a session that you renew yourself; `client.session` does that for you.
+
+    `ttl` is a timedelta, or seconds: 1 s to 24 h.
+    """
+    span = ttl if isinstance(ttl, timedelta) else timedelta(seconds=ttl)
+    request = pb.OpenSessionRequest(
+        board=scope.board, worker=worker, on_expiry=_ON_EXPIRY.number("on_expiry", on_expiry)
+    )
+    request.ttl.FromTimedelta(span)
+    return Call("OpenSession", request, lambda r: _session(r.session))
+
+
+def renew_session(scope: Scope, session_id: str) -> Call[Session]:
+    """Give a session its full ttl again. Raises SessionExpired when it has ended."""
+    request = pb.RenewSessionRequest(board=scope.board, session_id=session_id)
+    return Call("RenewSession", request, lambda r: _session(r.session))
+
+
+def close_session(scope: Scope, session_id: str) -> Call[int]:
+    """End a session and what is bound to it; return how many claims that released."""
+    request = pb.CloseSessionRequest(board=scope.board, session_id=session_id)
+    return Call("CloseSession", request, lambda r: r.released)
+
+
+def list_sessions(scope: Scope) -> Listing[Session]:
+    """Return the sessions that live, in the order of their IDs."""
+    request = pb.ListSessionsRequest(board=scope.board)
+    return Listing("ListSessions", request, lambda r: map(_session, r.sessions))
+
+
+def watch_request(
+    scope: Scope, after_revision: int | None, kinds: Iterable[EventKind | str], board_id: str
+) -> pb.WatchRequest:
+    """Make Watch's request; `watch` knows when to make which."""
+    return pb.WatchRequest(
+        board=scope.board,
+        after_revision=after_revision,
+        kinds=[_EVENT_KINDS.number("kinds", kind) for kind in kinds],
+        board_id=board_id,
+    )
+
+
+def event(message: pb.Event) -> Event:
+    """Read an event."""
+    field = message.WhichOneof("change")
+    record = _RECORDS[field](getattr(message, field)) if field else None
+    return Event(
+        message.revision,
+        _time(message.time),
+        _CAUSES.word(message.cause),
+        Change(field or ""),
+        record,
+    )
 
 
 class _EnumNumbers(Protocol):
@@ -206,6 +350,9 @@ class _Words(Generic[Word]):
 _STATES = _Words(PhaseState, pb.PhaseState, "PHASE_STATE")
 _KINDS = _Words(ContractKind, pb.ContractKind, "CONTRACT_KIND")
 _STATUSES = _Words(ContractStatus, pb.ContractStatus, "CONTRACT_STATUS")
+_ON_EXPIRY = _Words(OnExpiry, pb.OnExpiry, "ON_EXPIRY")
+_EVENT_KINDS = _Words(EventKind, pb.EventKind, "EVENT_KIND")
+_CAUSES = _Words(EventCause, pb.EventCause, "EVENT_CAUSE")
 
 
 def _to_proto(contract: Contract) -> pb.Contract:
@@ -230,6 +377,7 @@ def _phase(phase: pb.Phase) -> Phase:
         phase.worker,
         _time(phase.posted_at),
         _time(phase.updated_at),
+        phase.session_id,
     )
 
 
@@ -247,7 +395,60 @@ def _contract(contract: pb.Contract) -> Contract:
 
 
 def _claim(claim: pb.FileClaim) -> FileClaim:
-    return FileClaim(claim.filepath, claim.owner, _time(claim.claimed_at))
+    return FileClaim(claim.filepath, claim.owner, _time(claim.claimed_at), claim.session_id)
+
+
+def _session(session: pb.Session) -> Session:
+    return Session(
+        session.session_id,
+        session.worker,
+        session.ttl.ToTimedelta(),
+        _time(session.expires_at),
+        _ON_EXPIRY.word(session.on_expiry),
+    )
+
+
+_RECORDS: dict[str, Callable[[Any], Record]] = {
+    "phase": _phase,
+    "contract": _contract,
+    "claimed": _claim,
+    "released": _claim,
+    "session_opened": _session,
+    "session_ended": _session,
+}
+
+
+def _snapshot(parts: Sequence[pb.GetSnapshotResponse]) -> Snapshot:
+    return Snapshot(
+        parts[0].revision,
+        parts[0].board_id,
+        [_phase(phase) for part in parts for phase in part.phases],
+        [_contract(contract) for part in parts for contract in part.contracts],
+        [_claim(claim) for part in parts for claim in part.claims],
+        [_session(session) for part in parts for session in part.sessions],
+    )
+
+
+def _condition(condition: Condition) -> pb.WaitCondition:
+    match condition:
+        case PhaseIn(phase_id, states):
+            numbers = [_STATES.number("states", state) for state in states]
+            return pb.WaitCondition(phase=pb.PhaseCondition(phase_id=phase_id, states=numbers))
+        case ContractPublished(name, kind, producer, package):
+            wanted = pb.ContractCondition(
+                name=name, kind=_KINDS.number("kind", kind), producer=producer, package=package
+            )
+            return pb.WaitCondition(contract=wanted)
+        case FileFree(filepath):
+            return pb.WaitCondition(file_free=pb.FileCondition(filepath=filepath))
+
+
+def _met(response: pb.WaitForResponse) -> Met:
+    return Met(
+        response.revision,
+        [_phase(phase) for phase in response.phases],
+        [_contract(contract) for contract in response.contracts],
+    )
 
 
 def _time(timestamp: Timestamp) -> datetime:

@@ -1,6 +1,6 @@
 """BoardError and its kinds: what a call raises, told apart by reason and never by text."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import grpc
@@ -64,7 +64,13 @@ class BoardNotFound(BoardError):
 
 
 class FileAlreadyClaimed(BoardError):
-    """Another phase has the file. Wait until it is free, or do something else."""
+    """Another phase has the file. Wait until it is free, or do something else.
+
+    `conflicts` has the path and the owner of each file, of as many as the
+    server could name.
+    """
+
+    conflicts: Sequence[tuple[str, str]] = ()
 
     @property
     def filepath(self) -> str:
@@ -96,6 +102,42 @@ class StateMismatch(BoardError):
         return self.metadata.get("actual", "")
 
 
+class SessionExpired(BoardError):
+    """The session has ended and its work was handed on. Drop it."""
+
+    @property
+    def session_id(self) -> str:
+        """ID of the session."""
+        return self.metadata.get("session_id", "")
+
+
+class RevisionCompacted(BoardError):
+    """Events that old are no longer kept. Take a snapshot, and watch from its revision."""
+
+    @property
+    def oldest_revision(self) -> int:
+        """The oldest revision to watch from."""
+        return int(self.metadata.get("oldest_revision", "0"))
+
+
+class BoardReplaced(BoardError):
+    """The board is another than it was: deleted, or made anew. Take a snapshot."""
+
+    @property
+    def board_id(self) -> str:
+        """ID of the board that is there now; empty when there is none."""
+        return self.metadata.get("board_id", "")
+
+
+class WatchTooSlow(BoardError):
+    """The watcher did not keep up. Resume after `last_revision`; `watch` does it by itself."""
+
+    @property
+    def last_revision(self) -> int:
+        """The revision up to which everything was sent."""
+        return int(self.metadata.get("last_revision", "0"))
+
+
 class Unavailable(BoardError):
     """The board cannot be reached, or cannot serve now. Retry with backoff."""
 
@@ -115,6 +157,14 @@ class StoreFull(BoardError):
 class DeadlineExceeded(BoardError):
     """No answer came in time. A write may or may not have happened: read to find out."""
 
+    @classmethod
+    def of(cls, target: str, timeout: float) -> "DeadlineExceeded":
+        """Say that the board at `target` gave no answer within `timeout` seconds."""
+        return cls(
+            f"the board at {target} gave no answer within {timeout:g} s",
+            code=grpc.StatusCode.DEADLINE_EXCEEDED,
+        )
+
 
 class InternalError(BoardError):
     """The server failed; report `error_id`, which its log has too."""
@@ -130,6 +180,10 @@ _BY_REASON: Mapping[str, type[BoardError]] = {
     "BOARD_NOT_FOUND": BoardNotFound,
     "FILE_ALREADY_CLAIMED": FileAlreadyClaimed,
     "STATE_MISMATCH": StateMismatch,
+    "SESSION_EXPIRED": SessionExpired,
+    "REVISION_COMPACTED": RevisionCompacted,
+    "BOARD_REPLACED": BoardReplaced,
+    "WATCH_TOO_SLOW": WatchTooSlow,
     "STORE_UNAVAILABLE": StoreUnavailable,
     "SHUTTING_DOWN": ShuttingDown,
     "STORE_FULL": StoreFull,
@@ -142,10 +196,14 @@ def from_rpc_error(error: grpc.RpcError, target: str, timeout: float) -> BoardEr
     """Tell what a failed call means. `target` and `timeout` (seconds) go into the message."""
     code: grpc.StatusCode = error.code()
     details: str = error.details() or ""
-    info = _error_info(error)
-    if info is not None:
+    status = _status(error)
+    info = error_details_pb2.ErrorInfo()
+    if any(detail.Unpack(info) for detail in status.details) and info.domain == DOMAIN:
         kind = _BY_REASON.get(info.reason, BoardError)
-        return kind(details, code=code, reason=info.reason, metadata=info.metadata)
+        told = kind(details, code=code, reason=info.reason, metadata=info.metadata)
+        if isinstance(told, FileAlreadyClaimed):
+            told.conflicts = _conflicts(status) or [(told.filepath, told.owner)]
+        return told
     match code:
         case grpc.StatusCode.UNAVAILABLE:
             return Unavailable(
@@ -153,24 +211,25 @@ def from_rpc_error(error: grpc.RpcError, target: str, timeout: float) -> BoardEr
                 code=code,
             )
         case grpc.StatusCode.DEADLINE_EXCEEDED:
-            return DeadlineExceeded(
-                f"the board at {target} gave no answer within {timeout:g} s", code=code
-            )
+            return DeadlineExceeded.of(target, timeout)
         case _:
             return BoardError(f"{code.name}: {details}", code=code)
 
 
-def _error_info(error: grpc.RpcError) -> error_details_pb2.ErrorInfo | None:
+def _status(error: grpc.RpcError) -> status_pb2.Status:
+    """Read the status with its details; one without any where the server sent none."""
     trailing: Any = error.trailing_metadata()  # pairs, whatever its stubs say
     for key, value in trailing or ():
-        if key != _DETAILS_KEY:
-            continue
-        try:
-            status = status_pb2.Status.FromString(value)
-        except DecodeError:
-            return None
-        for detail in status.details:
-            info = error_details_pb2.ErrorInfo()
-            if detail.Unpack(info) and info.domain == DOMAIN:
-                return info
-    return None
+        if key == _DETAILS_KEY:
+            try:
+                return status_pb2.Status.FromString(value)
+            except DecodeError:
+                break
+    return status_pb2.Status()
+
+
+def _conflicts(status: status_pb2.Status) -> list[tuple[str, str]]:
+    conflict = pb.FileClaimConflict()
+    return [
+        (conflict.filepath, conflict.owner) for detail in status.details if detail.Unpack(conflict)
+    ]

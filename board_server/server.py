@@ -20,6 +20,8 @@ MAX_MESSAGE = 64 * 2**20
 _OPTIONS = [
     ("grpc.max_receive_message_length", MAX_MESSAGE),
     ("grpc.max_send_message_length", MAX_MESSAGE),
+    # Clients look every 20 s whether a quiet server is still there.
+    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
     # A second server on the same port is a mistake, not a way to share load.
     ("grpc.so_reuseport", 0),
 ]

@@ -1,0 +1,105 @@
+"""How a watch, or a wait, goes on when its server goes away: the logic of both clients.
+
+follow = Follow(scope, kinds, ...)
+while True:
+    if follow.needs_snapshot: give follow.start_from(the board's snapshot)
+    for response of Watch(follow.request()): give follow.take(response)
+    on an error: sleep follow.pause(error) seconds
+"""
+
+import time
+from collections.abc import Sequence
+
+from board_client import calls
+from board_client.calls import Scope
+from board_client.errors import (
+    BoardError,
+    BoardReplaced,
+    RevisionCompacted,
+    Unavailable,
+    WatchTooSlow,
+)
+from board_client.model import Event, EventKind, Snapshot
+from board_client.v1 import board_pb2 as pb
+
+# Seconds between two tries, doubled from the first to the last.
+_FIRST_PAUSE = 0.1
+_LAST_PAUSE = 2.0
+
+
+class Patience:
+    """How long a wait may go on, over servers that come and go."""
+
+    def __init__(self, timeout: float) -> None:
+        self._deadline = time.monotonic() + timeout
+        self._pause = _FIRST_PAUSE
+
+    def left(self) -> float:
+        """Return the seconds that are left."""
+        return max(0.0, self._deadline - time.monotonic())
+
+    def pause(self, error: BoardError) -> float:
+        """Return the seconds to wait before the next try; raise the error if none helps."""
+        if not isinstance(error, Unavailable) or self.left() <= self._pause:
+            raise error
+        pause = self._pause
+        self._pause = min(2 * pause, _LAST_PAUSE)
+        return pause
+
+
+class Follow:
+    """Where one watch stands, and what it does next."""
+
+    def __init__(
+        self,
+        scope: Scope,
+        kinds: Sequence[EventKind | str] = (),
+        *,
+        after_revision: int | None = None,
+        snapshots: bool = False,
+    ) -> None:
+        self._scope = scope
+        self._kinds = kinds
+        self._after = after_revision
+        self._board_id = ""
+        self._snapshots = snapshots
+        self._connected = False
+        self._pause = _FIRST_PAUSE
+        self.needs_snapshot = snapshots
+
+    def start_from(self, snapshot: Snapshot) -> Snapshot:
+        """Watch from this snapshot on."""
+        self._after = snapshot.revision
+        self._board_id = snapshot.board_id
+        self.needs_snapshot = False
+        return snapshot
+
+    def request(self) -> pb.WatchRequest:
+        """Make the request that goes on where the last stream ended."""
+        return calls.watch_request(self._scope, self._after, self._kinds, self._board_id)
+
+    def take(self, response: pb.WatchResponse) -> list[Event]:
+        """Return a message's events, and remember where to go on after them."""
+        self._connected = True
+        self._pause = _FIRST_PAUSE
+        self._after = response.revision
+        self._board_id = response.board_id or self._board_id
+        return [calls.event(event) for event in response.events]
+
+    def pause(self, error: BoardError) -> float:
+        """Return for how many seconds to wait before the next try; raise the error if none helps.
+
+        A watch that never was connected gives up at once: its target may be wrong.
+        """
+        match error:
+            case WatchTooSlow():
+                return 0.0
+            case RevisionCompacted() | BoardReplaced() if self._snapshots:
+                self.needs_snapshot = True
+                return 0.0
+            case Unavailable() if self._connected:
+                pause = self._pause
+                self._pause = min(2 * pause, _LAST_PAUSE)
+                return pause
+            case _:
+                raise error

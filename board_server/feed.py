@@ -11,7 +11,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from board_server.convert import Watched, commit_to_bytes, mark_to_bytes
+from board_server.convert.replies import encoded_bookmark, encoded_commit
+from board_server.convert.requests import Watched
 from board_server.errors import (
     BoardError,
     BoardReplaced,
@@ -151,7 +152,7 @@ class Feed:
             return await waiter.met
 
     async def _send_all(self, subscription: "_Subscription", upto: int, send: Send) -> None:
-        await send(mark_to_bytes(subscription.sent, self._board_id))
+        await send(encoded_bookmark(subscription.sent, self._board_id))
         async for message in self._history(subscription, upto):
             await send(message)
         while True:
@@ -179,7 +180,7 @@ class _Delivery:
     def encoded(self, kinds: Kinds) -> bytes:
         found = self._encoded.get(kinds)
         if found is None:
-            found = self._encoded[kinds] = commit_to_bytes(self._commit, kinds)
+            found = self._encoded[kinds] = encoded_commit(self._commit, kinds)
         return found
 
 
@@ -220,7 +221,7 @@ class _Subscription:
                 async with asyncio.timeout(BOOKMARK):
                     await self._arrived.wait()
             except TimeoutError:
-                return mark_to_bytes(self.sent)
+                return encoded_bookmark(self.sent)
         parts = []
         size = 0
         while self._waiting and size < MAX_MESSAGE:

@@ -7,7 +7,7 @@ import grpc
 
 from board_client.v1 import board_pb2 as pb
 from board_client.v1.board_pb2_grpc import BoardServiceServicer
-from board_server import convert
+from board_server.convert import lists, replies, requests
 from board_server.feed import Feeds
 from board_server.store import Store
 
@@ -28,41 +28,41 @@ class BoardServicer(BoardServiceServicer):
     async def OpenBoard(
         self, request: pb.OpenBoardRequest, context: Context
     ) -> pb.OpenBoardResponse:
-        board = convert.board_from_proto(request)
+        board = requests.board(request)
         info = await self._store.open_board(self._named(board))
-        return pb.OpenBoardResponse(board=convert.board_to_proto(info))
+        return pb.OpenBoardResponse(board=replies.board(info))
 
     async def ListBoards(
         self, request: pb.ListBoardsRequest, context: Context
     ) -> pb.ListBoardsResponse:
-        listed = convert.list_boards_from_proto(request)
+        listed = lists.list_boards(request)
         page = await self._store.list_boards(listed.page)
         return pb.ListBoardsResponse(
-            boards=map(convert.board_to_proto, page.items),
+            boards=map(replies.board, page.items),
             next_page_token=listed.token(page.next),
         )
 
     async def SetPhaseState(
         self, request: pb.SetPhaseStateRequest, context: Context
     ) -> pb.SetPhaseStateResponse:
-        board, change = convert.phase_change_from_proto(request)
+        board, change = requests.set_phase_state(request)
         phase, revision = await self._store.set_phase_state(self._named(board), change)
-        return pb.SetPhaseStateResponse(phase=convert.phase_to_proto(phase), revision=revision)
+        return pb.SetPhaseStateResponse(phase=replies.phase(phase), revision=revision)
 
     async def GetPhaseState(
         self, request: pb.GetPhaseStateRequest, context: Context
     ) -> pb.GetPhaseStateResponse:
-        board, phase_id = convert.phase_id_from_proto(request)
+        board, phase_id = requests.get_phase_state(request)
         phase = await self._store.get_phase_state(self._named(board), phase_id)
-        return pb.GetPhaseStateResponse(phase=convert.phase_to_proto(phase) if phase else None)
+        return pb.GetPhaseStateResponse(phase=replies.phase(phase) if phase else None)
 
     async def ListPhases(
         self, request: pb.ListPhasesRequest, context: Context
     ) -> pb.ListPhasesResponse:
-        listed, states = convert.list_phases_from_proto(request)
+        listed, states = lists.list_phases(request)
         page = await self._store.list_phases(self._named(listed.board), states, listed.page)
         return pb.ListPhasesResponse(
-            phases=map(convert.phase_to_proto, page.items),
+            phases=map(replies.phase, page.items),
             next_page_token=listed.token(page.next),
             revision=page.revision,
         )
@@ -70,18 +70,16 @@ class BoardServicer(BoardServiceServicer):
     async def PublishContract(
         self, request: pb.PublishContractRequest, context: Context
     ) -> pb.PublishContractResponse:
-        board, draft, session_id = convert.contract_from_proto(request)
+        board, draft, session_id = requests.publish_contract(request)
         contract, revision = await self._store.publish_contract(
             self._named(board), draft, session_id
         )
-        return pb.PublishContractResponse(
-            contract=convert.contract_to_proto(contract), revision=revision
-        )
+        return pb.PublishContractResponse(contract=replies.contract(contract), revision=revision)
 
     async def PublishContracts(
         self, request: pb.PublishContractsRequest, context: Context
     ) -> pb.PublishContractsResponse:
-        board, drafts, session_id = convert.contracts_from_proto(request)
+        board, drafts, session_id = requests.publish_contracts(request)
         published, revision = await self._store.publish_contracts(
             self._named(board), drafts, session_id
         )
@@ -90,10 +88,10 @@ class BoardServicer(BoardServiceServicer):
     async def ListContracts(
         self, request: pb.ListContractsRequest, context: Context
     ) -> pb.ListContractsResponse:
-        listed, where = convert.list_contracts_from_proto(request)
+        listed, where = lists.list_contracts(request)
         page = await self._store.list_contracts(self._named(listed.board), where, listed.page)
         return pb.ListContractsResponse(
-            contracts=map(convert.contract_to_proto, page.items),
+            contracts=map(replies.contract, page.items),
             next_page_token=listed.token(page.next),
             revision=page.revision,
         )
@@ -101,42 +99,42 @@ class BoardServicer(BoardServiceServicer):
     async def ClaimFile(
         self, request: pb.ClaimFileRequest, context: Context
     ) -> pb.ClaimFileResponse:
-        board, filepath, owner, session_id = convert.claim_from_proto(request)
+        board, filepath, owner, session_id = requests.claim_file(request)
         claim, revision = await self._store.claim_file(
             self._named(board), filepath, owner, session_id
         )
-        return pb.ClaimFileResponse(claim=convert.claim_to_proto(claim), revision=revision)
+        return pb.ClaimFileResponse(claim=replies.claim(claim), revision=revision)
 
     async def ClaimFiles(
         self, request: pb.ClaimFilesRequest, context: Context
     ) -> pb.ClaimFilesResponse:
-        board, filepaths, owner, session_id = convert.claims_from_proto(request)
+        board, filepaths, owner, session_id = requests.claim_files(request)
         claims, revision = await self._store.claim_files(
             self._named(board), filepaths, owner, session_id
         )
-        return pb.ClaimFilesResponse(claims=map(convert.claim_to_proto, claims), revision=revision)
+        return pb.ClaimFilesResponse(claims=map(replies.claim, claims), revision=revision)
 
     async def ReleaseClaims(
         self, request: pb.ReleaseClaimsRequest, context: Context
     ) -> pb.ReleaseClaimsResponse:
-        board, owner, filepaths = convert.release_from_proto(request)
+        board, owner, filepaths = requests.release_claims(request)
         released, revision = await self._store.release_claims(self._named(board), owner, filepaths)
         return pb.ReleaseClaimsResponse(released=released, revision=revision)
 
     async def GetFileOwner(
         self, request: pb.GetFileOwnerRequest, context: Context
     ) -> pb.GetFileOwnerResponse:
-        board, filepath = convert.filepath_from_proto(request)
+        board, filepath = requests.get_file_owner(request)
         owner = await self._store.get_file_owner(self._named(board), filepath)
         return pb.GetFileOwnerResponse(owner=owner)
 
     async def ListClaims(
         self, request: pb.ListClaimsRequest, context: Context
     ) -> pb.ListClaimsResponse:
-        listed, owner = convert.list_claims_from_proto(request)
+        listed, owner = lists.list_claims(request)
         page = await self._store.list_claims(self._named(listed.board), owner, listed.page)
         return pb.ListClaimsResponse(
-            claims=map(convert.claim_to_proto, page.items),
+            claims=map(replies.claim, page.items),
             next_page_token=listed.token(page.next),
             revision=page.revision,
         )
@@ -144,10 +142,10 @@ class BoardServicer(BoardServiceServicer):
     async def CompletePhase(
         self, request: pb.CompletePhaseRequest, context: Context
     ) -> pb.CompletePhaseResponse:
-        board, completion = convert.completion_from_proto(request)
+        board, completion = requests.complete_phase(request)
         done, revision = await self._store.complete_phase(self._named(board), completion)
         return pb.CompletePhaseResponse(
-            phase=convert.phase_to_proto(done.phase),
+            phase=replies.phase(done.phase),
             published=done.published,
             released=done.released,
             revision=revision,
@@ -156,55 +154,55 @@ class BoardServicer(BoardServiceServicer):
     async def GetSnapshot(  # type: ignore[override]  # grpc takes a coroutine that writes, too
         self, request: pb.GetSnapshotRequest, context: Context
     ) -> None:
-        board = convert.board_from_proto(request)
+        board = requests.board(request)
         snapshot = await self._store.snapshot(self._named(board))
-        parts = await asyncio.to_thread(list, convert.snapshot_to_proto(snapshot))
+        parts = await asyncio.to_thread(list, replies.snapshot_parts(snapshot))
         for part in parts:
             await context.write(part)
 
     async def Watch(  # type: ignore[override]  # as above
         self, request: pb.WatchRequest, context: Context
     ) -> None:
-        watched = convert.watch_from_proto(request)
+        watched = requests.watch(request)
         feed = await self._feeds.of(self._named(watched.board))
         await feed.watch(watched, context.write)
 
     async def WaitFor(self, request: pb.WaitForRequest, context: Context) -> pb.WaitForResponse:
-        board, conditions = convert.wait_from_proto(request)
+        board, conditions = requests.wait_for(request)
         feed = await self._feeds.of(self._named(board))
         evidence, revision = await feed.wait_for(conditions)
-        return convert.evidence_to_proto(revision, evidence)
+        return replies.met(revision, evidence)
 
     async def OpenSession(
         self, request: pb.OpenSessionRequest, context: Context
     ) -> pb.OpenSessionResponse:
-        board, worker, ttl, on_expiry = convert.open_session_from_proto(request)
+        board, worker, ttl, on_expiry = requests.open_session(request)
         session, revision = await self._store.open_session(
             self._named(board), worker, ttl, on_expiry
         )
-        return pb.OpenSessionResponse(session=convert.session_to_proto(session), revision=revision)
+        return pb.OpenSessionResponse(session=replies.session(session), revision=revision)
 
     async def RenewSession(
         self, request: pb.RenewSessionRequest, context: Context
     ) -> pb.RenewSessionResponse:
-        board, session_id = convert.session_id_from_proto(request)
+        board, session_id = requests.session(request)
         session, revision = await self._store.renew_session(self._named(board), session_id)
-        return pb.RenewSessionResponse(session=convert.session_to_proto(session), revision=revision)
+        return pb.RenewSessionResponse(session=replies.session(session), revision=revision)
 
     async def CloseSession(
         self, request: pb.CloseSessionRequest, context: Context
     ) -> pb.CloseSessionResponse:
-        board, session_id = convert.session_id_from_proto(request)
+        board, session_id = requests.session(request)
         released, revision = await self._store.close_session(self._named(board), session_id)
         return pb.CloseSessionResponse(released=released, revision=revision)
 
     async def ListSessions(
         self, request: pb.ListSessionsRequest, context: Context
     ) -> pb.ListSessionsResponse:
-        listed = convert.list_sessions_from_proto(request)
+        listed = lists.list_sessions(request)
         page = await self._store.list_sessions(self._named(listed.board), listed.page)
         return pb.ListSessionsResponse(
-            sessions=map(convert.session_to_proto, page.items),
+            sessions=map(replies.session, page.items),
             next_page_token=listed.token(page.next),
             revision=page.revision,
         )

@@ -1,0 +1,172 @@
+"""Write what goes back: records, snapshots, and commits for watchers."""
+
+from collections.abc import Collection, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from board_client.v1 import board_pb2 as pb
+from board_server.convert import words
+from board_server.model import (
+    BoardInfo,
+    Change,
+    Commit,
+    Contract,
+    Evidence,
+    FileClaim,
+    Phase,
+    Record,
+    Session,
+    Snapshot,
+)
+
+MAX_PART = 900 * 2**10
+"""Bytes of a snapshot's part; with its framing it stays under 1 MiB."""
+
+
+def board(board: BoardInfo) -> pb.BoardInfo:
+    """Write a BoardInfo."""
+    return pb.BoardInfo(
+        name=board.name,
+        board_id=board.board_id,
+        revision=board.revision,
+        created_at=_timestamp(board.created_at),
+    )
+
+
+def phase(phase: Phase) -> pb.Phase:
+    """Write a Phase."""
+    return pb.Phase(
+        phase_id=phase.phase_id,
+        state=words.STATE_NUMBERS[phase.state],
+        worker=phase.worker,
+        posted_at=_timestamp(phase.posted_at),
+        updated_at=_timestamp(phase.updated_at),
+        session_id=phase.session_id,
+    )
+
+
+def contract(contract: Contract) -> pb.Contract:
+    """Write a Contract."""
+    return pb.Contract(
+        id=contract.id,
+        producer=contract.producer,
+        kind=words.KIND_NUMBERS[contract.kind],
+        name=contract.name,
+        signature=contract.signature,
+        package=contract.package,
+        status=words.STATUS_NUMBERS[contract.status],
+        created_at=_timestamp(contract.created_at),
+    )
+
+
+def claim(claim: FileClaim) -> pb.FileClaim:
+    """Write a FileClaim."""
+    return pb.FileClaim(
+        filepath=claim.filepath,
+        owner=claim.owner,
+        claimed_at=_timestamp(claim.claimed_at),
+        session_id=claim.session_id,
+    )
+
+
+def session(session: Session) -> pb.Session:
+    """Write a Session."""
+    return pb.Session(
+        session_id=session.session_id,
+        worker=session.worker,
+        ttl=_duration(session.ttl),
+        expires_at=_timestamp(session.expires_at),
+        on_expiry=words.ON_EXPIRY_NUMBERS[session.on_expiry],
+    )
+
+
+def met(revision: int, evidence: Collection[Evidence]) -> pb.WaitForResponse:
+    """Write what met the conditions of WaitFor."""
+    return pb.WaitForResponse(
+        revision=revision,
+        phases=[phase(found) for found in evidence if isinstance(found, Phase)],
+        contracts=[contract(found) for found in evidence if isinstance(found, Contract)],
+    )
+
+
+def snapshot_parts(snapshot: Snapshot) -> Iterator[pb.GetSnapshotResponse]:
+    """Write a snapshot in parts; at least one, and each with its revision."""
+    part = _part(snapshot)
+    size = 0
+    records: Sequence[Record] = (
+        *snapshot.phases,
+        *snapshot.contracts,
+        *snapshot.claims,
+        *snapshot.sessions,
+    )
+    for record in records:
+        written = _written(record)
+        weight = written.ByteSize()
+        if size and size + weight > MAX_PART:
+            yield part
+            part, size = _part(snapshot), 0
+        size += weight
+        match written:
+            case pb.Phase():
+                part.phases.append(written)
+            case pb.Contract():
+                part.contracts.append(written)
+            case pb.FileClaim():
+                part.claims.append(written)
+            case pb.Session():
+                part.sessions.append(written)
+    yield part
+
+
+def _part(snapshot: Snapshot) -> pb.GetSnapshotResponse:
+    return pb.GetSnapshotResponse(revision=snapshot.revision, board_id=snapshot.board_id)
+
+
+def encoded_commit(commit: Commit, kinds: Collection[Change]) -> bytes:
+    """Write a commit as an encoded WatchResponse, with its events of these kinds."""
+    response = pb.WatchResponse(revision=commit.revision)
+    time = _timestamp(commit.time)
+    for event in commit.events:
+        if event.change in kinds:
+            written = response.events.add(
+                revision=commit.revision, time=time, cause=words.CAUSE_NUMBERS[event.cause]
+            )
+            # A change is called as its field in the message is.
+            getattr(written, event.change.value).CopyFrom(_written(event.record))
+    return response.SerializeToString()
+
+
+def encoded_bookmark(revision: int, board_id: str = "") -> bytes:
+    """Write a bookmark: an encoded WatchResponse without events."""
+    return pb.WatchResponse(revision=revision, board_id=board_id).SerializeToString()
+
+
+Written = pb.Phase | pb.Contract | pb.FileClaim | pb.Session
+
+
+def _written(record: Record) -> Written:
+    match record:
+        case Phase():
+            return phase(record)
+        case Contract():
+            return contract(record)
+        case FileClaim():
+            return claim(record)
+        case Session():
+            return session(record)
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def _timestamp(moment: datetime) -> Timestamp:
+    seconds, microseconds = divmod((moment - _EPOCH) // _MICROSECOND, 1_000_000)
+    return Timestamp(seconds=seconds, nanos=microseconds * 1000)
+
+
+def _duration(span: timedelta) -> Duration:
+    seconds, microseconds = divmod(span // _MICROSECOND, 1_000_000)
+    return Duration(seconds=seconds, nanos=microseconds * 1000)

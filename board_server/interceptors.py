@@ -7,7 +7,7 @@ nothing but one more frame; grpc's own interceptors cost a lookup and a task eac
 import logging
 import secrets
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 import grpc
 from google.protobuf import message_factory
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 SERVICE = pb.DESCRIPTOR.services_by_name["BoardService"]
 
 Context = grpc.aio.ServicerContext[Any, Any]
-Handler = grpc.RpcMethodHandler[Any, Any]
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # no generic at run time
 Unary = Callable[[Any, Context], Awaitable[Any]]
 
 

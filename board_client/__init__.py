@@ -7,46 +7,56 @@ with BoardClient("127.0.0.1:7447", "my-nebula") as board:
     board.claim_file("internal/board/sqlite.go", owner="board-store")
 """
 
-from board_client.aio import AsyncBoardClient, AsyncBoardSession
-from board_client.errors import (
-    BoardError,
-    BoardNotFound,
-    BoardReplaced,
-    DeadlineExceeded,
-    FileAlreadyClaimed,
-    InternalError,
-    InvalidArgument,
-    RevisionCompacted,
-    SessionExpired,
-    ShuttingDown,
-    StateMismatch,
-    StoreFull,
-    StoreUnavailable,
-    Unavailable,
-    WatchTooSlow,
-)
-from board_client.model import (
-    BoardInfo,
-    Change,
-    Completion,
-    Contract,
-    ContractKind,
-    ContractPublished,
-    ContractStatus,
-    Event,
-    EventCause,
-    EventKind,
-    FileClaim,
-    FileFree,
-    Met,
-    OnExpiry,
-    Phase,
-    PhaseIn,
-    PhaseState,
-    Session,
-    Snapshot,
-)
-from board_client.sync import BoardClient, BoardSession
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from board_client.aio import (
+        AsyncBoardClient,
+        AsyncBoardSession,
+    )
+    from board_client.errors import (
+        BoardError,
+        BoardNotFound,
+        BoardReplaced,
+        DeadlineExceeded,
+        FileAlreadyClaimed,
+        InternalError,
+        InvalidArgument,
+        RevisionCompacted,
+        SessionExpired,
+        ShuttingDown,
+        StateMismatch,
+        StoreFull,
+        StoreUnavailable,
+        Unavailable,
+        WatchTooSlow,
+    )
+    from board_client.model import (
+        BoardInfo,
+        Change,
+        Completion,
+        Contract,
+        ContractKind,
+        ContractPublished,
+        ContractStatus,
+        Event,
+        EventCause,
+        EventKind,
+        FileClaim,
+        FileFree,
+        Met,
+        OnExpiry,
+        Phase,
+        PhaseIn,
+        PhaseState,
+        Session,
+        Snapshot,
+    )
+    from board_client.sync import (
+        BoardClient,
+        BoardSession,
+    )
 
 __all__ = [
     "AsyncBoardClient",
@@ -88,3 +98,17 @@ __all__ = [
     "Unavailable",
     "WatchTooSlow",
 ]
+
+# grpc takes a while to import, and the `board` command can do without for its
+# help and its completions: a module is imported when one of its names is used.
+_MODULES = ("model", "errors", "sync", "aio")
+
+
+def __getattr__(name: str) -> object:
+    if name in __all__:
+        for module in _MODULES:
+            found = vars(import_module(f"board_client.{module}"))
+            if name in found:
+                globals()[name] = found[name]
+                return found[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

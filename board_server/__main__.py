@@ -29,7 +29,7 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def serve(
     directory: Annotated[
-        Path, typer.Argument(metavar="[DIR]", help="Directory of the board files; made if absent.")
+        Path, typer.Argument(metavar="DIR", help="Directory of the board files; made if absent.")
     ] = Path("boards"),
     board: Annotated[
         str,

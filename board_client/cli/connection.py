@@ -1,0 +1,55 @@
+"""connect: the board's client for one command, with its errors as failures."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from board_client.cli.failure import ExitCode, Failure
+from board_client.cli.settings import Settings
+
+if TYPE_CHECKING:
+    from board_client.errors import BoardError
+    from board_client.sync import BoardClient
+
+
+@contextmanager
+def connect(settings: Settings) -> Iterator["BoardClient"]:
+    """Yield a client of the board that the settings name. Raises Failure for its errors."""
+    # grpc takes longer to import than all else: help and completion do without.
+    from board_client.errors import BoardError  # noqa: PLC0415
+    from board_client.sync import BoardClient  # noqa: PLC0415
+
+    try:
+        with BoardClient(settings.target, settings.board, timeout=settings.timeout) as client:
+            yield client
+    except BoardError as error:
+        raise failure_of(error) from error
+    except UnicodeEncodeError as error:
+        raise Failure(f"not valid UTF-8: {error.object!r}", ExitCode.BAD_INPUT) from error
+
+
+def failure_of(error: "BoardError") -> Failure:
+    """Say an error of the board to the person who typed the command."""
+    from board_client import errors  # noqa: PLC0415  as above
+
+    match error:
+        case errors.FileAlreadyClaimed():
+            # The text that came may be cut where the path is long; the fields are whole.
+            return Failure(
+                "file already claimed by another phase: "
+                f'"{error.filepath}" owned by "{error.owner}"',
+                ExitCode.CLAIM_REFUSED,
+            )
+        case errors.BoardNotFound():
+            return Failure(
+                f'board "{error.board}" does not exist; '
+                f"`board --board {error.board} open` makes it, `board boards` lists the others"
+            )
+        case errors.InvalidArgument():
+            return Failure(str(error), ExitCode.BAD_INPUT)
+        case errors.Unavailable() | errors.DeadlineExceeded():
+            return Failure(str(error), ExitCode.UNAVAILABLE)
+        case errors.StateMismatch():
+            return Failure(str(error), ExitCode.STATE_MISMATCH)
+        case _:
+            return Failure(str(error))

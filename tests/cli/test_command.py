@@ -1,0 +1,93 @@
+"""The command as a whole: its help, its exit codes, and what it does without a board."""
+
+import socket
+import subprocess
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+from tests.cli.conftest import COMMAND, environment, run
+
+
+def test_help_lists_the_commands_and_the_exit_codes():
+    told = run("--help", COLUMNS="200")
+    assert told.code == 0
+    for word in ("serve", "load", "status", "phase", "contract", "claims", "Exit codes: 0 success"):
+        assert word in told.out
+
+
+def test_without_arguments_the_help_is_shown():
+    assert "Usage: board" in run().out
+
+
+def test_the_version_is_that_of_the_package():
+    assert run("--version").out == f"board {version('quasar-board')}\n"
+
+
+def test_where_no_server_is_one_line_says_so_within_the_deadline():
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # taken, and nobody listens
+        address = f"127.0.0.1:{closed.getsockname()[1]}"
+        began = time.monotonic()
+        lost = run("--target", address, "status", BOARD_TIMEOUT="5")
+        took = time.monotonic() - began
+    assert (lost.code, lost.out) == (4, "")
+    assert lost.err.count("\n") == 1
+    assert lost.err.startswith(f"board: no board answers at {address}")
+    assert took < 5 + 2, "the deadline, and the start of a Python"
+
+
+def test_a_server_that_never_answers_is_given_up_at_the_deadline():
+    with socket.create_server(("127.0.0.1", 0)) as mute:  # takes connections, says nothing
+        address = f"127.0.0.1:{mute.getsockname()[1]}"
+        began = time.monotonic()
+        lost = run("--target", address, "--timeout", "0.5", "owner", "a")
+        took = time.monotonic() - began
+    assert lost.code == 4
+    assert lost.err == f"board: the board at {address} gave no answer within 0.5 s\n"
+    assert took < 0.5 + 3
+
+
+def test_a_board_that_nobody_opened_is_named(unopened):
+    missing = unopened("claims")
+    assert (missing.code, missing.out) == (1, "")
+    assert missing.err.startswith(f'board: board "{unopened.name}" does not exist; ')
+
+
+def test_bad_input_exits_with_2_in_one_line(target, tmp_path):
+    for arguments in (
+        ["--board", "../x", "open"],
+        ["owner", b"\xff"],
+        ["load", tmp_path / "nowhere"],
+    ):
+        refused = run("--target", target, *arguments)
+        assert (refused.code, refused.out) == (2, ""), arguments
+        assert refused.err.count("\n") == 1, refused.err
+
+
+def test_wrong_usage_exits_with_2(tmp_path):
+    for arguments in (
+        ["--timeout", "nan", "status"],
+        ["contract", "publish", tmp_path / "nowhere"],
+    ):
+        refused = run(*arguments)
+        assert (refused.code, refused.out) == (2, ""), arguments
+        assert "Traceback" not in refused.err
+
+
+def test_a_full_disk_under_the_output_is_told(board):
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [COMMAND, "--target", board.target, "status"],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+            env=environment(BOARD_NAME=board.name),
+        )
+    assert done.returncode == 1
+    assert done.stderr == b"board: cannot write: No space left on device\n"
+
+
+def test_output_is_written_whatever_the_terminal_can_show(board):
+    board.client.claim_file("é→.go", "p1")
+    assert board("claims", PYTHONIOENCODING="ascii").out.startswith("\\xe9\\u2192.go\tp1\t")

@@ -1,0 +1,81 @@
+"""`board contract`."""
+
+import json
+
+from board_client import Contract
+from tests.cli.conftest import FIXTURES
+
+LINES = (FIXTURES / "quasar-contracts.jsonl").read_bytes()
+RECORDS = [json.loads(line) for line in LINES.splitlines()]
+KEYS = ("producer", "kind", "name", "signature", "package")
+
+
+def test_1040_contracts_from_standard_input_are_one_transaction_and_list_back_equal(board):
+    published = board("contract", "publish", "-", stdin=LINES)
+    assert (published.code, published.out) == (0, "published 1,040 contracts\n")
+    assert published.err == ""
+    assert board.client.open_board().revision == 1
+
+    listed = board("contract", "list", "--json").json
+    assert [{key: each[key] for key in KEYS} for each in listed] == RECORDS
+    assert {each["status"] for each in listed} == {"fulfilled"}
+    assert [each["id"] for each in listed] == sorted(each["id"] for each in listed)
+
+    again = "".join(json.dumps(each) + "\n" for each in listed).encode()
+    assert board("contract", "publish", "-", "--json", stdin=again).json == {"published": 1040}
+    assert board.client.open_board().revision == 1, "publishing the same changes nothing"
+
+    rows = board("contract", "list").rows
+    assert len(rows) == 1040
+    assert all(len(row) == 6 for row in rows)
+    longest = max(RECORDS, key=lambda each: len(each["signature"]))
+    assert longest["signature"].replace("\n", "\\n").replace("\t", "\\t") in {
+        row[5] for row in rows
+    }
+
+
+def test_filters_choose_what_is_listed(board):
+    board.client.publish_contracts(
+        [
+            Contract("p1", "type", "A", package="x"),
+            Contract("p1", "method", "A.Do", package="x", status="pending"),
+            Contract("p2", "type", "A", package="y"),
+        ]
+    )
+
+    def listed(*filters):
+        return [(row[0], row[2]) for row in board("contract", "list", *filters).rows]
+
+    assert listed("--producer", "p1") == [("p1", "A"), ("p1", "A.Do")]
+    assert listed("--kind", "type", "--name", "A", "--status", "fulfilled", "--package", "y") == [
+        ("p2", "A")
+    ]
+
+
+def test_a_bad_line_is_told_with_file_and_number_and_nothing_is_published(board, tmp_path):
+    file = tmp_path / "c.jsonl"
+    good = b'{"producer": "p", "kind": "type", "name": "A"}\n'
+    file.write_bytes(good + b'{"producer": "p", "kind": "typ", "name": "B", "sig": ""}\n{\n')
+    refused = board("contract", "publish", file)
+    assert (refused.code, refused.out) == (2, "")
+    second, third = refused.err.splitlines()
+    assert second.startswith(f'{file}:2: unknown key "sig"')
+    assert third.startswith(f"{file}:3: not JSON")
+
+    # A limit that only the board knows is told with the line too.
+    long_name = json.dumps({"producer": "p", "kind": "type", "name": "B" * 5000})
+    file.write_bytes(good + b"\n" + long_name.encode())
+    refused = board("contract", "publish", file)
+    assert refused.code == 2
+    assert refused.err.startswith(f"{file}:3: contracts[1].name: ")
+    assert board.client.all_contracts() == []
+
+
+def test_publishing_nothing_succeeds(board):
+    assert board("contract", "publish", "-").out == "published 0 contracts\n"
+
+
+def test_text_that_could_steer_a_terminal_is_shown_as_escapes(board):
+    board.client.publish_contract(Contract("p", "type", "\x1b[2J", "a\tb\nc"))
+    ((_, _, name, _, _, signature),) = board("contract", "list").rows
+    assert (name, signature) == ("\\x1b[2J", "a\\tb\\nc")

@@ -1,0 +1,118 @@
+"""`board serve`: hands over to the server, whose bad starts are one line and touch nothing."""
+
+import socket
+import sqlite3
+import subprocess
+from contextlib import closing
+
+import pytest
+
+from board_client import BoardClient
+from tests.cli.conftest import COMMAND, environment, run
+from tests.servers import server_process
+
+ANY_PORT = ("--listen", "127.0.0.1:0")
+
+
+def refused(*arguments):
+    """What a server that cannot start says."""
+    failed = run("serve", *arguments)
+    assert failed.code == 1
+    assert failed.out == ""
+    assert failed.err.startswith("board serve: ")
+    assert failed.err.count("\n") == 1, failed.err
+    return failed.err
+
+
+def contents(directory):
+    return {path.name: path.read_bytes() for path in directory.iterdir() if path.suffix == ".db"}
+
+
+def test_it_serves_until_sigterm_as_the_same_process(tmp_path):
+    command = [COMMAND, "--board", "mine", "serve", tmp_path / "boards", *ANY_PORT]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment()) as server:
+        address = server.stdout.readline().decode().removeprefix("listening on ").strip()
+        with BoardClient(address) as client:
+            assert [each.name for each in client.list_boards()] == ["mine"]
+        server.terminate()
+        assert server.wait(timeout=30) == 0
+
+
+def test_its_help_is_the_servers():
+    told = run("serve", "--help")
+    assert told.code == 0
+    assert "Usage: board serve" in told.out
+    assert "--listen" in told.out
+
+
+def test_where_the_server_is_not_installed_it_says_how_to_install_it(tmp_path):
+    # As after `pip install quasar-board`, without the extra: no apsw to be found.
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['apsw'] = None\n")
+    failed = run("serve", tmp_path / "boards", PYTHONPATH=str(tmp_path))
+    assert failed.code == 1
+    assert "pip install 'quasar-board[server]'" in failed.err
+    assert "apsw" in failed.err
+    assert failed.err.count("\n") == 1
+
+
+def test_a_port_in_use_is_told(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        told = refused(tmp_path / "boards", "--listen", address)
+    assert f"cannot listen on {address}: Address already in use" in told
+
+
+def test_a_second_server_on_the_same_directory_is_told_who_serves_it(tmp_path):
+    directory = tmp_path / "boards"
+    with server_process(directory) as server:
+        before = contents(directory)
+        told = refused(directory, *ANY_PORT)
+        assert f"{directory / 'boards.board.db'} is served by process {server.process.pid}" in told
+        assert contents(directory) == before
+        with BoardClient(server.address) as client:
+            client.open_board()  # the first serves on
+
+
+def test_a_directory_that_cannot_be_made_is_told(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    told = refused(tmp_path / "file" / "boards", *ANY_PORT)
+    assert str(tmp_path / "file" / "boards") in told
+    assert (tmp_path / "file").read_text() == "in the way"
+
+
+@pytest.fixture
+def file(tmp_path):
+    """Where the default board of a server on `tmp_path / "boards"` is kept."""
+    directory = tmp_path / "boards"
+    directory.mkdir()
+    return directory / "boards.board.db"
+
+
+def test_a_file_that_is_no_database_is_told_and_left_alone(file):
+    content = b"these are not the bytes of a database\n" * 100
+    file.write_bytes(content)
+    told = refused(file.parent, *ANY_PORT)
+    assert f"{file}: not a board file" in told
+    assert contents(file.parent) == {file.name: content}
+
+
+def test_a_database_of_something_else_is_told_and_left_alone(file):
+    with closing(sqlite3.connect(file)) as db:
+        db.execute("CREATE TABLE recipes (name TEXT)")
+    before = contents(file.parent)
+    assert f"{file}: not a board file" in refused(file.parent, *ANY_PORT)
+    assert contents(file.parent) == before
+
+
+def test_a_board_of_a_newer_version_is_told_and_left_alone(file):
+    with closing(sqlite3.connect(file)) as db:
+        db.execute("PRAGMA user_version = 999")
+        db.execute("CREATE TABLE board (task_id TEXT)")
+    before = contents(file.parent)
+    assert f"{file}: written by a newer version" in refused(file.parent, *ANY_PORT)
+    assert contents(file.parent) == before
+
+
+def test_a_setting_that_makes_no_sense_is_told(tmp_path):
+    assert "--insecure" in refused(tmp_path / "boards", "--listen", "0.0.0.0:0")
+    assert not (tmp_path / "boards").exists()

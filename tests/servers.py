@@ -1,0 +1,97 @@
+"""Real servers for the tests: one in a thread of this process, one in a process of its own."""
+
+import asyncio
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvloop
+
+from board_server.config import Config
+from board_server.server import serving
+from board_server.sqlite import SqliteStore
+
+ANY_PORT = "127.0.0.1:0"
+
+
+@contextmanager
+def server_thread(
+    directory: Path,
+    *,
+    board: str = "",
+    listen: str = ANY_PORT,
+    store: type[SqliteStore] = SqliteStore,
+) -> Iterator[str]:
+    """Serve the directory from an event loop in a thread; yield the address that it listens on."""
+    loop = uvloop.new_event_loop()
+    stop = asyncio.Event()
+    started: Future[str] = Future()
+
+    async def serve() -> None:
+        config = Config(directory, board, (listen,), grace=1)
+        async with serving(store(directory), config) as addresses:
+            started.set_result(addresses[0])
+            await stop.wait()
+
+    def run() -> None:
+        try:
+            with asyncio.Runner(loop_factory=lambda: loop) as runner:
+                runner.run(serve())
+        except BaseException as error:
+            if started.done():
+                raise
+            started.set_exception(error)
+
+    thread = threading.Thread(target=run, name="test server")
+    thread.start()
+    try:
+        yield started.result()
+    finally:
+        if thread.is_alive():
+            loop.call_soon_threadsafe(stop.set)
+        thread.join()
+
+
+@dataclass(frozen=True)
+class ServerProcess:
+    """A server in a process of its own, and where it listens."""
+
+    process: subprocess.Popen[str]
+    address: str
+
+    def kill(self) -> None:
+        """End it as a power cut would: no warning, no time to tidy up."""
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> int:
+        """Ask it to end; return its exit code."""
+        self.process.terminate()
+        return self.process.wait(timeout=30)
+
+
+@contextmanager
+def server_process(
+    directory: Path, *, board: str = "", listen: str = ANY_PORT
+) -> Iterator[ServerProcess]:
+    """Run the real program on the directory, until the end of the block."""
+    command = [sys.executable, "-m", "board_server", str(directory), "--listen", listen]
+    if board:
+        command += ["--board", board]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            line = process.stdout.readline()
+            assert line.startswith("listening on "), f"the server did not start: {line!r}"
+            yield ServerProcess(process, line.removeprefix("listening on ").strip())
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                try:
+                    process.wait(timeout=30)
+                except subprocess.TimeoutExpired:
+                    process.kill()

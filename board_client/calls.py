@@ -4,7 +4,7 @@ Each function says what one method of both clients does; `sync` and `aio` only
 carry what it returns. `scope`, the first argument, is the client's own.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -144,7 +144,7 @@ def list_phases(scope: Scope, *states: PhaseState | str) -> Listing[Phase]:
 def publish_contract(scope: Scope, contract: Contract) -> Call[Contract]:
     """Create or replace the contract of this producer, kind and name; return it as it now is."""
     request = pb.PublishContractRequest(
-        board=scope.board, contract=_to_proto(contract), session_id=scope.session_id
+        board=scope.board, contract=_to_proto("contract", contract), session_id=scope.session_id
     )
     return Call("PublishContract", request, lambda r: _contract(r.contract))
 
@@ -152,7 +152,7 @@ def publish_contract(scope: Scope, contract: Contract) -> Call[Contract]:
 def publish_contracts(scope: Scope, contracts: Iterable[Contract]) -> Call[int]:
     """Publish a batch in one transaction; return how many distinct contracts it held."""
     request = pb.PublishContractsRequest(
-        board=scope.board, contracts=map(_to_proto, contracts), session_id=scope.session_id
+        board=scope.board, contracts=_batch(contracts), session_id=scope.session_id
     )
     return Call("PublishContracts", request, lambda r: r.published)
 
@@ -239,7 +239,7 @@ def complete_phase(
         board=scope.board,
         phase_id=phase_id,
         state=_STATES.number("state", state),
-        contracts=map(_to_proto, contracts),
+        contracts=_batch(contracts),
         session_id=scope.session_id,
     )
     return Call(
@@ -355,14 +355,19 @@ _EVENT_KINDS = _Words(EventKind, pb.EventKind, "EVENT_KIND")
 _CAUSES = _Words(EventCause, pb.EventCause, "EVENT_CAUSE")
 
 
-def _to_proto(contract: Contract) -> pb.Contract:
+def _batch(contracts: Iterable[Contract]) -> Iterator[pb.Contract]:
+    for index, contract in enumerate(contracts):
+        yield _to_proto(f"contracts[{index}]", contract)
+
+
+def _to_proto(field: str, contract: Contract) -> pb.Contract:
     return pb.Contract(
         producer=contract.producer,
-        kind=_KINDS.number("kind", contract.kind),
+        kind=_KINDS.number(f"{field}.kind", contract.kind),
         name=contract.name,
         signature=contract.signature,
         package=contract.package,
-        status=_STATUSES.number("status", contract.status),
+        status=_STATUSES.number(f"{field}.status", contract.status),
     )
 
 

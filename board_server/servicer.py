@@ -155,7 +155,7 @@ class BoardServicer(BoardServiceServicer):
         self, request: pb.GetSnapshotRequest, context: Context
     ) -> None:
         board = requests.board(request)
-        snapshot = await self._store.snapshot(self._named(board))
+        snapshot = await self._store.get_snapshot(self._named(board))
         parts = await asyncio.to_thread(list, replies.snapshot_parts(snapshot))
         for part in parts:
             await context.write(part)

@@ -161,7 +161,7 @@ class Store(Protocol):
         """Publish the contracts, set the state, release all the phase's claims; all or none."""
         ...
 
-    async def snapshot(self, board: str) -> Snapshot:
+    async def get_snapshot(self, board: str) -> Snapshot:
         """Read everything at one revision."""
         ...
 

@@ -25,7 +25,7 @@ _PAGE = 10_000
 
 
 def snapshot(db: apsw.Connection, revision: int) -> Snapshot:
-    """Store.snapshot, with the sessions as their table has them."""
+    """Store.get_snapshot, with the sessions as their table has them."""
     return Snapshot(
         board_id=info(db, "").board_id,
         revision=revision,

@@ -149,7 +149,7 @@ class SqliteStore:
         work = partial(completion.complete, completion=ended)
         return await (await self._board(board)).write(work, ended.session_id)
 
-    async def snapshot(self, board: str) -> Snapshot:
+    async def get_snapshot(self, board: str) -> Snapshot:
         opened = await self._board(board)
         snapshot = await opened.scan(overview.snapshot)
         return replace(snapshot, sessions=opened.dated(snapshot.sessions))

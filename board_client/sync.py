@@ -160,6 +160,10 @@ class BoardClient:
         """Return a client of another board that shares this one's connection."""
         return self._with(scope=Scope(board))
 
+    def in_session(self, session_id: str) -> Self:
+        """Return a client whose calls belong to a session that someone else renews."""
+        return self._with(scope=Scope(self.board, session_id))
+
     def within(self, timeout: float) -> Self:
         """Return a client whose calls may take `timeout` seconds, on the same connection."""
         return self._with(timeout=timeout)

@@ -4,7 +4,7 @@ import asyncio
 import copy
 import functools
 from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar
@@ -119,6 +119,15 @@ class AsyncBoardClient:
     def watch_from_snapshot(self, *kinds: EventKind | str) -> "AsyncWatch[Snapshot | Event]":
         """As BoardClient.watch_from_snapshot, to go through with `async for`."""
         return AsyncWatch(self._follow(Follow(self.scope, kinds, snapshots=True)))
+
+    async def events(self, after_revision: int, until_revision: int) -> list[Event]:
+        """As BoardClient.events."""
+        follow = Follow(self.scope, after_revision=after_revision)
+        events: list[Event] = []
+        async with aclosing(self._follow(follow)) as batches:
+            while follow.revision < until_revision:
+                events += await anext(batches)
+        return [event for event in events if event.revision <= until_revision]
 
     def session(
         self,

@@ -5,7 +5,7 @@ import functools
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
@@ -140,6 +140,18 @@ class BoardClient:
         """
         follow = Follow(self.scope, kinds, snapshots=True)
         return self._started(self._follow(follow), Snapshot | Event)
+
+    def events(self, after_revision: int, until_revision: int) -> list[Event]:
+        """Return the events after one revision, up to and with one that the board has reached.
+
+        Raises as `watch` does where they are no longer to be had.
+        """
+        follow = Follow(self.scope, after_revision=after_revision)
+        events: list[Event] = []
+        with closing(self._follow(follow)) as batches:
+            while follow.revision < until_revision:
+                events += (event for event in next(batches) if isinstance(event, Event))
+        return [event for event in events if event.revision <= until_revision]
 
     def session(
         self,

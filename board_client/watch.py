@@ -67,6 +67,11 @@ class Follow:
         self._pause = _FIRST_PAUSE
         self.needs_snapshot = snapshots
 
+    @property
+    def revision(self) -> int:
+        """The revision up to which everything has come; -1 before the first message."""
+        return -1 if self._after is None or not self._connected else self._after
+
     def start_from(self, snapshot: Snapshot) -> Snapshot:
         """Watch from this snapshot on."""
         self._after = snapshot.revision

@@ -10,7 +10,7 @@ import apsw
 from board_server.errors import RevisionCompacted
 from board_server.model import Cause, Change, Commit, Event, Record
 from board_server.sqlite import claims, contracts, phases, sessions
-from board_server.sqlite.page import MAX_TEXT, Row
+from board_server.sqlite.page import MAX_TEXT, Row, utf8_length
 from board_server.sqlite.timestamps import from_text
 
 _READ: dict[Change, Callable[[Row], Record]] = {
@@ -42,7 +42,7 @@ def _some_commits(rows: Iterator[Row]) -> Iterator[Commit]:
         changes = list(group)
         time = from_text(changes[0][1])
         yield Commit(revision, time, tuple(_event(row) for row in changes))
-        room -= sum(len(row[-1]) for row in changes)
+        room -= sum(utf8_length(row[-1]) for row in changes)
         if room < 0:
             return
 

@@ -17,12 +17,13 @@ def cut(rows: Iterator[Row], page: PageRequest, read: Callable[[Row], T]) -> tup
     items: list[T] = []
     room = MAX_TEXT
     for row in rows:
-        room -= sum(_bytes(value) for value in row if isinstance(value, str))
+        room -= sum(utf8_length(value) for value in row if isinstance(value, str))
         if len(items) == page.size or (items and room < 0):
             return items, True
         items.append(read(row))
     return items, False
 
 
-def _bytes(text: str) -> int:
+def utf8_length(text: str) -> int:
+    """Return how many bytes of UTF-8 a text has, without encoding what is ASCII."""
     return len(text) if text.isascii() else len(text.encode())

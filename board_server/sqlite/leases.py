@@ -17,7 +17,7 @@ RETRY = 1.0
 class _Lease:
     def __init__(self, ttl: timedelta) -> None:
         self.ttl = ttl
-        self.deadline = 0.0
+        self.expires_at = datetime.now(UTC)
         self.timer: asyncio.TimerHandle | None = None
 
 
@@ -42,8 +42,10 @@ class Leases:
             raise SessionExpired(session_id)
         if lease.timer:
             lease.timer.cancel()
-        lease.deadline = self._loop.time() + lease.ttl.total_seconds()
-        lease.timer = self._loop.call_at(lease.deadline, self._time_is_up, session_id, lease)
+        lease.expires_at = datetime.now(UTC) + lease.ttl
+        lease.timer = self._loop.call_later(
+            lease.ttl.total_seconds(), self._time_is_up, session_id, lease
+        )
 
     def stop(self, session_id: str) -> None:
         """Count a session down no longer; nothing to do if it is not counted."""
@@ -54,8 +56,7 @@ class Leases:
     def expires_at(self, session_id: str) -> datetime:
         """Tell when a session ends unless it is renewed; now, if its time was up."""
         lease = self._leases.get(session_id)
-        left = max(0.0, lease.deadline - self._loop.time()) if lease else 0.0
-        return datetime.now(UTC) + timedelta(seconds=left)
+        return lease.expires_at if lease else datetime.now(UTC)
 
     async def close(self) -> None:
         """Stop all countdowns, and wait for the ends that are under way."""

@@ -1,0 +1,49 @@
+"""pytest-grpc's fixtures, with the real server behind them.
+
+`grpc_server` boots it on an event loop of its own, on a port that the system
+picks; from there on `grpc_addr`, `grpc_create_channel`, `grpc_channel` and
+`grpc_stub` are as pytest-grpc has them. One server serves a module's tests,
+each on a board of its own.
+"""
+
+from itertools import count
+
+import pytest
+
+from board_client.v1 import board_pb2 as pb
+from board_client.v1.board_pb2_grpc import BoardServiceStub
+from tests.servers import server_thread
+
+DEFAULT_BOARD = "default-board"
+
+_numbers = count(1)
+
+
+@pytest.fixture(scope="module")
+def grpc_directory(tmp_path_factory):
+    """The directory of the board files."""
+    return tmp_path_factory.mktemp("boards")
+
+
+@pytest.fixture(scope="module")
+def grpc_server(grpc_directory):
+    with server_thread(grpc_directory, board=DEFAULT_BOARD) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def grpc_addr(grpc_server):
+    return grpc_server
+
+
+@pytest.fixture(scope="module")
+def grpc_stub_cls():
+    return BoardServiceStub
+
+
+@pytest.fixture
+def board(grpc_stub):
+    """A new, open board."""
+    name = f"board-{next(_numbers)}"
+    grpc_stub.OpenBoard(pb.OpenBoardRequest(board=name))
+    return name

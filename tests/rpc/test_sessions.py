@@ -1,0 +1,108 @@
+"""OpenSession, RenewSession, CloseSession and ListSessions."""
+
+from datetime import timedelta
+
+import grpc
+import pytest
+
+from board_client.v1 import board_pb2 as pb
+from tests.rpc.service import refusal
+
+
+@pytest.fixture
+def opened(grpc_stub, board):
+    def call(ttl=timedelta(hours=1), **fields):
+        return grpc_stub.OpenSession(
+            pb.OpenSessionRequest(board=board, worker="w", ttl=ttl, **fields)
+        )
+
+    return call
+
+
+@pytest.fixture
+def run(grpc_stub, board):
+    """Set the phase p to RUNNING and claim a.go for it, in a session."""
+
+    def call(session_id):
+        grpc_stub.SetPhaseState(
+            pb.SetPhaseStateRequest(
+                board=board,
+                phase_id="p",
+                state=pb.PHASE_STATE_RUNNING,
+                worker="w",
+                session_id=session_id,
+            )
+        )
+        return grpc_stub.ClaimFile(
+            pb.ClaimFileRequest(board=board, filepath="a.go", owner="p", session_id=session_id)
+        )
+
+    return call
+
+
+def state_of(grpc_stub, board):
+    return grpc_stub.GetPhaseState(pb.GetPhaseStateRequest(board=board, phase_id="p")).phase.state
+
+
+def test_an_opened_session_is_told_and_listed(grpc_stub, board, opened):
+    reply = opened(ttl=timedelta(seconds=1.5), on_expiry=pb.ON_EXPIRY_REQUEUE)
+    session = reply.session
+    assert session.session_id
+    assert (session.worker, session.on_expiry) == ("w", pb.ON_EXPIRY_REQUEUE)
+    assert session.ttl.ToTimedelta() == timedelta(seconds=1.5)
+    assert session.HasField("expires_at")
+    assert reply.revision == 1
+    (listed,) = grpc_stub.ListSessions(pb.ListSessionsRequest(board=board)).sessions
+    assert listed.session_id == session.session_id
+
+
+def test_an_unspecified_end_means_fail(opened):
+    assert opened().session.on_expiry == pb.ON_EXPIRY_FAIL
+
+
+def test_renewing_makes_no_revision(grpc_stub, board, opened):
+    session = opened().session
+    request = pb.RenewSessionRequest(board=board, session_id=session.session_id)
+    reply = grpc_stub.RenewSession(request)
+    assert reply.revision == 1
+    assert reply.session.session_id == session.session_id
+    assert reply.session.expires_at.ToNanoseconds() >= session.expires_at.ToNanoseconds()
+
+
+@pytest.mark.parametrize(
+    ("on_expiry", "state"),
+    [
+        (pb.ON_EXPIRY_FAIL, pb.PHASE_STATE_FAILED),
+        (pb.ON_EXPIRY_REQUEUE, pb.PHASE_STATE_QUEUED),
+    ],
+)
+def test_closing_hands_the_work_on(grpc_stub, board, opened, run, on_expiry, state):
+    session_id = opened(on_expiry=on_expiry).session.session_id
+    assert run(session_id).claim.session_id == session_id
+    request = pb.CloseSessionRequest(board=board, session_id=session_id)
+    reply = grpc_stub.CloseSession(request)
+    assert (reply.released, reply.revision) == (1, 4)
+    assert state_of(grpc_stub, board) == state
+    assert not grpc_stub.ListSessions(pb.ListSessionsRequest(board=board)).sessions
+    found = refusal(grpc_stub.CloseSession, request)
+    assert (found.code, found.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "SESSION_EXPIRED")
+    assert found.metadata == {"session_id": session_id}
+
+
+def test_a_session_that_is_not_renewed_expires_and_watchers_are_told_why(
+    grpc_stub, board, opened, run
+):
+    stream = grpc_stub.Watch(pb.WatchRequest(board=board), timeout=60)
+    next(stream)
+    session_id = opened(ttl=timedelta(seconds=1)).session.session_id
+    run(session_id)
+    for message in stream:
+        ended = [event for event in message.events if event.HasField("session_ended")]
+        if ended:
+            break
+    assert ended[0].session_ended.session_id == session_id
+    assert {event.cause for event in message.events} == {pb.EVENT_CAUSE_SESSION_EXPIRED}
+    assert state_of(grpc_stub, board) == pb.PHASE_STATE_FAILED
+    stream.cancel()
+    request = pb.ClaimFileRequest(board=board, filepath="b.go", owner="p", session_id=session_id)
+    assert refusal(grpc_stub.ClaimFile, request).reason == "SESSION_EXPIRED"

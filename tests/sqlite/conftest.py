@@ -1,0 +1,50 @@
+"""A SQLite store, and a look at the connections that it makes.
+
+While a store has a file open, tests look into it with apsw too: another SQLite
+library in the same process, such as Python's own, would drop the locks of ours
+(sqlite.org/howtocorrupt.html, section 2.2.1).
+"""
+
+import apsw
+import pytest
+
+from board_server.sqlite import SqliteStore
+from tests.conformance.backend import BOARD, Clock
+
+
+@pytest.fixture
+def directory(tmp_path):
+    return tmp_path / "boards"
+
+
+@pytest.fixture
+def file(directory):
+    """The file of BOARD."""
+    return directory / f"{BOARD}.board.db"
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def connection_hook():
+    """Call the function that the test gives, on every connection that is made from then on."""
+    before = list(apsw.connection_hooks)
+    yield apsw.connection_hooks.append
+    apsw.connection_hooks[:] = before
+
+
+@pytest.fixture
+async def unopened(directory, clock):
+    """A store of which no board is open yet."""
+    store = SqliteStore(directory, clock=clock)
+    yield store
+    await store.close()
+
+
+@pytest.fixture
+async def store(unopened):
+    await unopened.open_board(BOARD)
+    return unopened

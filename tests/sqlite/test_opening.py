@@ -1,0 +1,220 @@
+"""Opening a board file: how it is set up, what is refused, and who may have it."""
+
+import asyncio
+import os
+import shutil
+import socket
+import sqlite3
+import sys
+from contextlib import closing
+
+import apsw
+import pytest
+
+from board_server.errors import StoreUnavailable
+from board_server.model import PageRequest
+from board_server.sqlite import SqliteStore
+from board_server.sqlite.connection import UnsafeSqlite
+from tests.conformance.backend import BOARD, contents, fill
+from tests.spec_file import make_spec_file
+
+
+@pytest.fixture
+def connections(connection_hook):
+    """Every connection that the store makes."""
+    made = []
+    connection_hook(made.append)
+    return made
+
+
+async def test_every_connection_is_in_wal_mode_and_waits_five_seconds(connections, store):
+    await fill(store)
+    assert len(connections) > 1
+    for connection in connections:
+        assert connection.pragma("journal_mode") == "wal"
+        assert connection.pragma("busy_timeout") == 5000
+
+
+async def test_the_writing_connection_syncs_every_commit(connections, store):  # noqa: ARG001
+    assert connections[0].pragma("synchronous") == 2  # FULL
+    assert connections[0].pragma("foreign_keys") == 1
+
+
+async def test_synchronous_can_be_lowered_to_normal(connections, directory):
+    store = SqliteStore(directory, synchronous="normal")
+    await store.open_board(BOARD)
+    assert connections[0].pragma("synchronous") == 1
+    await store.close()
+
+
+async def test_the_file_stays_in_wal_mode(store, file):
+    await store.close()
+    with closing(sqlite3.connect(file)) as db:
+        assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+async def test_opening_a_file_again_changes_neither_schema_nor_rows(store, file, directory):
+    await fill(store)
+    before = await contents(store)
+    await store.close()
+    schema = "SELECT type, name, sql, user_version FROM sqlite_schema, pragma_user_version"
+    with closing(sqlite3.connect(file)) as db:
+        first = db.execute(schema).fetchall()
+    again = SqliteStore(directory)
+    assert await contents(again) == before
+    await again.close()
+    with closing(sqlite3.connect(file)) as db:
+        assert db.execute(schema).fetchall() == first
+
+
+async def test_an_empty_file_becomes_a_board(unopened, file):
+    file.touch()
+    await fill_new(unopened)
+
+
+async def fill_new(store):
+    await store.open_board(BOARD)
+    await fill(store)
+    assert (await contents(store))[0] == 3
+
+
+def not_a_database(file):
+    file.write_bytes(b"# Notes on the board, which are no database at all.\n" * 100)
+
+
+def short_text(file):
+    file.write_bytes(b"hello")
+
+
+def cut_off_database(file):
+    make_spec_file(file)
+    file.write_bytes(file.read_bytes()[:-5000])
+
+
+def other_database(file):
+    with closing(sqlite3.connect(file)) as db, db:
+        db.execute("CREATE TABLE recipes (name TEXT)")
+        db.execute("INSERT INTO recipes VALUES ('soup')")
+
+
+def other_table_called_board(file):
+    with closing(sqlite3.connect(file)) as db, db:
+        db.execute("CREATE TABLE board (name TEXT)")
+
+
+def newer_version(file):
+    make_spec_file(file)
+    with closing(sqlite3.connect(file)) as db, db:
+        db.execute("PRAGMA user_version = 1000")
+
+
+def directory_in_its_place(file):
+    file.mkdir()
+
+
+REFUSED = [
+    (not_a_database, "not a board file"),
+    (short_text, "not a board file"),
+    (cut_off_database, "not a board file"),
+    (other_database, "not a board file"),
+    (other_table_called_board, "not a board file"),
+    (newer_version, "newer version"),
+]
+
+
+@pytest.mark.parametrize(("make", "why"), REFUSED, ids=lambda value: getattr(value, "__name__", ""))
+async def test_what_is_no_board_of_ours_is_refused_and_left_untouched(unopened, file, make, why):
+    make(file)
+    before = file.read_bytes()
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable, match=why) as caught:
+            await unopened.open_board(BOARD)
+        assert str(file) in str(caught.value)
+        assert "\n" not in str(caught.value)
+    assert file.read_bytes() == before
+    assert [path.name for path in file.parent.iterdir() if path.suffix != ".lock"] == [file.name]
+
+
+async def test_a_directory_in_its_place_is_refused(unopened, file):
+    directory_in_its_place(file)
+    with pytest.raises(StoreUnavailable, match=BOARD):
+        await unopened.open_board(BOARD)
+
+
+async def test_a_file_that_is_no_board_does_not_spoil_the_list(store, directory):
+    not_a_database(directory / "notes.board.db")
+    (directory / "folder.board.db").mkdir()
+    other_database(directory / "recipes.board.db")
+    listed = (await store.list_boards(PageRequest(10))).items
+    assert [info.name for info in listed] == [BOARD]
+
+
+@pytest.mark.parametrize("name", [b".board.db", b".x.board.db", b"a b.board.db", b"\xff.board.db"])
+async def test_a_file_whose_name_no_board_can_have_is_not_listed(store, directory, file, name):
+    await store.close()
+    shutil.copy(file, directory / os.fsdecode(name))
+    again = SqliteStore(directory)
+    listed = (await again.list_boards(PageRequest(10))).items
+    await again.close()
+    assert [info.name for info in listed] == [BOARD]
+
+
+async def test_a_refused_file_can_be_mended_and_opened(unopened, file):
+    not_a_database(file)
+    with pytest.raises(StoreUnavailable):
+        await unopened.open_board(BOARD)
+    file.unlink()
+    await fill_new(unopened)
+
+
+def test_a_file_where_the_directory_should_be_is_refused(tmp_path):
+    (tmp_path / "boards").touch()
+    with pytest.raises(StoreUnavailable, match="boards"):
+        SqliteStore(tmp_path / "boards")
+
+
+def test_an_sqlite_that_can_lose_commits_is_refused(monkeypatch, directory):
+    monkeypatch.setattr(apsw, "SQLITE_VERSION_NUMBER", 3_051_002)
+    with pytest.raises(UnsafeSqlite, match="apsw"):
+        SqliteStore(directory)
+
+
+async def test_a_second_store_on_the_file_is_told_who_has_it(store, directory):
+    second = SqliteStore(directory)
+    with pytest.raises(StoreUnavailable) as caught:
+        await second.open_board(BOARD)
+    await second.close()
+    assert f"process {os.getpid()} on {socket.gethostname()}" in str(caught.value)
+    await fill_new(store)
+
+
+async def test_a_second_process_is_told_who_has_the_file(store, directory):  # noqa: ARG001
+    program = """if True:
+        import asyncio, pathlib, sys
+        from board_server.sqlite import SqliteStore
+        asyncio.run(SqliteStore(pathlib.Path(sys.argv[1])).open_board(sys.argv[2]))
+    """
+    second = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, directory, BOARD, stderr=asyncio.subprocess.PIPE
+    )
+    _, errors = await second.communicate()
+    assert second.returncode != 0
+    assert f"process {os.getpid()}" in errors.decode().splitlines()[-1]
+
+
+async def test_the_file_is_free_once_the_first_store_has_closed(store, directory):
+    await fill(store)
+    await store.close()
+    second = SqliteStore(directory)
+    assert (await second.open_board(BOARD)).revision == 3
+    await second.close()
+
+
+async def test_two_stores_can_serve_two_files_of_one_directory(store, directory):
+    second = SqliteStore(directory)
+    await second.open_board("other")
+    await fill(second, "other")
+    await second.close()
+    await fill(store)
+    listed = (await store.list_boards(PageRequest(10))).items
+    assert [(info.name, info.revision) for info in listed] == [(BOARD, 3), ("other", 3)]

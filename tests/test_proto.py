@@ -1,0 +1,81 @@
+"""The proto keeps buf's rules, and each of its RPCs has its method on every floor."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from board_client import AsyncBoardClient, BoardClient
+from board_client.v1 import board_pb2 as pb
+from board_server.servicer import BoardServicer
+from board_server.store import Store
+
+ROOT = Path(__file__).parent.parent
+BUF = Path(sys.executable).parent / "buf"
+
+SERVICE = pb.DESCRIPTOR.services_by_name["BoardService"]
+each_rpc = pytest.mark.parametrize("rpc", [method.name for method in SERVICE.methods])
+
+SPECS_NAME = {"get_file_owner": "file_owner"}
+"""Where the specification's interface calls a method otherwise, the clients do too."""
+
+
+STORES_NAME = {"watch": "follow", "wait_for": "find"}
+"""What goes on for longer is the feed's; the store gives it what it needs for that."""
+
+
+def snake(rpc: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", rpc).lower()
+
+
+def buf(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [BUF, *arguments], cwd=ROOT, check=False, stdout=-1, stderr=subprocess.STDOUT, text=True
+    )
+
+
+def test_buf_lint_has_nothing_to_say():
+    ran = buf("lint")
+    assert (ran.returncode, ran.stdout) == (0, "")
+
+
+def test_the_proto_is_formatted():
+    ran = buf("format", "--diff", "--exit-code")
+    assert (ran.returncode, ran.stdout) == (0, "")
+
+
+def test_buf_lint_makes_no_exceptions():
+    config = (ROOT / "buf.yaml").read_text()
+    assert {"STANDARD", "COMMENTS"} <= set(config.split())
+    assert "except" not in config
+    assert "ignore:" not in config.replace("disallow_comment_ignores:", "")
+
+
+@each_rpc
+def test_each_rpc_has_a_method_of_the_servicer(rpc):
+    assert rpc in vars(BoardServicer)
+
+
+@each_rpc
+def test_each_rpc_has_a_method_of_the_store(rpc):
+    assert STORES_NAME.get(snake(rpc), snake(rpc)) in vars(Store)
+
+
+@each_rpc
+@pytest.mark.parametrize("client", [BoardClient, AsyncBoardClient])
+def test_each_rpc_has_a_method_of_the_clients(rpc, client):
+    name = SPECS_NAME.get(snake(rpc), snake(rpc))
+    assert getattr(client, name).__doc__
+
+
+@each_rpc
+def test_each_rpc_is_called_by_a_test_of_its_own(rpc):
+    tests = "".join(file.read_text() for file in (ROOT / "tests" / "rpc").glob("test_*.py"))
+    assert f".{rpc}(" in tests
+
+
+@pytest.mark.parametrize("message", [method.input_type for method in SERVICE.methods], ids=str)
+def test_each_request_begins_with_the_board(message):
+    assert (message.fields[0].name, message.fields[0].number) == ("board", 1)

@@ -1,15 +1,20 @@
 """Make the generated code from proto/board/v1/board.proto.
 
-The Python stubs go to board_client/v1, typed by mypy-protobuf. `--out DIR` makes
-them elsewhere, which is how a test compares them with what is committed.
+The Python stubs go to board_client/v1, typed by mypy-protobuf; the Go stubs go to
+go/boardv1, made by the plugins that go/go.mod pins, where there is Go. `--out DIR`
+makes them elsewhere, which is how a test compares them with what is committed.
 """
 
 import argparse
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).resolve().parent.parent
+
+GO_MODULE_OF_ROOT = "github.com/papapumpkin/quasar-board"
 
 
 def generate_python(out: Path) -> None:
@@ -19,7 +24,7 @@ def generate_python(out: Path) -> None:
     so that nothing has to be mended in its output.
     """
     scripts = Path(sys.executable).parent
-    arguments = [
+    protoc(
         "-Iboard_client/v1=proto/board/v1",
         f"--plugin=protoc-gen-mypy={scripts / 'protoc-gen-mypy'}",
         f"--plugin=protoc-gen-mypy_grpc={scripts / 'protoc-gen-mypy_grpc'}",
@@ -28,16 +33,40 @@ def generate_python(out: Path) -> None:
         f"--mypy_out=quiet:{out}",
         f"--mypy_grpc_out=quiet:{out}",
         "board_client/v1/board.proto",
-    ]
-    command = [sys.executable, "-m", "grpc_tools.protoc", *arguments]
-    subprocess.run(command, cwd=ROOT, check=True)
+    )
+
+
+def generate_go(out: Path, go: str) -> None:
+    """Make go/boardv1 under `out`, with the `go` command of that path."""
+    with TemporaryDirectory() as plugins:
+        subprocess.run([go, "build", "-o", plugins, "tool"], cwd=ROOT / "go", check=True)
+        protoc(
+            "-Iproto",
+            f"--plugin={plugins}/protoc-gen-go",
+            f"--plugin={plugins}/protoc-gen-go-grpc",
+            f"--go_out={out}",
+            f"--go_opt=module={GO_MODULE_OF_ROOT}",
+            f"--go-grpc_out={out}",
+            f"--go-grpc_opt=module={GO_MODULE_OF_ROOT}",
+            "board/v1/board.proto",
+        )
+
+
+def protoc(*arguments: str) -> None:
+    """Run the protoc that grpcio-tools pins."""
+    subprocess.run([sys.executable, "-m", "grpc_tools.protoc", *arguments], cwd=ROOT, check=True)
 
 
 def main() -> None:
     """Read the arguments and generate."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=ROOT, help="where to make them")
-    generate_python(parser.parse_args().out.resolve())
+    out = parser.parse_args().out.resolve()
+    generate_python(out)
+    if go := shutil.which("go"):
+        generate_go(out, go)
+    else:
+        print("no Go here: go/boardv1 was not made", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,118 @@
+"""A dispatcher in Python, for where there is no Go: go/examples/dispatcher in small."""
+
+import argparse
+import asyncio
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+from nebula import BadNebula, Nebula, Phase, read_nebula
+from worker import CONFLICT
+
+from board_client import AsyncBoardClient, PhaseState
+
+WORKER = Path(__file__).with_name("worker.py")
+PERIOD = 0.1
+"""Seconds between two looks at a file that another phase has."""
+
+
+class Dispatcher:
+    """Runs the phases of one nebula, each in a worker process, several at a time."""
+
+    def __init__(self, board: AsyncBoardClient, options: argparse.Namespace) -> None:
+        self._board = board
+        self._options = options
+        self._idle = [f"worker-{number}" for number in range(options.workers, 0, -1)]
+        self._slots = asyncio.Semaphore(options.workers)
+
+    async def run(self, nebula: Nebula) -> bool:
+        """Carry out all that can be; tell whether that was everything."""
+        for phase in nebula.phases:
+            await self._give_back(phase.id)
+        runs: dict[str, asyncio.Task[bool]] = {}
+        try:
+            async with asyncio.TaskGroup() as group:
+                for phase in nebula.phases:
+                    before = [runs[phase_id] for phase_id in phase.depends_on]
+                    runs[phase.id] = group.create_task(self._carry_out(phase, before))
+        except asyncio.CancelledError:
+            for phase_id, run in runs.items():
+                if run.cancelled():
+                    await self._give_back(phase_id)
+            raise
+        return all(run.result() for run in runs.values())
+
+    async def _carry_out(self, phase: Phase, before: list[asyncio.Task[bool]]) -> bool:
+        if not all(await asyncio.gather(*before)):
+            return False  # it stays queued
+        while True:
+            async with self._slots:
+                worker = self._idle.pop()
+                await self._board.set_phase_state(phase.id, PhaseState.RUNNING, worker=worker)
+                code, output = await self._work(phase)
+                self._idle.append(worker)
+            if code == CONFLICT:
+                await self._board.set_phase_state(phase.id, PhaseState.BLOCKED, worker="")
+                wanted = json.loads(output)["filepath"]
+                while await self._board.file_owner(wanted):  # noqa: ASYNC110  nobody tells us
+                    await asyncio.sleep(PERIOD)
+                await self._board.set_phase_state(phase.id, PhaseState.QUEUED)
+            elif await self._board.get_phase_state(phase.id) == PhaseState.DONE:
+                return True
+            else:
+                print(f"{phase.id}: its worker ended with code {code}", file=sys.stderr)
+                await self._board.set_phase_state(phase.id, PhaseState.FAILED)
+                await self._board.release_claims(phase.id)
+                return False
+
+    async def _work(self, phase: Phase) -> tuple[int | None, bytes]:
+        options = self._options
+        command = [sys.executable, WORKER, phase.path, "--repository", options.repository]
+        process = await asyncio.create_subprocess_exec(
+            *(*command, "--pace", str(options.pace)),
+            stdout=asyncio.subprocess.PIPE,
+            env={**os.environ, "BOARD_TARGET": options.target, "BOARD_NAME": self._board.board},
+        )
+        try:
+            output, _ = await process.communicate()
+        except asyncio.CancelledError:
+            process.terminate()
+            await process.wait()
+            raise
+        return process.returncode, output
+
+    async def _give_back(self, phase_id: str) -> None:
+        await self._board.set_phase_state(phase_id, PhaseState.QUEUED, worker="")
+        await self._board.release_claims(phase_id)
+
+
+async def main() -> int:
+    """Read the arguments and dispatch. 0: all phases are done."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("nebula", type=Path, help="directory of the nebula")
+    parser.add_argument("--target", default="127.0.0.1:7447", help="where the board is")
+    parser.add_argument("--repository", type=Path, required=True, help="where the workers work")
+    parser.add_argument("--workers", type=int, default=4, help="how many may work at a time")
+    parser.add_argument("--pace", type=float, default=0, help="a worker's seconds for each file")
+    options = parser.parse_args()
+    this = asyncio.current_task()
+    assert this
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, this.cancel)
+    nebula = read_nebula(options.nebula)
+    async with AsyncBoardClient(options.target, nebula.name) as board:
+        await board.open_board()
+        return 0 if await Dispatcher(board, options).run(nebula) else 1
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(asyncio.run(main()))
+    except BadNebula as error:
+        sys.exit(f"dispatcher: {error}")
+    except ExceptionGroup as errors:
+        sys.exit(f"dispatcher: {errors.exceptions[0]}")
+    except asyncio.CancelledError:
+        sys.exit(130)

@@ -1,0 +1,121 @@
+"""A worker: carries out one phase of a nebula in a repository.
+
+It claims the files of the phase's scope, writes them, publishes contracts for
+what it wrote, and completes the phase. Where a worker of quasar asks a language
+model, this one writes a function into each file.
+
+The board is the one that BOARD_TARGET and BOARD_NAME say. Exit codes: 0, the
+phase is done; 3, another phase has a file that it needs (which and who stands on
+standard output, as JSON) and nothing was done; anything else, it failed.
+"""
+
+import argparse
+import json
+import os
+import re
+import sys
+import time
+from pathlib import Path
+
+from nebula import Phase, read_phase
+
+from board_client import BoardClient, Contract, ContractKind, FileAlreadyClaimed, PhaseState
+
+CONFLICT = 3
+
+
+class OutOfScope(ValueError):
+    """A scope that leaves the repository."""
+
+
+def main() -> int:
+    """Read the arguments and carry out the phase."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("phase", type=Path, help="the phase's file in its nebula")
+    parser.add_argument("--repository", type=Path, required=True, help="where to work")
+    parser.add_argument("--pace", type=float, default=0, help="seconds of thought for each file")
+    options = parser.parse_args()
+    phase = read_phase(options.phase)
+    with BoardClient(os.environ["BOARD_TARGET"], os.environ.get("BOARD_NAME", "")) as board:
+        try:
+            carry_out(phase, board, options.repository.resolve(), options.pace)
+        except FileAlreadyClaimed as conflict:
+            board.release_claims(phase.id)
+            print(json.dumps({"filepath": conflict.filepath, "owner": conflict.owner}))
+            return CONFLICT
+    return 0
+
+
+def carry_out(phase: Phase, board: BoardClient, repository: Path, pace: float) -> None:
+    """Claim, write, publish, complete. Raises FileAlreadyClaimed before anything is written."""
+    files = files_of_scope(phase, repository)
+    for file in files:
+        board.claim_file(file, owner=phase.id)
+    given = [c.name for before in phase.depends_on for c in board.contracts_for(before)]
+    contracts: list[Contract] = []
+    for file in files:
+        time.sleep(pace)
+        contracts += write(phase, repository, file, given)
+    board.publish_contracts(contracts)
+    board.set_phase_state(phase.id, PhaseState.DONE)
+    board.release_claims(phase.id)
+
+
+def files_of_scope(phase: Phase, repository: Path) -> list[str]:
+    """Tell which files to claim, in byte order, so that two workers cannot wait for each other.
+
+    An entry that names a file is that file, be it there or not. A directory
+    (`internal/ui/`) or a pattern (`internal/board/**`) is the files that are
+    there now; where there are none, it is a new one named after the phase.
+    """
+    files: set[str] = set()
+    for entry in phase.scope:
+        directory, pattern = _directory_and_pattern(entry)
+        found = [repository / directory]
+        if pattern:
+            found = [path for path in found[0].glob(pattern) if path.is_file()]
+            found = found or [repository / directory / f"{phase.id.replace('-', '_')}.go"]
+        if not all(path.resolve().is_relative_to(repository) for path in found):
+            raise OutOfScope(f"{phase.id}: the scope {entry} is outside of the repository")
+        files.update(path.relative_to(repository).as_posix() for path in found)
+    return sorted(files)
+
+
+def _directory_and_pattern(entry: str) -> tuple[str, str]:
+    """Part `a/b/**` into `a/b` and `**/*`. An entry that names a file has no pattern."""
+    parts = entry.split("/")
+    if parts[-1] == "":
+        parts[-1] = "**"
+    if parts[-1] == "**":  # all that is below
+        parts.append("*")
+    first = next((i for i, part in enumerate(parts) if set(part) & set("*?[")), len(parts))
+    return "/".join(parts[:first]), "/".join(parts[first:])
+
+
+def write(phase: Phase, repository: Path, file: str, given: list[str]) -> list[Contract]:
+    """Add what the phase is about to the file; return the contracts for it."""
+    path = repository / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    package = Path(file).parent.as_posix()
+    package = "" if package == "." else package
+    text = path.read_text() if path.exists() else f"package {path.parent.name or 'main'}\n"
+    symbol = _camel(phase.id) + "In" + _camel(str(Path(file).with_suffix("")))
+    signature = f"func {symbol}() string"
+    comment = f"// {symbol}: {phase.title}.\n"
+    if given:
+        comment += f"// It builds on {', '.join(given)}.\n"
+    text += f"\n{comment}{signature} {{ return {json.dumps(phase.id)} }}\n"
+    path.write_text(text)
+    lines = f"{text.count(chr(10))} lines"
+    return [
+        Contract(phase.id, ContractKind.FILE, file, lines, package),
+        Contract(phase.id, ContractKind.FUNCTION, symbol, signature, package),
+    ]
+
+
+def _camel(text: str) -> str:
+    return "".join(word.capitalize() for word in re.split(r"\W|_", text))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,39 @@
+package board
+
+import (
+	"context"
+	"time"
+
+	"github.com/papapumpkin/quasar-board/go/boardv1"
+)
+
+// Info tells about one board.
+type Info struct {
+	Name      string
+	BoardID   string    // tells it from another of the same name that was made later
+	Revision  int64     // counts its changes
+	CreatedAt time.Time // UTC
+}
+
+// OpenBoard creates the board if it is absent, and tells about it. Idempotent.
+// Dial has called it.
+func (c *Client) OpenBoard(ctx context.Context) (Info, error) {
+	response, err := call(ctx, c, c.stub.OpenBoard, &boardv1.OpenBoardRequest{Board: c.board})
+	if err != nil {
+		return Info{}, err
+	}
+	return info(response.GetBoard()), nil
+}
+
+// ListBoards tells about every board of the server, in the byte order of their
+// names.
+func (c *Client) ListBoards(ctx context.Context) ([]Info, error) {
+	return pages(func(token string) ([]Info, string, error) {
+		response, err := call(ctx, c, c.stub.ListBoards, &boardv1.ListBoardsRequest{PageToken: token})
+		return each(response.GetBoards(), info), response.GetNextPageToken(), err
+	})
+}
+
+func info(b *boardv1.BoardInfo) Info {
+	return Info{b.GetName(), b.GetBoardId(), b.GetRevision(), b.GetCreatedAt().AsTime()}
+}

@@ -1,0 +1,61 @@
+package board
+
+import (
+	"context"
+
+	"github.com/papapumpkin/quasar-board/go/boardv1"
+)
+
+// ClaimFile implements [Board]. A conflict is a [*FileAlreadyClaimedError].
+func (c *Client) ClaimFile(ctx context.Context, filepath, ownerPhaseID string) error {
+	request := &boardv1.ClaimFileRequest{Board: c.board, Filepath: filepath, Owner: ownerPhaseID}
+	_, err := call(ctx, c, c.stub.ClaimFile, request)
+	return err
+}
+
+// ReleaseClaims implements [Board].
+func (c *Client) ReleaseClaims(ctx context.Context, ownerPhaseID string) error {
+	_, err := call(ctx, c, c.stub.ReleaseClaims, &boardv1.ReleaseClaimsRequest{Board: c.board, Owner: ownerPhaseID})
+	return err
+}
+
+// ReleaseFiles frees those of the files that the phase has claimed, and returns
+// how many became free. Without files it does nothing.
+func (c *Client) ReleaseFiles(ctx context.Context, ownerPhaseID string, filepaths ...string) (int, error) {
+	if len(filepaths) == 0 { // on the wire that means all of them
+		return 0, nil
+	}
+	request := &boardv1.ReleaseClaimsRequest{Board: c.board, Owner: ownerPhaseID, Filepaths: filepaths}
+	response, err := call(ctx, c, c.stub.ReleaseClaims, request)
+	return int(response.GetReleased()), err
+}
+
+// FileOwner implements [Board].
+func (c *Client) FileOwner(ctx context.Context, filepath string) (string, error) {
+	response, err := call(ctx, c, c.stub.GetFileOwner, &boardv1.GetFileOwnerRequest{Board: c.board, Filepath: filepath})
+	return response.GetOwner(), err
+}
+
+// ClaimsFor implements [Board].
+func (c *Client) ClaimsFor(ctx context.Context, phaseID string) ([]string, error) {
+	claims, err := c.listClaims(ctx, &boardv1.ListClaimsRequest{Board: c.board, Owner: &phaseID})
+	return each(claims, func(claim FileClaim) string { return claim.Filepath }), err
+}
+
+// ListClaims returns the claims of one phase, or of all when ownerPhaseID is
+// "", in the byte order of their paths.
+func (c *Client) ListClaims(ctx context.Context, ownerPhaseID string) ([]FileClaim, error) {
+	return c.listClaims(ctx, &boardv1.ListClaimsRequest{Board: c.board, Owner: ifSet(ownerPhaseID)})
+}
+
+func (c *Client) listClaims(ctx context.Context, request *boardv1.ListClaimsRequest) ([]FileClaim, error) {
+	return pages(func(token string) ([]FileClaim, string, error) {
+		request.PageToken = token
+		response, err := call(ctx, c, c.stub.ListClaims, request)
+		return each(response.GetClaims(), claim), response.GetNextPageToken(), err
+	})
+}
+
+func claim(c *boardv1.FileClaim) FileClaim {
+	return FileClaim{c.GetFilepath(), c.GetOwner(), c.GetClaimedAt().AsTime()}
+}

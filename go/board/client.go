@@ -1,0 +1,106 @@
+package board
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/papapumpkin/quasar-board/go/boardv1"
+)
+
+// Client is a connection to one board of a server. It is a [Board], and offers
+// what that interface lacks. It is safe for concurrent use.
+type Client struct {
+	target  string
+	board   string
+	timeout time.Duration
+	conn    *grpc.ClientConn
+	stub    boardv1.BoardServiceClient
+}
+
+var _ Board = (*Client)(nil)
+
+// Dial connects to the board at target, `HOST:PORT` or `unix:PATH`, and opens
+// it: a board that does not exist is created, as NewSQLiteBoard creates its
+// tables. A server that is just starting is waited for, as long as ctx and
+// [WithDialTimeout] allow; when none answers, the error is [ErrUnavailable] and
+// says where and what to do.
+func Dial(ctx context.Context, target string, opts ...Option) (*Client, error) {
+	o := newOptions(opts)
+	conn, err := connect(target, o)
+	if err != nil {
+		return nil, err
+	}
+	c := &Client{target, o.board, o.timeout, conn, boardv1.NewBoardServiceClient(conn)}
+	ctx, cancel := bounded(ctx, o.dialTimeout)
+	defer cancel()
+	if _, err := c.OpenBoard(ctx); err != nil {
+		_ = c.Close() // err says more
+		return nil, err
+	}
+	return c, nil
+}
+
+// On returns a client of another board of the same server, which shares this
+// one's connection. A board that does not exist yet wants OpenBoard once.
+func (c *Client) On(board string) *Client {
+	other := *c
+	other.board = board
+	return &other
+}
+
+// Close closes the connection, for every client that shares it. Calls that run
+// end with ErrClosed. Closing a client again, or a nil one, does nothing.
+func (c *Client) Close() error {
+	if c == nil || c.closed() {
+		return nil
+	}
+	if err := c.conn.Close(); status.Code(err) != codes.Canceled { // closed meanwhile
+		return err
+	}
+	return nil
+}
+
+func (c *Client) closed() bool {
+	return c.conn.GetState() == connectivity.Shutdown
+}
+
+// unreachable tells whether there is no connection at the moment, try as it may.
+func (c *Client) unreachable() bool {
+	state := c.conn.GetState()
+	return state == connectivity.TransientFailure || state == connectivity.Connecting
+}
+
+// call makes one call, bounded by the client's timeout where the caller's
+// context has no deadline.
+func call[Request proto.Message, Response any](
+	ctx context.Context,
+	c *Client,
+	method func(context.Context, Request, ...grpc.CallOption) (Response, error),
+	request Request,
+) (Response, error) {
+	timeout := c.timeout
+	if _, ok := ctx.Deadline(); ok {
+		timeout = 0
+	}
+	callCtx, cancel := bounded(ctx, timeout)
+	defer cancel()
+	response, err := method(callCtx, request)
+	if err != nil {
+		return response, c.failure(ctx, request, err)
+	}
+	return response, nil
+}
+
+// bounded gives ctx a deadline, unless timeout is 0.
+func bounded(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+	if timeout <= 0 {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, timeout)
+}

@@ -1,0 +1,279 @@
+package board_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/papapumpkin/quasar-board/go/board"
+	"github.com/papapumpkin/quasar-board/go/internal/servertest"
+)
+
+func TestDialOpensTheBoardThatItNames(t *testing.T) {
+	t.Parallel()
+	server := servertest.Start(t)
+	client := dial(t, server.Target, board.WithBoard("my-nebula"))
+	boards, err := client.ListBoards(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range boards {
+		if b.Name == "my-nebula" {
+			return
+		}
+	}
+	t.Errorf("my-nebula is not among %+v", boards)
+}
+
+func TestDialWithoutANameOpensTheDefaultBoard(t *testing.T) {
+	t.Parallel()
+	server := servertest.Start(t)
+	info, err := dial(t, server.Target).OpenBoard(t.Context())
+	if err != nil || info.Name != filepath.Base(server.Dir) {
+		t.Errorf("got %+v, %v, want the board named after %s", info, err, server.Dir)
+	}
+}
+
+func TestDialTakesAUnixSocketByItsAbsoluteAndItsRelativePath(t *testing.T) {
+	dir := t.TempDir()
+	servertest.StartIn(t, dir, "unix:"+filepath.Join(dir, "board.sock"))
+	t.Chdir(dir)
+	for _, target := range []string{"unix:" + filepath.Join(dir, "board.sock"), "unix:board.sock"} {
+		if err := dial(t, target).SetPhaseState(t.Context(), "p", board.StateDone); err != nil {
+			t.Errorf("%s: %v", target, err)
+		}
+	}
+}
+
+func TestDialWaitsForAServerThatIsJustStarting(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	socket := filepath.Join(dir, "board.sock")
+	attempts := make(chan struct{}, 1000)
+	dialer := func(ctx context.Context, _ string) (net.Conn, error) {
+		attempts <- struct{}{}
+		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+	}
+	dialled := make(chan error)
+	go func() {
+		client, err := board.Dial(t.Context(), "unix:"+socket,
+			board.WithDialTimeout(time.Minute), board.WithDialOptions(grpc.WithContextDialer(dialer)))
+		dialled <- errors.Join(err, client.Close())
+	}()
+	for range 8 { // for longer than the retries of a call would last
+		select {
+		case <-attempts:
+		case err := <-dialled:
+			t.Fatalf("Dial did not wait: %v", err)
+		}
+	}
+	servertest.StartIn(t, dir, "unix:"+socket)
+	if err := <-dialled; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestDialSaysWhereNobodyAnswersAndWhatToDo(t *testing.T) {
+	t.Parallel()
+	target := "unix:" + filepath.Join(t.TempDir(), "nobody.sock")
+	_, err := board.Dial(t.Context(), target, board.WithDialTimeout(3*time.Second))
+	if !errors.Is(err, board.ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("got %v, want ErrUnavailable for want of time", err)
+	}
+	for _, part := range []string{target, "is it running?", "board serve"} {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("%q does not say %q", err, part)
+		}
+	}
+}
+
+func TestDialEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(100*time.Millisecond, cancel)
+	_, err := board.Dial(ctx, "unix:"+filepath.Join(t.TempDir(), "nobody.sock"))
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want context.Canceled", err)
+	}
+}
+
+func TestDialRefusesWhatIsNoTarget(t *testing.T) {
+	t.Parallel()
+	for _, target := range []string{"", "localhost", "unix:", "host:port", "host:70000", "http://host/"} {
+		client, err := board.Dial(t.Context(), target)
+		if err == nil || !strings.Contains(err.Error(), `"`+target+`"`) {
+			t.Errorf("%q: got %v, want an error that names it", target, err)
+		}
+		if client != nil {
+			t.Errorf("%q: got a client", target)
+		}
+	}
+}
+
+func TestDialRefusesABoardNameThatCannotBe(t *testing.T) {
+	t.Parallel()
+	server := servertest.Start(t)
+	_, err := board.Dial(t.Context(), server.Target, board.WithBoard("../x"))
+	var e *board.Error
+	if !errors.As(err, &e) || e.Metadata["field"] != "board" || !errors.Is(err, board.ErrInvalidArgument) {
+		t.Errorf("got %v, want ErrInvalidArgument of the field board", err)
+	}
+}
+
+func TestCloseMayBeRepeatedAndTakesNil(t *testing.T) {
+	t.Parallel()
+	server := servertest.Start(t)
+	client := dial(t, server.Target)
+	for range 2 {
+		if err := client.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	var none *board.Client
+	if err := none.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := client.SetPhaseState(t.Context(), "p", board.StateDone); !errors.Is(err, board.ErrClosed) {
+		t.Errorf("a call after Close: got %v, want ErrClosed", err)
+	}
+}
+
+func TestCloseEndsTheCallsThatRun(t *testing.T) {
+	t.Parallel()
+	server := servertest.Start(t)
+	client := dial(t, server.Target, board.WithTimeout(time.Minute))
+	server.Suspend()
+	defer server.Resume()
+	ended := make(chan error)
+	go func() { ended <- client.SetPhaseState(t.Context(), "p", board.StateDone) }()
+	var closers sync.WaitGroup
+	for range 4 {
+		closers.Go(func() { _ = client.Close() })
+	}
+	closers.Wait()
+	if err := <-ended; !errors.Is(err, board.ErrClosed) || errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want ErrClosed", err)
+	}
+}
+
+func TestACallThatIsCancelledEndsAtOnce(t *testing.T) {
+	t.Parallel()
+	server := servertest.Start(t)
+	client := dial(t, server.Target, board.WithTimeout(time.Minute))
+	server.Suspend()
+	defer server.Resume()
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(50*time.Millisecond, cancel)
+	if _, err := client.GetPhaseState(ctx, "p"); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want context.Canceled", err)
+	}
+}
+
+func TestACallWithoutADeadlineEndsAfterTheClientsTimeout(t *testing.T) {
+	t.Parallel()
+	server := servertest.Start(t)
+	client := dial(t, server.Target, board.WithTimeout(200*time.Millisecond))
+	server.Suspend()
+	defer server.Resume()
+	_, err := client.GetPhaseState(t.Context(), "p")
+	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), server.Target) {
+		t.Errorf("got %v, want context.DeadlineExceeded with the target", err)
+	}
+}
+
+func TestTheCallersDeadlineRulesOverTheClientsTimeout(t *testing.T) {
+	t.Parallel()
+	server := servertest.Start(t)
+	client := dial(t, server.Target, board.WithTimeout(time.Nanosecond))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := client.SetPhaseState(ctx, "p", board.StateDone); err != nil {
+		t.Error(err)
+	}
+	ctx, cancel = context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	server.Suspend()
+	defer server.Resume()
+	if _, err := client.GetPhaseState(ctx, "p"); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v, want context.DeadlineExceeded", err)
+	}
+}
+
+func TestAClientWithoutATimeoutWorks(t *testing.T) {
+	t.Parallel()
+	client := dial(t, servertest.Start(t).Target, board.WithTimeout(0), board.WithDialTimeout(0))
+	if err := client.SetPhaseState(t.Context(), "p", board.StateDone); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestACallToAServerThatIsGoneSaysWhereItWas(t *testing.T) {
+	t.Parallel()
+	server := servertest.Start(t)
+	client := dial(t, server.Target, board.WithTimeout(3*time.Second))
+	server.Kill()
+	_, err := client.GetPhaseState(t.Context(), "p")
+	if !errors.Is(err, board.ErrUnavailable) || !strings.Contains(err.Error(), server.Target) {
+		t.Errorf("got %v, want ErrUnavailable with the target", err)
+	}
+}
+
+func TestALogTellsOfTheBoardLostAndFoundAndOfEachCall(t *testing.T) {
+	t.Parallel()
+	server := servertest.Start(t)
+	log := newLogged()
+	logger := slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	client := dial(t, server.Target, board.WithLogger(logger), board.WithToken("secret"), board.WithTimeout(time.Minute))
+	log.wait("board connected", 1)
+	log.wait("method=/board.v1.BoardService/OpenBoard code=OK", 1)
+	server.Kill()
+	set := make(chan error)
+	go func() { set <- client.SetPhaseState(t.Context(), "p", board.StateDone) }()
+	log.wait("board lost", 1)
+	server.Restart()
+	if err := <-set; err != nil {
+		t.Error(err)
+	}
+	log.wait("board connected", 2)
+	if strings.Contains(log.String(), "secret") {
+		t.Error("the log holds the token")
+	}
+}
+
+// logged is a log that one can wait for.
+type logged struct {
+	more *sync.Cond
+	text strings.Builder
+}
+
+func newLogged() *logged { return &logged{more: sync.NewCond(&sync.Mutex{})} }
+
+func (l *logged) Write(line []byte) (int, error) {
+	l.more.L.Lock()
+	defer l.more.L.Unlock()
+	l.more.Broadcast()
+	return l.text.Write(line)
+}
+
+func (l *logged) String() string {
+	l.more.L.Lock()
+	defer l.more.L.Unlock()
+	return l.text.String()
+}
+
+// wait returns once the log has the text so many times.
+func (l *logged) wait(text string, times int) {
+	l.more.L.Lock()
+	defer l.more.L.Unlock()
+	for strings.Count(l.text.String(), text) < times {
+		l.more.Wait()
+	}
+}

@@ -1,0 +1,195 @@
+package board
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protopath"
+	"google.golang.org/protobuf/reflect/protorange"
+)
+
+// What an error of the board means, for errors.Is.
+var (
+	// ErrFileAlreadyClaimed: another phase has the file. Wait until it is free,
+	// or do something else. It comes as a [*FileAlreadyClaimedError].
+	ErrFileAlreadyClaimed = errors.New("file already claimed by another phase")
+
+	// ErrInvalidArgument: a field breaks its limits, and nothing was changed.
+	// Metadata["field"] names it.
+	ErrInvalidArgument = errors.New("invalid argument")
+
+	// ErrBoardNotFound: nobody has opened a board of that name.
+	ErrBoardNotFound = errors.New("board not found")
+
+	// ErrStateMismatch: the phase is not in the state that IfState asked for.
+	// Metadata has "phase_id", "expected" and "actual". Read it again.
+	ErrStateMismatch = errors.New("phase is not in the expected state")
+
+	// ErrSessionExpired: the session has ended, and nothing was changed. Drop
+	// the work: it may have been handed on.
+	ErrSessionExpired = errors.New("session has ended")
+
+	// ErrRevisionCompacted: the board no longer keeps that revision. Take a
+	// snapshot, and watch from its revision.
+	ErrRevisionCompacted = errors.New("revision is no longer kept")
+
+	// ErrBoardReplaced: the board is another of the same name. Take a snapshot.
+	ErrBoardReplaced = errors.New("board was replaced")
+
+	// ErrWatchTooSlow: a watch fell too far behind. Metadata["last_revision"]
+	// is where to resume.
+	ErrWatchTooSlow = errors.New("watch is too slow")
+
+	// ErrUnavailable: the board cannot be reached, or cannot serve now, and the
+	// retries did not help.
+	ErrUnavailable = errors.New("board unavailable")
+
+	// ErrStoreFull: the server has no room left to write. Tell a person.
+	ErrStoreFull = errors.New("board store full")
+
+	// ErrInternal: the server failed. Its log has Metadata["error_id"].
+	ErrInternal = errors.New("internal error of the board")
+
+	// ErrClosed: the client was closed before or during the call.
+	ErrClosed = errors.New("board client is closed")
+)
+
+// The reasons of the board's errors that have an error of their own here.
+var byReason = map[string]error{
+	"INVALID_ARGUMENT":     ErrInvalidArgument,
+	"BOARD_NOT_FOUND":      ErrBoardNotFound,
+	"FILE_ALREADY_CLAIMED": ErrFileAlreadyClaimed,
+	"STATE_MISMATCH":       ErrStateMismatch,
+	"SESSION_EXPIRED":      ErrSessionExpired,
+	"REVISION_COMPACTED":   ErrRevisionCompacted,
+	"BOARD_REPLACED":       ErrBoardReplaced,
+	"WATCH_TOO_SLOW":       ErrWatchTooSlow,
+	"STORE_UNAVAILABLE":    ErrUnavailable,
+	"SHUTTING_DOWN":        ErrUnavailable,
+	"STORE_FULL":           ErrStoreFull,
+	"INTERNAL":             ErrInternal,
+}
+
+const errorDomain = "board.v1"
+
+// Error is a call that failed. Get at it with errors.As, and at what it means
+// with errors.Is and the errors of this package, context.Canceled or
+// context.DeadlineExceeded.
+type Error struct {
+	Code     codes.Code        // gRPC's status code
+	Reason   string            // the board's ErrorReason without its prefix; "" if the board sent none
+	Metadata map[string]string // what goes with the reason
+	Message  string            // for people
+
+	kinds []error
+}
+
+// Error returns the message.
+func (e *Error) Error() string { return e.Message }
+
+// Unwrap returns the errors that this one means.
+func (e *Error) Unwrap() []error { return e.kinds }
+
+// GRPCStatus lets status.FromError and status.Code read the error.
+func (e *Error) GRPCStatus() *status.Status { return status.New(e.Code, e.Message) }
+
+// FileAlreadyClaimedError says which file a phase could not claim and who has
+// it. It is ErrFileAlreadyClaimed for errors.Is.
+type FileAlreadyClaimedError struct {
+	Filepath string // as it was given
+	Owner    string // ID of the phase that has the file
+
+	cause *Error
+}
+
+// Error returns the text that quasar prints.
+func (e *FileAlreadyClaimedError) Error() string {
+	return fmt.Sprintf(`%v: "%s" owned by "%s"`, ErrFileAlreadyClaimed, e.Filepath, e.Owner)
+}
+
+// Unwrap returns ErrFileAlreadyClaimed, and the *Error if the board sent one.
+func (e *FileAlreadyClaimedError) Unwrap() []error {
+	if e.cause == nil {
+		return []error{ErrFileAlreadyClaimed}
+	}
+	return []error{ErrFileAlreadyClaimed, e.cause}
+}
+
+// invalidArgument refuses a value before it is sent.
+func invalidArgument(field, description string) error {
+	return &Error{
+		Code:     codes.InvalidArgument,
+		Reason:   "INVALID_ARGUMENT",
+		Metadata: map[string]string{"field": field},
+		Message:  field + ": " + description,
+		kinds:    []error{ErrInvalidArgument},
+	}
+}
+
+// fromBoard tells what a status with the board's ErrorInfo means; ok is false
+// when it has none.
+func fromBoard(s *status.Status) (err error, ok bool) {
+	for _, detail := range s.Details() {
+		info, is := detail.(*errdetails.ErrorInfo)
+		if !is || info.GetDomain() != errorDomain {
+			continue
+		}
+		e := &Error{Code: s.Code(), Reason: info.GetReason(), Metadata: info.GetMetadata(), Message: s.Message()}
+		if kind := byReason[e.Reason]; kind != nil {
+			e.kinds = []error{kind}
+		}
+		if e.Reason == "FILE_ALREADY_CLAIMED" {
+			return &FileAlreadyClaimedError{e.Metadata["filepath"], e.Metadata["owner"], e}, true
+		}
+		return e, true
+	}
+	return nil, false
+}
+
+// failure tells what a failed call means. ctx is the caller's own.
+func (c *Client) failure(ctx context.Context, request proto.Message, err error) error {
+	s := status.Convert(err)
+	if e, ok := fromBoard(s); ok {
+		return e
+	}
+	e := &Error{Code: s.Code(), Message: fmt.Sprintf("the board at %s: %v: %s", c.target, s.Code(), s.Message())}
+	away := fmt.Sprintf("no board answers at %s (%s); is it running? `board serve` starts one", c.target, s.Message())
+	switch {
+	case c.closed():
+		e.Message, e.kinds = ErrClosed.Error(), []error{ErrClosed}
+	case errors.Is(ctx.Err(), context.Canceled):
+		e.kinds = []error{context.Canceled}
+	case e.Code == codes.DeadlineExceeded && c.unreachable():
+		e.Message, e.kinds = away, []error{ErrUnavailable, context.DeadlineExceeded}
+	case e.Code == codes.DeadlineExceeded:
+		e.kinds = []error{context.DeadlineExceeded}
+	case e.Code == codes.Unavailable:
+		e.Message, e.kinds = away, []error{ErrUnavailable}
+	case e.Code == codes.Internal:
+		if field := notText(request); field != "" {
+			return invalidArgument(field, "is not valid UTF-8")
+		}
+	}
+	return e
+}
+
+// notText returns the first field that gRPC could not write since it is not
+// valid UTF-8, such as `contracts[3].name`; "" if there is none.
+func notText(request proto.Message) (field string) {
+	_ = protorange.Range(request.ProtoReflect(), func(p protopath.Values) error {
+		text, ok := p.Index(-1).Value.Interface().(string)
+		if !ok || utf8.ValidString(text) {
+			return nil
+		}
+		field = strings.TrimPrefix(p.Path[1:].String(), ".")
+		return protorange.Terminate
+	})
+	return field
+}

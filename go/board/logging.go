@@ -1,0 +1,37 @@
+package board
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/status"
+)
+
+// logCalls logs each call, but nothing of what it carries.
+func logCalls(logger *slog.Logger) grpc.UnaryClientInterceptor {
+	return func(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+		start := time.Now()
+		err := invoke(ctx, method, req, reply, conn, opts...)
+		logger.DebugContext(ctx, "board call", "method", method, "code", status.Code(err), "took", time.Since(start))
+		return err
+	}
+}
+
+// logConnection logs when the board is found and lost, until conn is closed.
+func logConnection(logger *slog.Logger, conn *grpc.ClientConn) {
+	answers := false
+	for state := conn.GetState(); state != connectivity.Shutdown; state = conn.GetState() {
+		switch {
+		case state == connectivity.Ready && !answers:
+			answers = true
+			logger.Info("board connected")
+		case state == connectivity.TransientFailure && answers:
+			answers = false
+			logger.Warn("board lost; calls wait for it")
+		}
+		conn.WaitForStateChange(context.Background(), state)
+	}
+}

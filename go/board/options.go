@@ -1,0 +1,76 @@
+package board
+
+import (
+	"crypto/tls"
+	"log/slog"
+	"time"
+
+	"google.golang.org/grpc"
+)
+
+// What holds where no option says otherwise.
+const (
+	DefaultTimeout     = 10 * time.Second // of a call whose context has no deadline
+	DefaultDialTimeout = 10 * time.Second // of Dial
+)
+
+// Option tells Dial how to reach the board.
+type Option func(*options)
+
+type options struct {
+	board       string
+	tls         *tls.Config
+	token       string
+	timeout     time.Duration
+	dialTimeout time.Duration
+	logger      *slog.Logger
+	grpc        []grpc.DialOption
+}
+
+func newOptions(opts []Option) options {
+	o := options{timeout: DefaultTimeout, dialTimeout: DefaultDialTimeout}
+	for _, opt := range opts {
+		opt(&o)
+	}
+	return o
+}
+
+// WithBoard names the board; without it, it is the server's default board.
+func WithBoard(name string) Option {
+	return func(o *options) { o.board = name }
+}
+
+// WithTLS encrypts the connection as config says, for mutual TLS with the
+// certificates that it holds.
+func WithTLS(config *tls.Config) Option {
+	return func(o *options) { o.tls = config }
+}
+
+// WithToken sends a bearer token with each call. Dial refuses to send it
+// without TLS to anything but a loopback address or a Unix socket.
+func WithToken(token string) Option {
+	return func(o *options) { o.token = token }
+}
+
+// WithTimeout sets how long a call may take, its retries included, whose
+// context has no deadline of its own; 0 sets no bound.
+func WithTimeout(timeout time.Duration) Option {
+	return func(o *options) { o.timeout = timeout }
+}
+
+// WithDialTimeout sets how long Dial waits for a server that is just starting,
+// where its context does not end sooner.
+func WithDialTimeout(timeout time.Duration) Option {
+	return func(o *options) { o.dialTimeout = timeout }
+}
+
+// WithLogger logs when the board is lost and found again, and, at debug level,
+// each call.
+func WithLogger(logger *slog.Logger) Option {
+	return func(o *options) { o.logger = logger }
+}
+
+// WithDialOptions passes options to gRPC, after those of this package.
+func WithDialOptions(opts ...grpc.DialOption) Option {
+	return func(o *options) { o.grpc = append(o.grpc, opts...) }
+}

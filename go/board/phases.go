@@ -1,0 +1,113 @@
+package board
+
+import (
+	"context"
+	"time"
+
+	"github.com/papapumpkin/quasar-board/go/boardv1"
+)
+
+// Phase is a unit of work, who has it, and since when.
+type Phase struct {
+	PhaseID   string
+	State     string    // one of the State constants; "" for one that this client does not know
+	Worker    string    // who has it; "" when nobody said
+	PostedAt  time.Time // when it was first set, UTC
+	UpdatedAt time.Time // when it was last set, UTC
+}
+
+// SetPhaseState implements [Board]. An unknown state is ErrInvalidArgument, and
+// nothing is sent.
+func (c *Client) SetPhaseState(ctx context.Context, phaseID, state string) error {
+	_, err := c.SetPhase(ctx, phaseID, state)
+	return err
+}
+
+// PhaseOption says more about what SetPhase is to do.
+type PhaseOption func(*boardv1.SetPhaseStateRequest) error
+
+// ByWorker says who has the phase now; "" says that nobody has. Without it the
+// phase keeps the worker it has.
+func ByWorker(worker string) PhaseOption {
+	return func(r *boardv1.SetPhaseStateRequest) error {
+		r.Worker = &worker
+		return nil
+	}
+}
+
+// IfState makes SetPhase a compare-and-set: it is refused with ErrStateMismatch
+// unless the phase is in this state. A call that was cut off and retried may
+// meet its own success: read the phase to tell.
+func IfState(state string) PhaseOption {
+	return func(r *boardv1.SetPhaseStateRequest) error {
+		number, err := states.required("expected_state", state)
+		r.ExpectedState = &number
+		return err
+	}
+}
+
+// SetPhase creates or updates a phase, and returns it as it now is.
+func (c *Client) SetPhase(ctx context.Context, phaseID, state string, opts ...PhaseOption) (Phase, error) {
+	number, err := states.required("state", state)
+	if err != nil {
+		return Phase{}, err
+	}
+	request := &boardv1.SetPhaseStateRequest{Board: c.board, PhaseId: phaseID, State: number}
+	for _, opt := range opts {
+		if err := opt(request); err != nil {
+			return Phase{}, err
+		}
+	}
+	response, err := call(ctx, c, c.stub.SetPhaseState, request)
+	if err != nil {
+		return Phase{}, err
+	}
+	return phase(response.GetPhase()), nil
+}
+
+// GetPhaseState implements [Board]. A state that this client does not know is
+// "" too; GetPhase tells them apart.
+func (c *Client) GetPhaseState(ctx context.Context, phaseID string) (string, error) {
+	request := &boardv1.GetPhaseStateRequest{Board: c.board, PhaseId: phaseID}
+	response, err := call(ctx, c, c.stub.GetPhaseState, request)
+	return states.word(response.GetPhase().GetState()), err
+}
+
+// GetPhase returns a phase with its worker and times; ok is false when there is
+// no such phase.
+func (c *Client) GetPhase(ctx context.Context, phaseID string) (p Phase, ok bool, err error) {
+	request := &boardv1.GetPhaseStateRequest{Board: c.board, PhaseId: phaseID}
+	response, err := call(ctx, c, c.stub.GetPhaseState, request)
+	if err != nil || response.GetPhase() == nil {
+		return Phase{}, false, err
+	}
+	return phase(response.GetPhase()), true, nil
+}
+
+// ListPhases returns the phases that are in one of the states, or all of them,
+// in the order they were posted.
+func (c *Client) ListPhases(ctx context.Context, inStates ...string) ([]Phase, error) {
+	request := &boardv1.ListPhasesRequest{Board: c.board}
+	for _, state := range inStates {
+		number, err := states.required("states", state)
+		if err != nil {
+			return nil, err
+		}
+		request.States = append(request.States, number)
+	}
+	return pages(func(token string) ([]Phase, string, error) {
+		request.PageToken = token
+		response, err := call(ctx, c, c.stub.ListPhases, request)
+		return each(response.GetPhases(), phase), response.GetNextPageToken(), err
+	})
+}
+
+func phase(p *boardv1.Phase) Phase {
+	return Phase{
+		PhaseID:   p.GetPhaseId(),
+		State:     states.word(p.GetState()),
+		Worker:    p.GetWorker(),
+		PostedAt:  p.GetPostedAt().AsTime(),
+		UpdatedAt: p.GetUpdatedAt().AsTime(),
+	}
+}

@@ -1,0 +1,143 @@
+// Package servertest runs the board server, as a process of its own, for tests.
+package servertest
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// Server is a running board server.
+type Server struct {
+	Target string // what Dial takes
+	Dir    string // holds the board files, NAME.board.db
+
+	t       testing.TB
+	python  string
+	process *exec.Cmd
+	stderr  bytes.Buffer
+}
+
+// Start serves a new directory at a free port until the test ends. Where there
+// is no Python with the server, the test is skipped, or fails when CI is set.
+func Start(t testing.TB) *Server {
+	t.Helper()
+	return StartIn(t, t.TempDir(), "127.0.0.1:0")
+}
+
+// StartIn is Start for a directory that is there and an address of the caller's.
+func StartIn(t testing.TB, dir, listen string) *Server {
+	t.Helper()
+	s := &Server{Target: listen, Dir: dir, t: t, python: Python(t)}
+	s.run()
+	t.Cleanup(func() {
+		s.Kill()
+		if t.Failed() && s.stderr.Len() > 0 {
+			t.Logf("the server's standard error:\n%s", s.stderr.String())
+		}
+	})
+	return s
+}
+
+// Kill ends the server as SIGKILL does.
+func (s *Server) Kill() { s.end(syscall.SIGKILL) }
+
+// Stop lets the server drain, and waits for its end.
+func (s *Server) Stop() { s.end(syscall.SIGTERM) }
+
+// Restart starts the server again, at the same address, after Kill or Stop.
+func (s *Server) Restart() {
+	s.t.Helper()
+	s.run()
+}
+
+// Suspend freezes the server: it keeps its connections and answers nothing.
+func (s *Server) Suspend() { s.signal(syscall.SIGSTOP) }
+
+// Resume lets a suspended server go on.
+func (s *Server) Resume() { s.signal(syscall.SIGCONT) }
+
+func (s *Server) run() {
+	s.t.Helper()
+	s.process = exec.Command(s.python, "-m", "board_server", s.Dir, "--listen", s.Target)
+	s.process.Stderr = &s.stderr
+	stdout, err := s.process.StdoutPipe()
+	if err == nil {
+		err = s.process.Start()
+	}
+	if err != nil {
+		s.t.Fatalf("cannot start the board server: %v", err)
+	}
+	stuck := time.AfterFunc(time.Minute, func() { _ = s.process.Process.Kill() })
+	defer stuck.Stop()
+	line, err := bufio.NewReader(stdout).ReadString('\n')
+	target, ok := strings.CutPrefix(strings.TrimSpace(line), "listening on ")
+	if err != nil || !ok {
+		s.Kill()
+		s.t.Fatalf("the board server did not start: %q\n%s", line, s.stderr.String())
+	}
+	s.Target = target
+}
+
+func (s *Server) end(signal syscall.Signal) {
+	if s.process.ProcessState != nil { // ended before
+		return
+	}
+	s.signal(signal)
+	var exit *exec.ExitError
+	if err := s.process.Wait(); err != nil && !errors.As(err, &exit) {
+		s.t.Errorf("waiting for the board server: %v", err)
+	}
+}
+
+func (s *Server) signal(signal syscall.Signal) {
+	if err := s.process.Process.Signal(signal); err != nil {
+		s.t.Errorf("sending %v to the board server: %v", signal, err)
+	}
+}
+
+// Python returns the interpreter that has the board server: $BOARD_PYTHON, or
+// that of the .venv beside this module. Where there is none, the test is
+// skipped, or fails when CI is set.
+func Python(t testing.TB) string {
+	t.Helper()
+	python := os.Getenv("BOARD_PYTHON")
+	if python == "" {
+		python = filepath.Join(Root(t), ".venv", "bin", "python")
+	}
+	_, err := os.Stat(python)
+	switch {
+	case err == nil:
+	case os.Getenv("CI") != "":
+		t.Fatalf("no Python to run the board server: %v", err)
+	default:
+		t.Skipf("no Python to run the board server (%v); `make test` makes one, or set BOARD_PYTHON", err)
+	}
+	return python
+}
+
+// Root returns the directory of the repository that holds this module.
+func Root(t testing.TB) string {
+	t.Helper()
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		parent := filepath.Dir(dir)
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return parent
+		}
+		if parent == dir {
+			t.Fatal("no go.mod above the test")
+		}
+		dir = parent
+	}
+}

@@ -1,0 +1,48 @@
+"""The Go module, where there is Go: its format, go vet, and its own tests."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+MODULE = Path(__file__).parents[2] / "go"
+
+
+def run(*command, **environment):
+    """Run a command in the module; return its output, which a failure shows."""
+    ran = subprocess.run(
+        command,
+        cwd=MODULE,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    if ran.returncode:
+        pytest.fail(f"{' '.join(command)}\n{ran.stdout}", pytrace=False)
+    return ran.stdout
+
+
+def test_the_go_code_is_formatted(go):
+    assert run(str(Path(go).with_name("gofmt")), "-l", ".") == ""
+
+
+@pytest.mark.timeout(600)  # the first time compiles grpc
+def test_go_vet_finds_nothing(go):
+    run(go, "vet", "./...")
+
+
+@pytest.mark.timeout(900)  # the first time compiles grpc and SQLite, for the race detector
+def test_the_go_tests_pass_under_the_race_detector(go):
+    compiler = run(go, "env", "CC").strip()
+    python = {"BOARD_PYTHON": sys.executable}
+    if shutil.which(compiler):
+        run(go, "test", "-race", "./...", CGO_ENABLED="1", **python)
+        return
+    run(go, "test", "./...", **python)
+    missing = pytest.fail if os.environ.get("CI") else pytest.skip
+    missing(f"passed, but without the race detector, which needs the C compiler {compiler}")

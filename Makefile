@@ -16,6 +16,9 @@ help:  ## show this list
 serve: .venv/.installed  ## serve ./boards on 127.0.0.1:7447
 	@exec $(BIN)/board serve ./boards
 
+demo: .venv/.installed  ## run a real nebula end to end, with a live view
+	@$(BIN)/python examples/demo.py
+
 test: .venv/.installed  ## run the whole test suite
 	$(BIN)/python -m pytest
 
@@ -23,8 +26,11 @@ lint: .venv/.installed  ## check style, types, and the proto
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/mypy examples
 	$(BIN)/buf lint
 	$(BIN)/buf format --diff --exit-code
+	@if command -v go >/dev/null; then cd go && test -z "$$(gofmt -l .)" && go vet ./...; \
+	else echo "no Go here: the Go code was not checked"; fi
 
 format: .venv/.installed  ## format the code and the proto
 	$(BIN)/ruff check --fix --exit-zero --quiet
@@ -39,4 +45,4 @@ check: lint test  ## what CI runs
 clean:  ## remove what the other targets made
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help serve test lint format generate check clean
+.PHONY: help serve demo test lint format generate check clean

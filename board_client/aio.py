@@ -173,6 +173,8 @@ class AsyncBoardClient:
         return other
 
     async def _send(self, call: Call[T], seconds: float | None = None) -> T:
+        if call.request is None:
+            return call.result(None)
         timeout = self.timeout if seconds is None else seconds
         try:
             method = getattr(self._stub, call.method)

@@ -53,10 +53,13 @@ class Scope(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[T]):
-    """One request to `method` of the service, and what its response means."""
+    """One request to `method` of the service, and what its response means.
+
+    Where there is nothing to ask, `request` is None, and so is the response.
+    """
 
     method: str
-    request: Message
+    request: Message | None
     result: Callable[[Any], T]
 
 
@@ -204,8 +207,13 @@ def claim_files(scope: Scope, filepaths: Sequence[str], owner: str) -> Call[list
     return Call("ClaimFiles", request, lambda r: [_claim(claim) for claim in r.claims])
 
 
-def release_claims(scope: Scope, owner: str, filepaths: Sequence[str] = ()) -> Call[int]:
-    """Release those of the files that the phase holds, or all it holds; return how many."""
+def release_claims(scope: Scope, owner: str, filepaths: Sequence[str] | None = None) -> Call[int]:
+    """Release those of the files that the phase holds; without `filepaths` all that it holds.
+
+    Returns how many became free.
+    """
+    if filepaths is not None and not filepaths:
+        return Call("ReleaseClaims", None, lambda _: 0)  # the request would mean all of them
     request = pb.ReleaseClaimsRequest(board=scope.board, owner=owner, filepaths=filepaths)
     return Call("ReleaseClaims", request, lambda r: r.released)
 

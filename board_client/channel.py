@@ -15,8 +15,8 @@ _RETRY_UNAVAILABLE = {
             "name": [{"service": "board.v1.BoardService"}],
             "retryPolicy": {
                 "maxAttempts": 5,
-                "initialBackoff": "0.1s",
-                "maxBackoff": "1s",
+                "initialBackoff": "0.2s",
+                "maxBackoff": "2s",
                 "backoffMultiplier": 2,
                 "retryableStatusCodes": ["UNAVAILABLE"],
             },

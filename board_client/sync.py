@@ -201,6 +201,8 @@ class BoardClient:
         return other
 
     def _send(self, call: Call[T], seconds: float | None = None) -> T:
+        if call.request is None:
+            return call.result(None)
         timeout = self.timeout if seconds is None else seconds
         try:
             return call.result(getattr(self._stub, call.method)(call.request, timeout=timeout))

@@ -121,10 +121,9 @@ class Feed:
         """Send a watcher its messages until it goes; raise the error that ends its stream."""
         if asked.board_id and asked.board_id != self._board_id:
             raise BoardReplaced(self._board_id)
+        if asked.after is not None:
+            await self._refuse_the_future(asked.after)
         after = self._revision if asked.after is None else asked.after
-        if after > self._revision:
-            what = f"must not be after the board's revision, {self._revision}"
-            raise InvalidArgument([Violation("after_revision", what)])
         subscription = _Subscription(asked.kinds, after)
         if self._error:
             raise self._error
@@ -145,11 +144,24 @@ class Feed:
 
     async def wait_for(self, conditions: Sequence[Condition]) -> Revised[list[Evidence]]:
         """Return what meets the conditions as soon as all are met at one revision."""
-        if self._error:
-            raise self._error
+        met = None
         with self._waiters.add(conditions) as waiter:
-            waiter.begin(await self._store.find(self._board, conditions))
-            return await waiter.met
+            while met is None:
+                found = await self._store.find(self._board, conditions)
+                if self._error:
+                    raise self._error
+                waiter.begin(found)
+                met = await waiter.met
+        return met
+
+    async def _refuse_the_future(self, after: int) -> None:
+        if after <= self._revision:
+            return
+        # A reader may have seen a commit before it is told here: the store knows.
+        _, revision = await self._store.find(self._board, [])
+        if after > revision:
+            what = f"must not be after the board's revision, {revision}"
+            raise InvalidArgument([Violation("after_revision", what)])
 
     async def _send_all(self, subscription: "_Subscription", upto: int, send: Send) -> None:
         await send(encoded_bookmark(subscription.sent, self._board_id))
@@ -197,6 +209,8 @@ class _Subscription:
 
     def offer(self, delivery: _Delivery) -> None:
         """Put a commit behind the others; end the subscription when they are too many."""
+        if delivery.revision <= self.sent:
+            return  # the watcher knew of it before it was told here
         message = delivery.encoded(self.kinds)
         self._waiting.append((delivery.revision, message))
         self._size += len(message)

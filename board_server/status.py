@@ -1,6 +1,6 @@
 """From the board's errors to gRPC statuses: one table, and what goes with each."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import grpc
@@ -27,14 +27,13 @@ DOMAIN = "board.v1"
 
 DETAILS_KEY = "grpc-status-details-bin"
 
-MAX_MESSAGE = 256
-"""Characters of an error's text. It travels in a header beside the details, may
-there be three times as long, and clients accept 8 KiB of headers in all."""
+# Clients accept 8 KiB of headers in all. The details travel in one of them, by
+# four thirds longer, and the text in another, three times as long.
+MAX_TEXT = 256
+"""Bytes of an error's text."""
 
-MAX_CONFLICTS = 2048
-"""Bytes of conflicts beside the first, which the ErrorInfo names: a path may have 4 KiB."""
-
-_PACKING = 64  # bytes that Any adds to a detail: its type's name
+MAX_DETAILS = 5200
+"""Bytes of the status with all its details; the ErrorInfo alone may have 4.5 KiB, for a path."""
 
 _Code = grpc.StatusCode
 
@@ -100,7 +99,7 @@ def _metadata(error: BoardError) -> dict[str, str]:
             return {}
 
 
-def _more(error: BoardError) -> list[Message]:
+def _more(error: BoardError) -> Iterable[Message]:
     """Make the details behind the ErrorInfo."""
     match error:
         case InvalidArgument():
@@ -112,22 +111,12 @@ def _more(error: BoardError) -> list[Message]:
             ]
             return [error_details_pb2.BadRequest(field_violations=violations)]
         case FileAlreadyClaimed():
-            return _conflicts(error)
+            return (
+                pb.FileClaimConflict(filepath=claim.filepath, owner=claim.owner)
+                for claim in error.conflicts
+            )
         case _:
-            return []
-
-
-def _conflicts(error: FileAlreadyClaimed) -> list[Message]:
-    """Name the conflicts, as many as there is room for."""
-    room = MAX_CONFLICTS
-    details: list[Message] = []
-    for claim in error.conflicts:
-        detail = pb.FileClaimConflict(filepath=claim.filepath, owner=claim.owner)
-        room -= detail.ByteSize() + _PACKING
-        if room < 0:
-            break
-        details.append(detail)
-    return details
+            return ()
 
 
 def _status(
@@ -135,12 +124,22 @@ def _status(
     text: str,
     reason: pb.ErrorReason.ValueType,
     metadata: Mapping[str, str],
-    more: list[Message] | None = None,
+    more: Iterable[Message] = (),
 ) -> Status:
     name = pb.ErrorReason.Name(reason).removeprefix("ERROR_REASON_")
     info = error_details_pb2.ErrorInfo(reason=name, domain=DOMAIN, metadata=metadata)
-    short = text if len(text) <= MAX_MESSAGE else text[: MAX_MESSAGE - 1] + "…"
+    short = _shortened(text)
     status = status_pb2.Status(code=code.value[0], message=short)
-    for detail in [info, *(more or [])]:
+    for detail in [info, *more]:
         status.details.add().Pack(detail)
+        if status.ByteSize() > MAX_DETAILS:  # tell of as many as there is room for
+            del status.details[-1]
+            break
     return Status(code, short, ((DETAILS_KEY, status.SerializeToString()),))
+
+
+def _shortened(text: str) -> str:
+    encoded = text.encode()
+    if len(encoded) <= MAX_TEXT:
+        return text
+    return encoded[: MAX_TEXT - len("…".encode())].decode(errors="ignore") + "…"

@@ -30,47 +30,65 @@ class Waiter:
 
     def __init__(self, conditions: Sequence[Condition]) -> None:
         self.conditions = conditions
-        self.met: asyncio.Future[Revised[list[Evidence]]] = (
-            asyncio.get_running_loop().create_future()
-        )
+        self.met = _future()
         self._evidence: list[Evidence] | None = None
         self._revision = 0
         self._early: list[Commit] = []
 
     def begin(self, found: Revised[list[Evidence]]) -> None:
-        """Start from what the store has found, and what was committed since."""
+        """Start from what the store has found, and what was committed since.
+
+        `met` is then to be awaited. None there means that the store has to be
+        asked again: a contract has gone over to another package, and others may
+        be in its place.
+        """
+        if self.met.done():
+            self.met = _future()
         self._evidence, self._revision = list(found.value), found.revision
         self._settle(self._revision)
-        for commit in self._early:
+        early, self._early = self._early, []
+        for commit in early:
             self.committed(commit)
-        self._early.clear()
 
     def committed(self, commit: Commit) -> None:
         """Take in a commit that concerns one of the conditions."""
         if self._evidence is None:
             self._early.append(commit)
-        elif commit.revision > self._revision:
-            for event in commit.events:
-                self._take(event, self._evidence)
-            self._settle(commit.revision)
+        elif commit.revision > self._revision and not self.met.done():
+            if all(self._take(event, self._evidence) for event in commit.events):
+                self._settle(commit.revision)
+            else:
+                self._evidence = None
+                self.met.set_result(None)
 
-    def _take(self, event: Event, evidence: list[Evidence]) -> None:
+    def _take(self, event: Event, evidence: list[Evidence]) -> bool:
+        """Take in an event; False when it takes a contract away."""
+        known = True
         for index, condition in enumerate(self.conditions):
             match condition, event.record:
                 case PhaseCondition(phase_id, states), Phase() as phase:
                     if phase.phase_id == phase_id:
                         evidence[index] = phase if phase.state in states else None
                 case ContractCondition(), Contract() as contract:
-                    if evidence[index] is None and _meets(contract, condition):
+                    held = evidence[index]
+                    first = not isinstance(held, Contract) or contract.id <= held.id
+                    if first and _meets(contract, condition):
                         evidence[index] = contract
+                    elif isinstance(held, Contract) and contract.id == held.id:
+                        known = False
                 case FileCondition(filepath), FileClaim() as claim:
                     if claim.filepath == filepath:
                         free = event.change is Change.RELEASED
                         evidence[index] = condition if free else None
+        return known
 
     def _settle(self, revision: int) -> None:
         if self._evidence and None not in self._evidence and not self.met.done():
             self.met.set_result(Revised(self._evidence, revision))
+
+
+def _future() -> asyncio.Future[Revised[list[Evidence]] | None]:
+    return asyncio.get_running_loop().create_future()
 
 
 class Waiters:

@@ -192,7 +192,7 @@ def open_session(
     board = fields.board(request.board)
     worker = fields.identifier("worker", request.worker, may_be_empty=True)
     ttl = timedelta(seconds=request.ttl.seconds if 0 <= request.ttl.seconds <= _DAY else 0)
-    ttl += timedelta(microseconds=request.ttl.nanos / 1000)
+    ttl += timedelta(microseconds=request.ttl.nanos // 1000)
     if not MIN_TTL <= ttl <= MAX_TTL:
         fields.refuse("ttl", "must be between 1 second and 24 hours")
     on_expiry = fields.word(

@@ -14,7 +14,9 @@ from board_server.errors import BoardError, SessionExpired
 from board_server.model import (
     BoardInfo,
     Cause,
+    Change,
     Commit,
+    Event,
     OnExpiry,
     Page,
     Revised,
@@ -104,7 +106,6 @@ class OpenBoard:
         """Store.open_session."""
         work = partial(sessions.open_session, worker=worker, ttl=ttl, on_expiry=on_expiry)
         session, revision = await self._writer.write(work)
-        self._leases.start(session.session_id, ttl)
         return Revised(self._dated(session), revision)
 
     def renew_session(self, session_id: str) -> Revised[Session]:
@@ -117,9 +118,7 @@ class OpenBoard:
 
     async def close_session(self, session_id: str) -> Revised[int]:
         """Store.close_session."""
-        closed = await self._end_session(session_id, Cause.SESSION_CLOSED)
-        self._leases.stop(session_id)
-        return closed
+        return await self._end_session(session_id, Cause.SESSION_CLOSED)
 
     async def list_sessions(
         self, query: Callable[[apsw.Connection, int], Page[Session]]
@@ -140,13 +139,23 @@ class OpenBoard:
         return await self._writer.write(work)
 
     def _committed(self, commit: Commit) -> None:
+        for event in commit.events:
+            self._count_down(event)
         for follower in self._followers:
             follower.committed(commit)
 
+    def _count_down(self, event: Event) -> None:
+        """Begin or end a countdown with its session, whether or not its caller is still there."""
+        match event.change, event.record:
+            case Change.SESSION_OPENED, Session(session_id=session_id, ttl=ttl):
+                self._leases.start(session_id, ttl)
+            case Change.SESSION_ENDED, Session(session_id=session_id):
+                self._leases.stop(session_id)
+
     async def close(self, reason: BoardError) -> None:
         """Tell the followers why, end the writer once its calls are done, let the files go."""
-        await self._leases.close()
         await self._writer.close()
+        await self._leases.close()
         for follower in self._followers:
             follower.ended(reason)
         await asyncio.to_thread(self._scans.shutdown)

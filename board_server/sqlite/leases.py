@@ -59,9 +59,11 @@ class Leases:
         return lease.expires_at if lease else datetime.now(UTC)
 
     async def close(self) -> None:
-        """Stop all countdowns, and wait for the ends that are under way."""
+        """Stop all countdowns, and give up the ends under way: whoever opens next counts anew."""
         for session_id in list(self._leases):
             self.stop(session_id)
+        for task in self._ending:
+            task.cancel()
         await asyncio.gather(*self._ending, return_exceptions=True)
 
     def _time_is_up(self, session_id: str, lease: _Lease) -> None:

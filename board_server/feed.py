@@ -8,7 +8,6 @@ through a queue of its own, so that a slow one costs the others nothing.
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import suppress
 from typing import Any
 
 from board_server.convert.replies import encoded_bookmark, encoded_commit
@@ -139,8 +138,7 @@ class Feed:
         finally:
             self._subscriptions.discard(subscription)
             sending.cancel()
-            with suppress(asyncio.CancelledError):
-                await sending
+            await asyncio.gather(sending, return_exceptions=True)
 
     async def wait_for(self, conditions: Sequence[Condition]) -> Revised[list[Evidence]]:
         """Return what meets the conditions as soon as all are met at one revision."""
@@ -175,6 +173,8 @@ class Feed:
         while subscription.sent < upto:
             commits = await self._store.list_events(self._board, subscription.sent, upto)
             for commit in commits:
+                if subscription.over.done():
+                    return
                 subscription.sent = commit.revision
                 yield _Delivery(commit).encoded(subscription.kinds)
             if not commits:
@@ -209,8 +209,8 @@ class _Subscription:
 
     def offer(self, delivery: _Delivery) -> None:
         """Put a commit behind the others; end the subscription when they are too many."""
-        if delivery.revision <= self.sent:
-            return  # the watcher knew of it before it was told here
+        if self.over.done() or delivery.revision <= self.sent:
+            return  # behind what was dropped at the end, or known before it was told here
         message = delivery.encoded(self.kinds)
         self._waiting.append((delivery.revision, message))
         self._size += len(message)

@@ -58,7 +58,9 @@ def _answering(name: str, method: Method) -> Method:
             return await method(request, context)
         except BoardError as error:
             await _abort(context, status_of(error))
-        except Exception:
+        except Exception as error:
+            if isinstance(error, grpc.aio.InternalError) and context.done():
+                return None  # the reader of a stream has gone: there is nobody to answer
             error_id = secrets.token_hex(4)
             log.exception("%s failed: internal error %s", name, error_id)
             await _abort(context, internal(error_id))

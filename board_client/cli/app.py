@@ -1,7 +1,6 @@
 """The command's options, and where each of its subcommands is."""
 
 import math
-from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -41,6 +40,8 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
+        from importlib.metadata import version  # noqa: PLC0415  no other command pays for it
+
         print_line(f"board {version('quasar-board')}")
         raise typer.Exit
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
@@ -27,6 +27,8 @@ from board_client.model import (
     PhaseState,
     Snapshot,
 )
+
+few = settings(max_examples=50)  # a board is large
 
 NOW = datetime(2026, 2, 23, 5, 3, 45, tzinfo=UTC)
 
@@ -132,6 +134,7 @@ HEADING = re.compile(
 WORDS = re.compile(rf"[{string.ascii_letters} ,:().]*")
 
 
+@few
 @given(BOARDS)
 def test_a_board_holds_nothing_but_our_words_and_their_code(board):
     tokens = parsed(prompt(whole(board)))
@@ -158,6 +161,7 @@ def test_a_board_holds_nothing_but_our_words_and_their_code(board):
     }
 
 
+@few
 @given(BOARDS)
 def test_no_line_of_a_signature_begins_like_a_heading(board):
     text = prompt(whole(board))
@@ -165,6 +169,7 @@ def test_no_line_of_a_signature_begins_like_a_heading(board):
     assert len(headings) == [token.type for token in parsed(text)].count("heading_open")
 
 
+@few
 @given(BOARDS, st.randoms(), st.integers(1, 10**6))
 def test_boards_of_equal_content_give_equal_bytes(board, random, shift):
     def shuffled(items):
@@ -189,6 +194,7 @@ def estimate(text):
     return -(-len(text.encode()) // BYTES_PER_TOKEN)
 
 
+@few
 @given(BOARDS, st.integers(1, 600))
 def test_a_shortened_board_is_never_over_its_budget(board, budget):
     digest = whole(board)

@@ -73,10 +73,10 @@ class Board:
             await self._stub.GetFileOwner(pb.GetFileOwnerRequest(board=self.name, filepath="a"))
         first = await self._one_stream(None, 1, total)
         messages = first
-        for cut in chain(cuts, repeat(0)):
-            if messages[-1].revision == total:
-                return first[0].revision, [list(message.events) for message in messages]
-            messages = messages + await self._one_stream(messages[-1].revision, cut, total)
+        cuts = chain(cuts, repeat(0))
+        while messages[-1].revision < total:
+            messages = messages + await self._one_stream(messages[-1].revision, next(cuts), total)
+        return first[0].revision, [list(message.events) for message in messages]
 
     async def history(self, total):
         """Read all events, from the first revision on."""
@@ -97,7 +97,8 @@ class Board:
         except grpc.aio.AioRpcError as error:
             found = refusal_of(error)
             assert found.reason == "WATCH_TOO_SLOW"
-            assert int(found.metadata["last_revision"]) == messages[-1].revision
+            # A client may drop what it has received and not read when the stream ends.
+            assert int(found.metadata["last_revision"]) >= messages[-1].revision
         stream.cancel()
         return messages
 
@@ -118,7 +119,9 @@ watchers = st.tuples(st.integers(0, 30), st.lists(st.integers(1, 4), max_size=6)
     writers=st.lists(amounts, min_size=1, max_size=4),
     watchers=st.lists(watchers, min_size=1, max_size=5),
 )
-async def test_each_watchers_history_is_that_of_the_table(server, directory, writers, watchers):
+async def test_each_watchers_history_is_that_of_the_table(
+    server, directory, caplog, writers, watchers
+):
     total = sum(map(len, writers))
     async with grpc.aio.insecure_channel(server) as channel, asyncio.timeout(PATIENCE):
         board = Board(BoardServiceStub(channel), f"board-{next(_numbers)}")
@@ -143,3 +146,4 @@ async def test_each_watchers_history_is_that_of_the_table(server, directory, wri
             for revision, _ in groupby(event.revision for event in message)
         ]
         assert len(apart) == len(set(apart))
+    assert caplog.records == []

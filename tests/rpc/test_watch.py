@@ -491,6 +491,35 @@ def test_many_small_commits_make_a_watcher_too_slow_too(grpc_addr, board, watch,
         assert [event.revision for event in events_of(messages)] == list(range(1, last + 1))
 
 
+def test_nothing_is_told_behind_what_was_dropped(tmp_path, watch, after_commit, monkeypatch):
+    """Where so much is committed at once that a watcher is too slow in the middle of it."""
+    monkeypatch.setattr(feed, "MAX_COMMITS_BEHIND", 5)
+    with (
+        server_thread(tmp_path) as address,
+        grpc.insecure_channel(address) as channel,
+    ):
+        stub = BoardServiceStub(channel)
+        stream = watch(stub, board="")
+        next(stream)
+        after_commit.hold()
+        claims = [
+            stub.ClaimFile.future(pb.ClaimFileRequest(filepath=f"{number}.go", owner="p"))
+            for number in range(30)
+        ]
+        assert after_commit.reached.wait(PATIENCE)
+        # Whoever is answered now was read behind the claims: they wait for the writer.
+        stub.GetFileOwner(pb.GetFileOwnerRequest(filepath="0.go"))
+        after_commit.let_go()
+        for claim in claims:
+            claim.result()
+        messages, found = ended(stream)
+        assert found.reason == "WATCH_TOO_SLOW"
+        last = int(found.metadata["last_revision"])
+        assert [event.revision for event in events_of(messages)] == list(range(1, last + 1))
+        resumed = events_of(messages_until(watch(stub, board="", after_revision=last), 30))
+        assert [event.revision for event in resumed] == list(range(last + 1, 31))
+
+
 def test_a_single_commit_of_any_size_makes_nobody_too_slow(grpc_stub, board, watch, monkeypatch):
     monkeypatch.setattr(feed, "MAX_BEHIND", 2**10)
     stream = watch()
@@ -501,15 +530,18 @@ def test_a_single_commit_of_any_size_makes_nobody_too_slow(grpc_stub, board, wat
 
 
 def test_watchers_that_go_away_leave_no_trace(grpc_addr, watch, claim, caplog):
-    for number in range(20):
+    """Not even those that go while they are being written to."""
+    writer = threading.Thread(target=lambda: [claim(f"{number}.go") for number in range(200)])
+    writer.start()
+    after = 0
+    while after < 200:
         with grpc.insecure_channel(grpc_addr) as channel:
-            stream = watch(BoardServiceStub(channel))
-            next(stream)
-            claim(f"{number}a.go")
-            if number % 2:
+            streams = [watch(BoardServiceStub(channel), after_revision=after) for _ in range(5)]
+            messages = [next(stream) for stream in streams for _ in range(2)]
+            for stream in streams[::2]:
                 stream.cancel()
-        claim(f"{number}b.go")
-    assert len(events_of(messages_until(watch(after_revision=0), 40))) == 40
+        after = messages[-1].revision
+    writer.join()
     assert caplog.records == []
 
 

@@ -17,6 +17,7 @@ from board_client.errors import (
     InternalError,
     InvalidArgument,
     RevisionCompacted,
+    RevisionMismatch,
     SessionExpired,
     ShuttingDown,
     StateMismatch,
@@ -26,6 +27,7 @@ from board_client.errors import (
     WatchTooSlow,
 )
 from board_client.model import (
+    Archived,
     BoardInfo,
     Change,
     Completion,
@@ -49,6 +51,7 @@ from board_client.model import (
 from board_client.sync import BoardClient, BoardSession
 
 __all__ = [
+    "Archived",
     "AsyncBoardClient",
     "AsyncBoardSession",
     "BoardClient",
@@ -78,6 +81,7 @@ __all__ = [
     "PhaseIn",
     "PhaseState",
     "RevisionCompacted",
+    "RevisionMismatch",
     "Session",
     "SessionExpired",
     "ShuttingDown",

@@ -1,6 +1,8 @@
 """How both clients reach a board: the channel's options and the retry policy."""
 
 import json
+import secrets
+import time
 
 DEFAULT_TARGET = "127.0.0.1:7447"
 
@@ -35,3 +37,20 @@ OPTIONS: list[tuple[str, str | int]] = [
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
 ]
+
+_WRITES = frozenset(
+    {
+        *("SetPhaseState", "PublishContract", "PublishContracts", "ClaimFile", "ClaimFiles"),
+        *("ReleaseClaims", "CompletePhase", "OpenSession", "CloseSession", "ArchiveBoard"),
+    }
+)
+
+
+def metadata(method: str) -> tuple[tuple[str, str], ...]:
+    """Make what goes with a call: a write has an ID, so that a retry does not repeat it.
+
+    The ID begins with the time: the board then stores the latest side by side.
+    """
+    if method not in _WRITES:
+        return ()
+    return (("board-request-id", f"{time.time_ns():x}-{secrets.token_hex(8)}"),)

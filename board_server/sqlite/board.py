@@ -14,6 +14,7 @@ from board_server.errors import BoardError, SessionExpired
 from board_server.model import (
     BoardInfo,
     Cause,
+    Change,
     Commit,
     OnExpiry,
     Page,
@@ -56,16 +57,18 @@ class OpenBoard:
         """Tell whether the file is still the one that was opened."""
         return self._files.intact()
 
-    async def write(self, work: Callable[[Transaction], T], session_id: str = "") -> Revised[T]:
+    async def write(
+        self, work: Callable[[Transaction], T], session_id: str = "", request_id: str = ""
+    ) -> Revised[T]:
         """Run one write call in a transaction, if its session lives; return once it is synced."""
         if not session_id:
-            return await self._writer.write(work)
+            return await self._writer.write(work, request_id)
 
         def in_session(tx: Transaction) -> T:
             sessions.require(tx, session_id)
             return work(tx)
 
-        return await self._writer.write(in_session)
+        return await self._writer.write(in_session, request_id)
 
     def read(self, query: Callable[[apsw.Connection], T]) -> T:
         """Run a query of a few rows, here and now."""
@@ -99,12 +102,11 @@ class OpenBoard:
         return self.info()
 
     async def open_session(
-        self, worker: str, ttl: timedelta, on_expiry: OnExpiry
+        self, worker: str, ttl: timedelta, on_expiry: OnExpiry, request_id: str
     ) -> Revised[Session]:
         """Store.open_session."""
         work = partial(sessions.open_session, worker=worker, ttl=ttl, on_expiry=on_expiry)
-        session, revision = await self._writer.write(work)
-        self._leases.start(session.session_id, ttl)
+        session, revision = await self._writer.write(work, request_id)
         return Revised(self._dated(session), revision)
 
     def renew_session(self, session_id: str) -> Revised[Session]:
@@ -115,11 +117,9 @@ class OpenBoard:
             raise SessionExpired(session_id)
         return Revised(self._dated(session), revision)
 
-    async def close_session(self, session_id: str) -> Revised[int]:
+    async def close_session(self, session_id: str, request_id: str) -> Revised[int]:
         """Store.close_session."""
-        closed = await self._end_session(session_id, Cause.SESSION_CLOSED)
-        self._leases.stop(session_id)
-        return closed
+        return await self._end_session(session_id, Cause.SESSION_CLOSED, request_id)
 
     async def list_sessions(
         self, query: Callable[[apsw.Connection, int], Page[Session]]
@@ -135,11 +135,20 @@ class OpenBoard:
     def _dated(self, session: Session) -> Session:
         return replace(session, expires_at=self._leases.expires_at(session.session_id))
 
-    async def _end_session(self, session_id: str, cause: Cause) -> Revised[int]:
+    async def _end_session(
+        self, session_id: str, cause: Cause, request_id: str = ""
+    ) -> Revised[int]:
         work = partial(sessions.end, session_id=session_id, cause=cause)
-        return await self._writer.write(work)
+        return await self._writer.write(work, request_id)
 
     def _committed(self, commit: Commit) -> None:
+        # Here and not in the calls, whose callers may have gone meanwhile.
+        for event in commit.events:
+            match event.change, event.record:
+                case Change.SESSION_OPENED, Session() as session:
+                    self._leases.start(session.session_id, session.ttl)
+                case Change.SESSION_ENDED, Session() as session:
+                    self._leases.stop(session.session_id)
         for follower in self._followers:
             follower.committed(commit)
 

@@ -12,7 +12,7 @@ import apsw
 
 from board_server.errors import ShuttingDown
 from board_server.model import Commit, Revised
-from board_server.sqlite import events
+from board_server.sqlite import events, requests
 from board_server.sqlite.connection import storage_error
 from board_server.sqlite.transaction import Transaction
 
@@ -25,6 +25,7 @@ MAX_BATCH = 256
 @dataclass(frozen=True, slots=True)
 class _Call(Generic[T]):
     work: Callable[[Transaction], T]
+    request_id: str
     reply: asyncio.Future[Revised[T]]
 
 
@@ -59,12 +60,15 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name=f"writer {name}", daemon=True)
         self._thread.start()
 
-    async def write(self, work: Callable[[Transaction], T]) -> Revised[T]:
-        """Run `work` in the writer's thread; return its value and revision once synced."""
+    async def write(self, work: Callable[[Transaction], T], request_id: str = "") -> Revised[T]:
+        """Run `work` in the writer's thread; return its value and revision once synced.
+
+        What the call of this ID was answered before, if it was, is returned again.
+        """
         if self._closing:
             raise ShuttingDown
         reply: asyncio.Future[Revised[T]] = self._loop.create_future()
-        self._calls.put(_Call(work, reply))
+        self._calls.put(_Call(work, request_id, reply))
         return await reply
 
     async def close(self) -> None:
@@ -106,6 +110,7 @@ class Writer:
             if commits:
                 self._db.execute("UPDATE meta SET revision = ?", (self._revision,))
                 events.compact(self._db, self._revision, self._keep_revisions)
+                requests.forget(self._db, before, self._revision)
             self._db.execute("COMMIT")
         except apsw.Error as error:
             self._revision = before
@@ -118,8 +123,14 @@ class Writer:
         transaction = Transaction(self._db, self._clock(), self._revision)
         self._db.execute("SAVEPOINT call")
         try:
+            if call.request_id and (answer := requests.answer(self._db, call.request_id)):
+                self._db.execute("RELEASE call")
+                return answer
             value = call.work(transaction)
+            answer = Revised(value, transaction.revision)
             commit = transaction.finish()
+            if commit and call.request_id:
+                requests.remember(self._db, call.request_id, answer)
         except Exception as error:
             if not self._db.in_transaction:
                 raise  # SQLite has given up the whole transaction
@@ -130,7 +141,7 @@ class Writer:
         self._revision = transaction.revision
         if commit:
             commits.append(commit)
-        return Revised(value, transaction.revision)
+        return answer
 
     def _answer(
         self,

@@ -44,7 +44,7 @@ def answer(db: apsw.Connection, request_id: str) -> Revised[Any] | None:
 def remember(db: apsw.Connection, request_id: str, answered: Revised[Any]) -> None:
     """Keep the answer of a call that has made a revision."""
     value, revision = answered
-    reply = json.dumps([type(value).__name__, value], default=_plain, ensure_ascii=False)
+    reply = _ENCODE([type(value).__name__, value])
     db.execute(
         "INSERT INTO requests (revision, request_id, reply) VALUES (?, ?, ?)",
         (revision, request_id, reply),
@@ -81,6 +81,8 @@ def _completed(plain: list[Any]) -> Completed:
     phase, published, released = plain
     return Completed(phases.from_row(phase), published, released)
 
+
+_ENCODE = json.JSONEncoder(ensure_ascii=False, default=_plain).encode
 
 # A record's fields are its table's columns, in their order.
 _READ: dict[str, Callable[[Any], Any]] = {

@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 import apsw
 
 from board_server.errors import ShuttingDown
+from board_server.faults import reach
 from board_server.model import Commit, Revised
 from board_server.sqlite import events, requests
 from board_server.sqlite.connection import storage_error
@@ -111,7 +112,9 @@ class Writer:
                 self._db.execute("UPDATE meta SET revision = ?", (self._revision,))
                 events.compact(self._db, self._revision, self._keep_revisions)
                 requests.forget(self._db, before, self._revision)
+            reach("before-commit")
             self._db.execute("COMMIT")
+            reach("after-commit")
         except apsw.Error as error:
             self._revision = before
             if self._db.in_transaction:
@@ -128,6 +131,7 @@ class Writer:
                 return answer
             value = call.work(transaction)
             answer = Revised(value, transaction.revision)
+            reach("before-events")
             commit = transaction.finish()
             if commit and call.request_id:
                 requests.remember(self._db, call.request_id, answer)
@@ -151,6 +155,7 @@ class Writer:
     ) -> None:
         for commit in commits:
             self._committed(commit)
+        reach("before-reply")
         for call, outcome in zip(batch, outcomes, strict=True):
             if call.reply.cancelled():
                 continue

@@ -4,6 +4,8 @@ import json
 import secrets
 import time
 
+from board_client.v1 import board_pb2 as pb
+
 DEFAULT_TARGET = "127.0.0.1:7447"
 
 DEFAULT_TIMEOUT = 10.0
@@ -11,12 +13,23 @@ DEFAULT_TIMEOUT = 10.0
 
 MAX_MESSAGE = 64 * 2**20
 
+MAX_ATTEMPTS = 5
+"""How often a call is sent before the server counts as unavailable."""
+
+_SERVICE = pb.DESCRIPTOR.services_by_name["BoardService"]
+
+# Not the streams: a streaming call that grpc retries can hang for ever, its
+# deadline notwithstanding. `watch` has what goes on in their place.
 _RETRY_UNAVAILABLE = {
     "methodConfig": [
         {
-            "name": [{"service": "board.v1.BoardService"}],
+            "name": [
+                {"service": _SERVICE.full_name, "method": method.name}
+                for method in _SERVICE.methods
+                if not method.server_streaming
+            ],
             "retryPolicy": {
-                "maxAttempts": 5,
+                "maxAttempts": MAX_ATTEMPTS,
                 "initialBackoff": "0.1s",
                 "maxBackoff": "1s",
                 "backoffMultiplier": 2,

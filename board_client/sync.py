@@ -14,7 +14,7 @@ import grpc
 
 from board_client import calls, renewal
 from board_client.calls import Call, Listing, Scope, Stream
-from board_client.channel import DEFAULT_TARGET, DEFAULT_TIMEOUT, OPTIONS, metadata
+from board_client.channel import DEFAULT_TARGET, DEFAULT_TIMEOUT, MAX_ATTEMPTS, OPTIONS, metadata
 from board_client.errors import BoardError, DeadlineExceeded, SessionExpired, from_rpc_error
 from board_client.model import Condition, Event, EventKind, Met, OnExpiry, Snapshot
 from board_client.v1.board_pb2_grpc import BoardServiceStub
@@ -110,13 +110,7 @@ class BoardClient:
         raises DeadlineExceeded after five minutes. A server that goes away and
         comes back meanwhile is waited for too.
         """
-        call = calls.wait_for(self.scope, *conditions)
-        patience = Patience(self.timeout)
-        while True:
-            try:
-                return self._send(call, patience.left())
-            except BoardError as error:
-                time.sleep(patience.pause(error))
+        return self._insist(calls.wait_for(self.scope, *conditions), Patience(self.timeout))
 
     def watch(
         self, *kinds: EventKind | str, after_revision: int | None = None
@@ -205,7 +199,16 @@ class BoardClient:
         return items
 
     def _assemble(self, stream: Stream[Any, T]) -> T:
-        return self._send(Call(stream.method, stream.request, lambda r: stream.result(list(r))))
+        call = Call(stream.method, stream.request, lambda r: stream.result(list(r)))
+        return self._insist(call, Patience(self.timeout, MAX_ATTEMPTS))
+
+    def _insist(self, call: Call[T], patience: Patience) -> T:
+        """Send a call again for as long as patience lasts."""
+        while True:
+            try:
+                return self._send(call, patience.left())
+            except BoardError as error:
+                time.sleep(patience.pause(error))
 
     def _follow(self, follow: Follow) -> Generator[list[Snapshot | Event], None, None]:
         """Yield what each message brings; the first as soon as the watch stands."""

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from board_client import AsyncBoardClient, BoardClient, BoardError
+from board_client import AsyncBoardClient, BoardClient, BoardError, Unavailable
 from tests.faults.program import Program
 from tests.faults.soak import scaled
 
@@ -22,19 +22,21 @@ def test_no_snapshot_hangs_past_its_deadline_while_the_server_comes_and_goes(tmp
             with contextlib.suppress(BoardError):
                 client.get_snapshot()
 
-    with Program(tmp_path, "--board", "nebula") as server:
-        with BoardClient(server.address, timeout=3) as client:
-            readers = [threading.Thread(target=read, args=(client,)) for _ in range(READERS)]
+    with (
+        Program(tmp_path, "--board", "nebula") as server,
+        BoardClient(server.address, timeout=3) as client,
+    ):
+        readers = [threading.Thread(target=read, args=(client,)) for _ in range(READERS)]
+        server.start()
+        for reader in readers:
+            reader.start()
+        for _ in range(RESTARTS):
+            server.kill()
             server.start()
-            for reader in readers:
-                reader.start()
-            for _ in range(RESTARTS):
-                server.kill()
-                server.start()
-            over.set()
-            for reader in readers:
-                reader.join(30)
-            assert not any(reader.is_alive() for reader in readers)
+        over.set()
+        for reader in readers:
+            reader.join(30)
+        assert not any(reader.is_alive() for reader in readers)
 
 
 async def test_no_snapshot_of_the_async_client_hangs_past_its_deadline_either(tmp_path):
@@ -57,6 +59,8 @@ async def test_no_snapshot_of_the_async_client_hangs_past_its_deadline_either(tm
 
 @pytest.mark.parametrize("ask", ["get_snapshot", "watch"])
 def test_a_stream_to_nobody_gives_up_after_a_few_tries(tmp_path, ask):
-    with BoardClient(f"unix:{tmp_path}/nobody", timeout=60) as client:
-        with pytest.raises(BoardError, match="no board answers"):
-            getattr(client, ask)()
+    with (
+        BoardClient(f"unix:{tmp_path}/nobody", timeout=60) as client,
+        pytest.raises(Unavailable),
+    ):
+        getattr(client, ask)()

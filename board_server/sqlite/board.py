@@ -22,11 +22,11 @@ from board_server.model import (
     Session,
 )
 from board_server.sqlite import sessions
-from board_server.sqlite.connection import storage_error
 from board_server.sqlite.files import BoardFiles, info
 from board_server.sqlite.leases import Leases
 from board_server.sqlite.settings import Settings
 from board_server.sqlite.transaction import Transaction
+from board_server.sqlite.trouble import Trouble
 from board_server.sqlite.writer import Writer
 from board_server.store import Follower
 
@@ -45,8 +45,14 @@ class OpenBoard:
         self.name = name
         self._files = files
         self._followers: list[Follower] = []
+        self._trouble = Trouble(files.path)
         self._writer = Writer(
-            files.writing, settings.clock, settings.keep_revisions, self._committed, name
+            files.writing,
+            settings.clock,
+            settings.keep_revisions,
+            self._committed,
+            self._trouble,
+            name,
         )
         self._scans = ThreadPoolExecutor(1, thread_name_prefix=f"scans {name}")
         self._leases = Leases(partial(self._end_session, cause=Cause.SESSION_EXPIRED))
@@ -75,7 +81,7 @@ class OpenBoard:
         try:
             return query(self._files.reading)
         except apsw.Error as error:
-            raise storage_error(error) from error
+            raise self._trouble.of(error) from error
 
     def read_revised(self, query: Callable[[apsw.Connection], T]) -> Revised[T]:
         """Run several queries of a few rows at one revision, here and now."""
@@ -88,7 +94,7 @@ class OpenBoard:
                 self._scans, _at_one_revision, self._files.scanning, query
             )
         except apsw.Error as error:
-            raise storage_error(error) from error
+            raise self._trouble.of(error) from error
 
     def info(self) -> BoardInfo:
         """Tell about the board."""

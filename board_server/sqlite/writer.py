@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from queue import Empty, SimpleQueue
@@ -14,8 +15,8 @@ from board_server.errors import ShuttingDown
 from board_server.faults import reach
 from board_server.model import Commit, Revised
 from board_server.sqlite import events, requests
-from board_server.sqlite.connection import storage_error
 from board_server.sqlite.transaction import Transaction
+from board_server.sqlite.trouble import Trouble
 
 T = TypeVar("T")
 
@@ -48,12 +49,14 @@ class Writer:
         clock: Callable[[], datetime],
         keep_revisions: int,
         committed: Callable[[Commit], None],
+        trouble: Trouble,
         name: str,
     ) -> None:
         self._db = connection
         self._clock = clock
         self._keep_revisions = keep_revisions
         self._committed = committed
+        self._trouble = trouble
         self._revision = int(connection.execute("SELECT revision FROM meta").get)
         self._loop = asyncio.get_running_loop()
         self._calls: SimpleQueue[_Call[Any] | None] = SimpleQueue()
@@ -115,12 +118,28 @@ class Writer:
             reach("before-commit")
             self._db.execute("COMMIT")
             reach("after-commit")
-        except apsw.Error as error:
+        except Exception as error:
             self._revision = before
+            self._give_up()
+            return [self._said(error)] * len(batch), []
+        self._trouble.over()
+        return outcomes, commits
+
+    def _give_up(self) -> None:
+        """Undo a transaction that failed, in the log too.
+
+        A commit that could not be synced may stand in the log whole. After a
+        crash it would come back, although its callers were told that nothing
+        was changed; so it is overwritten, as far as the disk takes anything.
+        """
+        with suppress(apsw.Error):
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
-            return [storage_error(error)] * len(batch), []
-        return outcomes, commits
+            # Written even though it is what it was; a row would not be.
+            self._db.pragma("user_version", self._db.pragma("user_version"))
+
+    def _said(self, error: Exception) -> Exception:
+        return self._trouble.of(error) if isinstance(error, apsw.Error) else error
 
     def _attempt(self, call: _Call[Any], commits: list[Commit]) -> Outcome:
         transaction = Transaction(self._db, self._clock(), self._revision)
@@ -140,7 +159,7 @@ class Writer:
                 raise  # SQLite has given up the whole transaction
             self._db.execute("ROLLBACK TO call")
             self._db.execute("RELEASE call")
-            return storage_error(error) if isinstance(error, apsw.Error) else error
+            return self._said(error)
         self._db.execute("RELEASE call")
         self._revision = transaction.revision
         if commit:

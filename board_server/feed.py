@@ -21,6 +21,7 @@ from board_server.errors import (
     Violation,
     WatchTooSlow,
 )
+from board_server.faults import reach
 from board_server.model import BoardInfo, Change, Commit, Condition, Evidence, Revised
 from board_server.store import Store
 from board_server.waiters import Waiters
@@ -168,7 +169,9 @@ class Feed:
         async for message in self._history(subscription, upto):
             await send(message)
         while True:
-            await send(await subscription.next_message())
+            message = await subscription.next_message()
+            reach("before-watch-send")
+            await send(message)
 
     async def _history(self, subscription: "_Subscription", upto: int) -> AsyncIterator[bytes]:
         """Read what came between the watcher's revision and its subscription."""

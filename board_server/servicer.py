@@ -46,7 +46,9 @@ class BoardServicer(BoardServiceServicer):
         self, request: pb.SetPhaseStateRequest, context: Context
     ) -> pb.SetPhaseStateResponse:
         board, change = requests.set_phase_state(request)
-        phase, revision = await self._store.set_phase_state(self._named(board), change)
+        phase, revision = await self._store.set_phase_state(
+            self._named(board), change, _request_id(context)
+        )
         return pb.SetPhaseStateResponse(phase=replies.phase(phase), revision=revision)
 
     async def GetPhaseState(
@@ -72,7 +74,7 @@ class BoardServicer(BoardServiceServicer):
     ) -> pb.PublishContractResponse:
         board, draft, session_id = requests.publish_contract(request)
         contract, revision = await self._store.publish_contract(
-            self._named(board), draft, session_id
+            self._named(board), draft, session_id, _request_id(context)
         )
         return pb.PublishContractResponse(contract=replies.contract(contract), revision=revision)
 
@@ -81,7 +83,7 @@ class BoardServicer(BoardServiceServicer):
     ) -> pb.PublishContractsResponse:
         board, drafts, session_id = requests.publish_contracts(request)
         published, revision = await self._store.publish_contracts(
-            self._named(board), drafts, session_id
+            self._named(board), drafts, session_id, _request_id(context)
         )
         return pb.PublishContractsResponse(published=published, revision=revision)
 
@@ -101,7 +103,7 @@ class BoardServicer(BoardServiceServicer):
     ) -> pb.ClaimFileResponse:
         board, filepath, owner, session_id = requests.claim_file(request)
         claim, revision = await self._store.claim_file(
-            self._named(board), filepath, owner, session_id
+            self._named(board), filepath, owner, session_id, _request_id(context)
         )
         return pb.ClaimFileResponse(claim=replies.claim(claim), revision=revision)
 
@@ -110,7 +112,7 @@ class BoardServicer(BoardServiceServicer):
     ) -> pb.ClaimFilesResponse:
         board, filepaths, owner, session_id = requests.claim_files(request)
         claims, revision = await self._store.claim_files(
-            self._named(board), filepaths, owner, session_id
+            self._named(board), filepaths, owner, session_id, _request_id(context)
         )
         return pb.ClaimFilesResponse(claims=map(replies.claim, claims), revision=revision)
 
@@ -118,7 +120,9 @@ class BoardServicer(BoardServiceServicer):
         self, request: pb.ReleaseClaimsRequest, context: Context
     ) -> pb.ReleaseClaimsResponse:
         board, owner, filepaths = requests.release_claims(request)
-        released, revision = await self._store.release_claims(self._named(board), owner, filepaths)
+        released, revision = await self._store.release_claims(
+            self._named(board), owner, filepaths, _request_id(context)
+        )
         return pb.ReleaseClaimsResponse(released=released, revision=revision)
 
     async def GetFileOwner(
@@ -143,7 +147,9 @@ class BoardServicer(BoardServiceServicer):
         self, request: pb.CompletePhaseRequest, context: Context
     ) -> pb.CompletePhaseResponse:
         board, completion = requests.complete_phase(request)
-        done, revision = await self._store.complete_phase(self._named(board), completion)
+        done, revision = await self._store.complete_phase(
+            self._named(board), completion, _request_id(context)
+        )
         return pb.CompletePhaseResponse(
             phase=replies.phase(done.phase),
             published=done.published,
@@ -178,7 +184,7 @@ class BoardServicer(BoardServiceServicer):
     ) -> pb.OpenSessionResponse:
         board, worker, ttl, on_expiry = requests.open_session(request)
         session, revision = await self._store.open_session(
-            self._named(board), worker, ttl, on_expiry
+            self._named(board), worker, ttl, on_expiry, _request_id(context)
         )
         return pb.OpenSessionResponse(session=replies.session(session), revision=revision)
 
@@ -193,7 +199,9 @@ class BoardServicer(BoardServiceServicer):
         self, request: pb.CloseSessionRequest, context: Context
     ) -> pb.CloseSessionResponse:
         board, session_id = requests.session(request)
-        released, revision = await self._store.close_session(self._named(board), session_id)
+        released, revision = await self._store.close_session(
+            self._named(board), session_id, _request_id(context)
+        )
         return pb.CloseSessionResponse(released=released, revision=revision)
 
     async def ListSessions(
@@ -206,3 +214,19 @@ class BoardServicer(BoardServiceServicer):
             next_page_token=listed.token(page.next),
             revision=page.revision,
         )
+
+    async def ArchiveBoard(
+        self, request: pb.ArchiveBoardRequest, context: Context
+    ) -> pb.ArchiveBoardResponse:
+        board, at = requests.archive_board(request)
+        archived, revision = await self._store.archive(self._named(board), at, _request_id(context))
+        return pb.ArchiveBoardResponse(
+            phases=archived.phases,
+            contracts=archived.contracts,
+            claims=archived.claims,
+            revision=revision,
+        )
+
+
+def _request_id(context: Context) -> str:
+    return requests.request_id(context.invocation_metadata())

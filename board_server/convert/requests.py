@@ -1,5 +1,6 @@
 """Read the requests of all RPCs but the lists."""
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -25,6 +26,21 @@ MAX_CONDITIONS = 100
 MIN_TTL = timedelta(seconds=1)
 MAX_TTL = timedelta(hours=24)
 _DAY = 24 * 60 * 60
+
+
+REQUEST_ID_KEY = "board-request-id"
+"""The metadata that stands for one call, however often it is sent."""
+
+
+def request_id(metadata: Iterable[tuple[str, str | bytes]] | None) -> str:
+    """Read the ID that a caller has given its call; "" when there is none."""
+    for key, value in metadata or ():
+        if key == REQUEST_ID_KEY:
+            fields = Fields()
+            found = fields.identifier(key, str(value), may_be_empty=True)
+            fields.done()
+            return found
+    return ""
 
 
 def board(request: pb.OpenBoardRequest | pb.GetSnapshotRequest) -> str:
@@ -210,6 +226,16 @@ def session(
     asked = fields.board(request.board), fields.identifier("session_id", request.session_id)
     fields.done()
     return asked
+
+
+def archive_board(request: pb.ArchiveBoardRequest) -> tuple[str, int]:
+    """Read ArchiveBoard's request: board, revision."""
+    fields = Fields()
+    board = fields.board(request.board)
+    if request.revision < 0:
+        fields.refuse("revision", "must not be negative")
+    fields.done()
+    return board, request.revision
 
 
 def _state(fields: Fields, field: str, number: int) -> PhaseState:

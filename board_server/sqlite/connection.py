@@ -1,10 +1,9 @@
-"""Connections to a board file: how they are set up, and what their errors mean."""
+"""Connections to a board file: how they are set up."""
 
 from pathlib import Path
 
 import apsw
 
-from board_server.errors import BoardError, StoreFull, StoreUnavailable
 from board_server.sqlite.settings import Synchronous
 
 FIRST_SAFE_SQLITE = 3_051_003
@@ -40,10 +39,3 @@ def configure(connection: apsw.Connection, synchronous: Synchronous) -> None:
     connection.pragma("synchronous", synchronous)
     connection.pragma("foreign_keys", True)
     connection.pragma("journal_size_limit", 64 * 2**20)
-
-
-def storage_error(error: apsw.Error) -> BoardError:
-    """Say an SQLite error in the board's words."""
-    if isinstance(error, apsw.FullError):
-        return StoreFull("the disk is full: nothing was written; free some space and retry")
-    return StoreUnavailable(f"the board's file cannot be used: {error}")

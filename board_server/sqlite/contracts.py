@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import apsw
 
 from board_server.model import (
+    Cause,
     Change,
     Contract,
     ContractCondition,
@@ -59,6 +60,18 @@ def publish_batch(tx: Transaction, drafts: Sequence[ContractDraft]) -> int:
     for draft in distinct.values():
         publish(tx, draft)
     return len(distinct)
+
+
+def remove_all(tx: Transaction) -> int:
+    """Remove every contract, for Store.archive; return how many there were."""
+    rows = tx.db.execute(
+        "SELECT id, producer, kind, name, '', package, status, created_at "
+        "FROM contracts ORDER BY id"
+    ).fetchall()
+    for row in rows:
+        tx.record(Change.CONTRACT_REMOVED, from_row(row), row, Cause.ARCHIVE)
+    tx.db.execute("DELETE FROM contracts")
+    return len(rows)
 
 
 def first(db: apsw.Connection, where: ContractCondition) -> Contract | None:

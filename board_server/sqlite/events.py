@@ -20,6 +20,8 @@ _READ: dict[Change, Callable[[Row], Record]] = {
     Change.RELEASED: claims.from_row,
     Change.SESSION_OPENED: sessions.from_row,
     Change.SESSION_ENDED: sessions.from_row,
+    Change.PHASE_REMOVED: phases.from_row,
+    Change.CONTRACT_REMOVED: contracts.from_row,
 }
 
 

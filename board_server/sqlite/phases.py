@@ -88,6 +88,15 @@ def end_bound(tx: Transaction, session_id: str, state: PhaseState, cause: Cause)
         set_state(tx, PhaseChange(str(phase_id), state, worker), cause)
 
 
+def remove_all(tx: Transaction) -> int:
+    """Remove every phase, for Store.archive; return how many there were."""
+    rows = tx.db.execute(f"{_SELECT} ORDER BY {_POSTED}, task_id").fetchall()
+    for row in rows:
+        tx.record(Change.PHASE_REMOVED, from_row(row), row, Cause.ARCHIVE)
+    tx.db.execute("DELETE FROM board")
+    return len(rows)
+
+
 def get(db: apsw.Connection, phase_id: str) -> Phase | None:
     """Store.get_phase_state."""
     row = db.execute(f"{_SELECT} WHERE task_id = ?", (phase_id,)).fetchone()

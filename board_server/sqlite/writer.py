@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from queue import Empty, SimpleQueue
@@ -11,10 +12,11 @@ from typing import Any, Generic, TypeVar
 import apsw
 
 from board_server.errors import ShuttingDown
+from board_server.faults import reach
 from board_server.model import Commit, Revised
-from board_server.sqlite import events
-from board_server.sqlite.connection import storage_error
+from board_server.sqlite import events, requests
 from board_server.sqlite.transaction import Transaction
+from board_server.sqlite.trouble import Trouble
 
 T = TypeVar("T")
 
@@ -25,6 +27,7 @@ MAX_BATCH = 256
 @dataclass(frozen=True, slots=True)
 class _Call(Generic[T]):
     work: Callable[[Transaction], T]
+    request_id: str
     reply: asyncio.Future[Revised[T]]
 
 
@@ -46,12 +49,14 @@ class Writer:
         clock: Callable[[], datetime],
         keep_revisions: int,
         committed: Callable[[Commit], None],
+        trouble: Trouble,
         name: str,
     ) -> None:
         self._db = connection
         self._clock = clock
         self._keep_revisions = keep_revisions
         self._committed = committed
+        self._trouble = trouble
         self._revision = int(connection.execute("SELECT revision FROM meta").get)
         self._loop = asyncio.get_running_loop()
         self._calls: SimpleQueue[_Call[Any] | None] = SimpleQueue()
@@ -59,12 +64,15 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name=f"writer {name}", daemon=True)
         self._thread.start()
 
-    async def write(self, work: Callable[[Transaction], T]) -> Revised[T]:
-        """Run `work` in the writer's thread; return its value and revision once synced."""
+    async def write(self, work: Callable[[Transaction], T], request_id: str = "") -> Revised[T]:
+        """Run `work` in the writer's thread; return its value and revision once synced.
+
+        What the call of this ID was answered before, if it was, is returned again.
+        """
         if self._closing:
             raise ShuttingDown
         reply: asyncio.Future[Revised[T]] = self._loop.create_future()
-        self._calls.put(_Call(work, reply))
+        self._calls.put(_Call(work, request_id, reply))
         return await reply
 
     async def close(self) -> None:
@@ -106,31 +114,57 @@ class Writer:
             if commits:
                 self._db.execute("UPDATE meta SET revision = ?", (self._revision,))
                 events.compact(self._db, self._revision, self._keep_revisions)
+                requests.forget(self._db, before, self._revision)
+            reach("before-commit")
             self._db.execute("COMMIT")
-        except apsw.Error as error:
+            reach("after-commit")
+        except Exception as error:
             self._revision = before
+            self._give_up()
+            return [self._said(error)] * len(batch), []
+        self._trouble.over()
+        return outcomes, commits
+
+    def _give_up(self) -> None:
+        """Undo a transaction that failed, in the log too.
+
+        A commit that could not be synced may stand in the log whole. After a
+        crash it would come back, although its callers were told that nothing
+        was changed; so it is overwritten, as far as the disk takes anything.
+        """
+        with suppress(apsw.Error):
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
-            return [storage_error(error)] * len(batch), []
-        return outcomes, commits
+            # Written even though it is what it was; a row would not be.
+            self._db.pragma("user_version", self._db.pragma("user_version"))
+
+    def _said(self, error: Exception) -> Exception:
+        return self._trouble.of(error) if isinstance(error, apsw.Error) else error
 
     def _attempt(self, call: _Call[Any], commits: list[Commit]) -> Outcome:
         transaction = Transaction(self._db, self._clock(), self._revision)
         self._db.execute("SAVEPOINT call")
         try:
+            if call.request_id and (answer := requests.answer(self._db, call.request_id)):
+                self._db.execute("RELEASE call")
+                return answer
             value = call.work(transaction)
+            answer = Revised(value, transaction.revision)
+            reach("before-events")
             commit = transaction.finish()
+            if commit and call.request_id:
+                requests.remember(self._db, call.request_id, answer)
         except Exception as error:
             if not self._db.in_transaction:
                 raise  # SQLite has given up the whole transaction
             self._db.execute("ROLLBACK TO call")
             self._db.execute("RELEASE call")
-            return storage_error(error) if isinstance(error, apsw.Error) else error
+            return self._said(error)
         self._db.execute("RELEASE call")
         self._revision = transaction.revision
         if commit:
             commits.append(commit)
-        return Revised(value, transaction.revision)
+        return answer
 
     def _answer(
         self,
@@ -140,6 +174,7 @@ class Writer:
     ) -> None:
         for commit in commits:
             self._committed(commit)
+        reach("before-reply")
         for call, outcome in zip(batch, outcomes, strict=True):
             if call.reply.cancelled():
                 continue

@@ -22,7 +22,7 @@ class Measured:
         return next((name for name in self.repeats[0] if name != BOARD), None)
 
     def figure(self, contender: str) -> float:
-        """The median of a contender's figures."""
+        """Return the median of a contender's figures."""
         return median(figures[contender] for figures in self.repeats)
 
     @property

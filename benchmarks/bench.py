@@ -88,7 +88,7 @@ class Bench:
 
     @cache  # noqa: B019  lives as long as the program
     def variant(self, *changes: str) -> servers.Server:
-        """The board with something changed, and a directory of its own."""
+        """Serve the board with something changed, from a directory of its own."""
         directory = self._filled("-".join(changes))
         return self._running.enter_context(servers.board(directory, changes=",".join(changes)))
 

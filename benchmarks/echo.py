@@ -52,7 +52,7 @@ async def serve() -> None:
     add_BoardServiceServicer_to_server(Echo(), server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    print(f"listening on 127.0.0.1:{port}", flush=True)
+    print(f"listening on 127.0.0.1:{port}", flush=True)  # noqa: T201
     await server.wait_for_termination()
 
 

@@ -11,9 +11,13 @@ from typing import Any
 
 import apsw
 
-from board_server import feed
-from board_server.__main__ import app
-from board_server.sqlite import board, writer
+from board_server.engine import Engine, choose
+
+choose(Engine.POLLER)  # before grpc is imported, as the program does
+
+from board_server import feed  # noqa: E402
+from board_server.__main__ import app  # noqa: E402
+from board_server.sqlite import board, writer  # noqa: E402
 
 SYNC = 0.005
 """Seconds that every sync takes with slow-sync, as on a disk that is busy."""
@@ -42,7 +46,7 @@ class _CommitOnLoop(writer.Writer):
     """Commits each call by itself, on the event loop."""
 
     async def write(self, work: Callable[[Any], Any]) -> Any:
-        call = writer._Call(work, self._loop.create_future())  # noqa: SLF001  it varies what is inside
+        call = writer._Call(work, self._loop.create_future())  # noqa: SLF001  varies the inside
         self._answer([call], *self._commit([call]))
         return await call.reply
 

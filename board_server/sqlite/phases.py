@@ -34,7 +34,7 @@ ON CONFLICT (task_id) DO UPDATE SET
     worker = coalesce(:worker, worker),
     updated_at = CASE  -- a clock set back must not take it back
         WHEN replace(rtrim(updated_at, 'Z'), 'T', ' ') < :now THEN :now ELSE updated_at END
-RETURNING {_COLUMNS}
+RETURNING {_COLUMNS}, EXISTS (SELECT 1 FROM phase_sessions WHERE task_id = :phase_id)
 """
 
 _BIND = """
@@ -61,18 +61,20 @@ def set_state(tx: Transaction, change: PhaseChange, cause: Cause = Cause.CALL) -
             "now": tx.now,
         },
     )
-    row = (*next(rows), _bind(tx, change))
+    *row, bound = next(rows)
+    row = (*row, _bind(tx, change, bound=bool(bound)))
     phase = from_row(row)
     tx.record(Change.PHASE, phase, row, cause)
     return phase
 
 
-def _bind(tx: Transaction, change: PhaseChange) -> str:
+def _bind(tx: Transaction, change: PhaseChange, *, bound: bool) -> str:
     """Bind a phase that runs in a session to it, any other to none; return the session's ID."""
     if change.state is PhaseState.RUNNING and change.session_id:
         tx.db.execute(_BIND, (change.phase_id, change.session_id))
         return change.session_id
-    tx.db.execute("DELETE FROM phase_sessions WHERE task_id = ?", (change.phase_id,))
+    if bound:
+        tx.db.execute("DELETE FROM phase_sessions WHERE task_id = ?", (change.phase_id,))
     return ""
 
 

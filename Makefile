@@ -19,6 +19,13 @@ serve: .venv/.installed  ## serve ./boards on 127.0.0.1:7447
 test: .venv/.installed  ## run the whole test suite
 	$(BIN)/python -m pytest
 
+bench: .venv/.bench  ## measure everything: the table of docs/performance.md (QUICK=1: a smoke run)
+	$(BIN)/python -m benchmarks $(if $(QUICK),--quick,--out docs)
+
+.venv/.bench: .venv/.installed
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[server,bench]'
+	@touch $@
+
 lint: .venv/.installed  ## check style, types, and the proto
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -39,4 +46,4 @@ check: lint test  ## what CI runs
 clean:  ## remove what the other targets made
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help serve test lint format generate check clean
+.PHONY: help serve test bench lint format generate check clean

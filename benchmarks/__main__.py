@@ -40,7 +40,10 @@ def main(
             measured = measure(bench, rows, 1 if quick else repeats, status.update)
     console.print(report.table(measured, described))
     if out:
+        from benchmarks import plots  # noqa: PLC0415  needs the extra "bench", a smoke run does not
+
         report.write(out, measured, described)
+        plots.draw(out, [each for each in measured if each.repeats])
         console.print(f"written: {out}/performance.json, performance.md, performance.svg")
 
 

@@ -70,7 +70,9 @@ class Bench:
 
     def load(self, server: servers.Server, *steps: Step, connections: int) -> Result:
         """Run one load for as long as the scale says."""
-        return self.generator.run(server.address, Load(steps, connections, self.scale.seconds))[0]
+        seconds = self.scale.seconds
+        load = Load(steps, connections, seconds, warm_up=min(0.3, seconds))
+        return self.generator.run(server.address, load)[0]
 
     @cached_property
     def echo(self) -> servers.Server:

@@ -96,9 +96,9 @@ async def _fill_board(
     for start in range(0, contracts, 1000):
         numbers = range(start, min(start + 1000, contracts))
         await store.publish_contracts(board, [_draft(number) for number in numbers])
-    for number in range(0, claims, 100):
-        paths = [f"internal/package{n:07}/source.go" for n in range(number, number + 100)]
-        await store.claim_files(board, paths, phase_id(number // 100))
+    for number in range(claims):
+        path = f"internal/package{number:07}/source.go"
+        await store.claim_file(board, path, phase_id(number // 100))
     await store.close()
 
 

@@ -56,7 +56,7 @@ def as_json(measured: Sequence[Measured], machine: Mapping[str, str]) -> str:
 
 
 def write(directory: Path, measured: Sequence[Measured], machine: Mapping[str, str]) -> None:
-    """Write the JSON, the plots, and the table into performance.md if it is there."""
+    """Write the JSON, and the table into performance.md in place of the one before."""
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "performance.json").write_text(as_json(measured, machine))
     page = directory / "performance.md"
@@ -64,9 +64,6 @@ def write(directory: Path, measured: Sequence[Measured], machine: Mapping[str, s
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
     page.write_text(f"{before}{BEGIN}\n{markdown(measured, machine)}\n{END}{after}")
-    from benchmarks import plots  # noqa: PLC0415  matplotlib takes a second, and may be missing
-
-    plots.draw(directory, [each for each in measured if each.repeats])
 
 
 def _head(machine: Mapping[str, str]) -> str:

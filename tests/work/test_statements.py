@@ -6,6 +6,7 @@ number and say why.
 """
 
 import asyncio
+import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -74,7 +75,9 @@ async def store(vfs, tmp_path):  # noqa: ARG001  the files are to be its
 
 def kind(sql: str) -> str:
     """A statement's verb, and its table: `INSERT events`."""
-    words = [word for word in sql.replace("(", " ").split() if word not in {"INTO", "IMMEDIATE"}]
+    while (outer := re.sub(r"\([^()]*\)", " ", sql)) != sql:
+        sql = outer
+    words = [word for word in sql.split() if word not in {"INTO", "IMMEDIATE"}]
     match words:
         case ["DELETE", "FROM", table, *_]:
             return f"DELETE {table}"

@@ -65,16 +65,17 @@ class Follow:
         self._scope = scope
         self._kinds = kinds
         self._after = after_revision
+        self._reached = -1
         self._board_id = ""
         self._snapshots = snapshots
-        self._attempts: float = MAX_ATTEMPTS
+        self._attempts: float = MAX_ATTEMPTS  # without end once it stands
         self._pause = _FIRST_PAUSE
         self.needs_snapshot = snapshots
 
     @property
     def revision(self) -> int:
         """The revision up to which everything has come; -1 before the first message."""
-        return -1 if self._after is None or not self._connected else self._after
+        return self._reached
 
     def start_from(self, snapshot: Snapshot) -> Snapshot:
         """Watch from this snapshot on."""
@@ -91,7 +92,7 @@ class Follow:
         """Return a message's events, and remember where to go on after them."""
         self._attempts = math.inf
         self._pause = _FIRST_PAUSE
-        self._after = response.revision
+        self._after = self._reached = response.revision
         self._board_id = response.board_id or self._board_id
         return [calls.event(event) for event in response.events]
 

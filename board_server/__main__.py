@@ -7,6 +7,7 @@ import os
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 import asyncio
+import gc
 import logging
 import signal
 import sys
@@ -17,8 +18,8 @@ import typer
 import uvloop
 
 from board_server.config import DEFAULT_LISTEN, BadConfig, Config
+from board_server.engine import Engine, choose
 from board_server.errors import BoardError
-from board_server.server import CannotListen, serving
 from board_server.sqlite import SqliteStore
 from board_server.sqlite.connection import UnsafeSqlite
 from board_server.sqlite.settings import Synchronous
@@ -61,8 +62,15 @@ def serve(
     grace: Annotated[
         float, typer.Option(min=0, help="Seconds that calls may take after SIGTERM.")
     ] = 10.0,
+    engine: Annotated[
+        Engine,
+        typer.Option(help="How gRPC does its I/O: poller is faster, default is its own choice."),
+    ] = Engine.POLLER,
 ) -> None:
     """Serve the boards of a directory over gRPC until SIGTERM or SIGINT."""
+    choose(engine)
+    from board_server.server import CannotListen  # noqa: PLC0415  the engine is chosen
+
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         config = Config(directory, board, tuple(listen), insecure, grace)
@@ -82,6 +90,11 @@ def _synchronous(word: str) -> Synchronous:
 
 async def run(config: Config, synchronous: Synchronous, keep_revisions: int) -> None:
     """Serve until a signal comes. The first lines on standard output tell the addresses."""
+    from board_server.server import serving  # noqa: PLC0415  as above
+
+    # What has been imported stays; what calls leave behind is small, and goes by itself.
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

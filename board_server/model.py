@@ -136,7 +136,7 @@ class ContractDraft:
     @property
     def key(self) -> tuple[str, str, str]:
         """What makes two drafts the same contract: producer, kind and name."""
-        return self.producer, self.kind.value, self.name
+        return self.producer, self.kind, self.name
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,6 +70,10 @@ class Store(Protocol):
         """Create the board if it is absent, and tell about it. Idempotent."""
         ...
 
+    async def get_board(self, board: str) -> BoardInfo:
+        """Tell about a board, with the revision that other reads see now."""
+        ...
+
     async def list_boards(self, page: PageRequest) -> Page[BoardInfo]:
         """Read the boards in the byte order of their names. The page's revision is 0."""
         ...

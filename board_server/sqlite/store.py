@@ -94,6 +94,9 @@ class SqliteStore:
     async def open_board(self, board: str) -> BoardInfo:
         return (await self._board(board, create=True)).info()
 
+    async def get_board(self, board: str) -> BoardInfo:
+        return (await self._board(board)).info()
+
     async def list_boards(self, page: PageRequest) -> Page[BoardInfo]:
         self._refuse_if_closed()
         return await asyncio.to_thread(self._list_boards, page)

@@ -243,12 +243,14 @@ class BoardClient:
         # The stream has no deadline, its first message has.
         late = threading.Timer(self.timeout, stream.cancel)
         late.start()
+        stands = False
         try:
             for response in stream:
                 late.cancel()
+                stands = True
                 yield [*follow.take(response)]
         except grpc.RpcError as error:
-            if stream.code() is grpc.StatusCode.CANCELLED:
+            if stream.code() is grpc.StatusCode.CANCELLED and not stands:
                 raise DeadlineExceeded.of(self.target, self.timeout) from error
             raise from_rpc_error(error, self.target, self.timeout) from error
         finally:

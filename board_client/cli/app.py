@@ -8,18 +8,27 @@ import typer
 
 from board_client.cli.boards import list_boards, open_board
 from board_client.cli.claim import claim, claims, owner, release
+from board_client.cli.complete import complete
 from board_client.cli.contract import contract
 from board_client.cli.load import load
 from board_client.cli.output import print_line
 from board_client.cli.phase import phase
+from board_client.cli.run import run
 from board_client.cli.serve import serve
-from board_client.cli.settings import Json, Settings
+from board_client.cli.session import session
+from board_client.cli.settings import OWN_SESSION, Json, Settings
+from board_client.cli.snapshot import snapshot
 from board_client.cli.status import status
+from board_client.cli.top import top
+from board_client.cli.wait import wait
+from board_client.cli.watch import watch
 
 EXIT_CODES = (
     "Exit codes: 0 success; 1 an error not named here; 2 wrong usage or bad input; "
     "3 a claim was refused; 4 the board cannot be reached, cannot serve now or gave no "
-    "answer in time; 5 the phase was not in the expected state."
+    "answer in time; 5 the phase was not in the expected state; 6 the session has ended; "
+    "7 `wait` was not met in time; 8 `contract conflicts --exit-code` found some. `run` "
+    "exits as its command does."
 )
 
 app = typer.Typer(
@@ -78,6 +87,16 @@ def options(
             help="How long each call may take, its retries included.",
         ),
     ] = 10.0,
+    session: Annotated[
+        str,
+        typer.Option(
+            "--in-session",
+            envvar=OWN_SESSION,
+            metavar="SESSION",
+            show_default=False,
+            help="ID of the session that what the command does belongs to.",
+        ),
+    ] = "",
     json: Json = False,
     version: Annotated[  # noqa: ARG001  its callback does the work
         bool,
@@ -87,7 +106,7 @@ def options(
     ] = False,
 ) -> None:
     """Phases, contracts and file claims that a dispatcher and its workers share."""
-    ctx.obj = Settings(target, board, timeout, json)
+    ctx.obj = Settings(target, board, timeout, session, json)
 
 
 app.command(
@@ -98,9 +117,16 @@ app.command("open")(open_board)
 app.command("boards")(list_boards)
 app.command()(load)
 app.command()(status)
+app.command()(snapshot)
 app.add_typer(phase)
 app.add_typer(contract)
 app.command()(claim)
 app.command()(release)
 app.command()(owner)
 app.command()(claims)
+app.command(context_settings={"allow_interspersed_args": False})(run)
+app.command()(complete)
+app.command()(wait)
+app.command()(watch)
+app.command()(top)
+app.add_typer(session)

@@ -1,8 +1,7 @@
 """`board claim`, `release`, `owner`, `claims`: which phase may edit which file."""
 
-from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -10,10 +9,6 @@ from board_client.cli.connection import connect
 from board_client.cli.output import Column, plural, print_json, print_line, print_table, rfc3339
 from board_client.cli.settings import OWN_PHASE, Json, settings
 from board_client.cli.visible import visible
-from board_client.model import FileClaim
-
-if TYPE_CHECKING:
-    from board_client.sync import BoardClient
 
 Owner = Annotated[
     str, typer.Option(metavar="PHASE", envvar=OWN_PHASE, help="The phase that edits the files.")
@@ -28,36 +23,17 @@ def claim(
 ) -> None:
     """Claim files for a phase, all of them or none.
 
-    Exits with 3, and says who has it, when another phase holds one of them.
+    Exits with 3, and says who has which, when other phases hold any of them.
 
     Example: board claim internal/board/board.go go.mod --owner board-store
     """
     given = settings(ctx, json)
     with connect(given) as client:
-        claims = _claim_all(client, list(dict.fromkeys(paths)), owner)
+        claims = client.claim_files(list(dict.fromkeys(paths)), owner)
     if given.json:
         print_json([asdict(each) for each in claims])
     else:
         print_line(f"{visible(owner)} has {plural(len(claims), 'file')}")
-
-
-def _claim_all(client: "BoardClient", paths: Sequence[str], owner: str) -> list[FileClaim]:
-    """Claim one by one, there being no call for many; undo the new claims if one fails.
-
-    Not atomic: for a moment, others can see files claimed that are then let go.
-    """
-    held = set(client.claims_for(owner))
-    claims: list[FileClaim] = []
-    try:
-        for path in paths:
-            claim = client.claim_file(path, owner)
-            claims.append(claim)
-    except BaseException:  # Ctrl-C too
-        # Without a path, all that the phase holds would be released.
-        if taken := [each.filepath for each in claims if each.filepath not in held]:
-            client.release_claims(owner, taken)
-        raise
-    return claims
 
 
 def release(
@@ -72,7 +48,7 @@ def release(
     """Release files that a phase holds; files of other phases are left alone."""
     given = settings(ctx, json)
     with connect(given) as client:
-        released = client.release_claims(owner, paths or ())
+        released = client.release_claims(owner, paths or None)
     if given.json:
         print_json({"released": released})
     else:

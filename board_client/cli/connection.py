@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from board_client.cli.failure import ExitCode, Failure
+from board_client.cli.failure import ClaimRefused, ExitCode, Failure
 from board_client.cli.settings import Settings
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def connect(settings: Settings) -> Iterator["BoardClient"]:
 
     try:
         with BoardClient(settings.target, settings.board, timeout=settings.timeout) as client:
-            yield client
+            yield client.in_session(settings.session) if settings.session else client
     except BoardError as error:
         raise failure_of(error) from error
     except UnicodeEncodeError as error:
@@ -34,12 +34,8 @@ def failure_of(error: "BoardError") -> Failure:
 
     match error:
         case errors.FileAlreadyClaimed():
-            # The text that came may be cut where the path is long; the fields are whole.
-            return Failure(
-                "file already claimed by another phase: "
-                f'"{error.filepath}" owned by "{error.owner}"',
-                ExitCode.CLAIM_REFUSED,
-            )
+            # The text that came names one, and may be cut where its path is long.
+            return ClaimRefused(error.conflicts)
         case errors.BoardNotFound():
             return Failure(
                 f'board "{error.board}" does not exist; '
@@ -51,5 +47,15 @@ def failure_of(error: "BoardError") -> Failure:
             return Failure(str(error), ExitCode.UNAVAILABLE)
         case errors.StateMismatch():
             return Failure(str(error), ExitCode.STATE_MISMATCH)
+        case errors.SessionExpired():
+            return Failure(
+                f'session "{error.session_id}" has ended, and its work was handed on',
+                ExitCode.SESSION_EXPIRED,
+            )
+        case errors.RevisionCompacted():
+            return Failure(
+                f"changes that old are no longer kept; the oldest revision to go on from is "
+                f"{error.oldest_revision}. Take a full `board snapshot`, and go on from there"
+            )
         case _:
             return Failure(str(error))

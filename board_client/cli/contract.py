@@ -1,25 +1,28 @@
 """`board contract`: what phases leave for those that depend on them."""
 
-import re
-from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from board_client.cli.connection import connect
-from board_client.cli.contract_lines import KINDS, STATUSES, read_contracts
-from board_client.cli.failure import BadInput, Problem
+from board_client.cli.contract_lines import (
+    KINDS,
+    STATUSES,
+    read_contracts,
+    source_of,
+    telling_lines,
+)
+from board_client.cli.dispute import conflicts, dispute, resolve
 from board_client.cli.output import Column, plural, print_json, print_line, print_table
 from board_client.cli.settings import OWN_PHASE, Json, settings
-from board_client.model import Contract
-
-if TYPE_CHECKING:
-    from board_client.sync import BoardClient
 
 contract = typer.Typer(
-    name="contract", no_args_is_help=True, help="Publish and list interface contracts."
+    name="contract", no_args_is_help=True, help="Publish, list and judge interface contracts."
 )
+contract.command()(conflicts)
+contract.command()(dispute)
+contract.command()(resolve)
 
 
 @contract.command()
@@ -45,34 +48,14 @@ def publish(
     Example: board contract publish - < quasar-contracts.jsonl
     """
     given = settings(ctx, json)
-    source = "standard input" if file.name == "<stdin>" else file.name
+    source = source_of(file)
     numbered = read_contracts(file, source, producer)
-    with connect(given) as client:
-        published = _publish(client, numbered, source)
+    with connect(given) as client, telling_lines(numbered, source):
+        published = client.publish_contracts(each for _, each in numbered)
     if given.json:
         print_json({"published": published})
     else:
         print_line(f"published {plural(published, 'contract')}")
-
-
-def _publish(client: "BoardClient", numbered: Sequence[tuple[int, Contract]], source: str) -> int:
-    from board_client.errors import InvalidArgument  # noqa: PLC0415  it imports grpc
-
-    try:
-        return client.publish_contracts(each for _, each in numbered)
-    except InvalidArgument as error:
-        if not (item := re.match(r"contracts\[(\d+)\]", error.field)):
-            raise
-        line, _ = numbered[int(item[1])]
-        raise BadInput([Problem(source, line, str(error))]) from error
-
-
-def _kinds() -> list[str]:
-    return KINDS
-
-
-def _statuses() -> list[str]:
-    return STATUSES
 
 
 @contract.command("list")
@@ -83,7 +66,9 @@ def list_(
     ] = None,
     kind: Annotated[
         str | None,
-        typer.Option(metavar="KIND", autocompletion=_kinds, help=f"Only {', '.join(KINDS)}."),
+        typer.Option(
+            metavar="KIND", autocompletion=lambda: KINDS, help=f"Only {', '.join(KINDS)}."
+        ),
     ] = None,
     name: Annotated[
         str | None, typer.Option(metavar="NAME", help="Only this symbol or file.")
@@ -94,7 +79,7 @@ def list_(
     status: Annotated[
         str | None,
         typer.Option(
-            metavar="STATUS", autocompletion=_statuses, help=f"Only {', '.join(STATUSES)}."
+            metavar="STATUS", autocompletion=lambda: STATUSES, help=f"Only {', '.join(STATUSES)}."
         ),
     ] = None,
     json: Json = False,

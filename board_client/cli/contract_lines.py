@@ -1,8 +1,10 @@
 """Contracts as JSON lines: one object a line, as `board contract publish` reads them."""
 
 import json
-from collections.abc import Iterable, Mapping
-from typing import Any
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, BinaryIO
 
 from board_client.cli.failure import BadInput, Problem
 from board_client.model import Contract, ContractKind, ContractStatus
@@ -34,6 +36,25 @@ def read_contracts(
     if problems:
         raise BadInput(problems)
     return contracts
+
+
+@contextmanager
+def telling_lines(numbered: Sequence[tuple[int, Contract]], source: str) -> Iterator[None]:
+    """Tell with its line what the board refuses of contracts that `read_contracts` returned."""
+    from board_client.errors import InvalidArgument  # noqa: PLC0415  it imports grpc
+
+    try:
+        yield
+    except InvalidArgument as error:
+        if not (item := re.match(r"contracts\[(\d+)\]", error.field)):
+            raise
+        line, _ = numbered[int(item[1])]
+        raise BadInput([Problem(source, line, str(error))]) from error
+
+
+def source_of(file: BinaryIO) -> str:
+    """Return how problems name a file that was opened for reading."""
+    return "standard input" if file.name == "<stdin>" else file.name
 
 
 def _contract(line: bytes, producer: str) -> Contract:

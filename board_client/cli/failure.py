@@ -1,7 +1,7 @@
 """Failure: why a command ends without success, in one line, with its exit code."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -21,6 +21,11 @@ class ExitCode(IntEnum):
     CLAIM_REFUSED = 3
     UNAVAILABLE = 4
     STATE_MISMATCH = 5
+    SESSION_EXPIRED = 6
+    TIMED_OUT = 7
+    CONTRADICTIONS = 8
+    CANNOT_RUN = 126
+    NOT_FOUND = 127
 
 
 class Failure(Exception):
@@ -57,9 +62,30 @@ class BadInput(Failure):
 
     def lines(self) -> list[str]:
         """Return one line for each problem, the first `MOST_LINES` of them."""
-        lines = [str(problem) for problem in self.problems[:MOST_LINES]]
-        rest = len(self.problems) - len(lines)
-        return [*lines, f"board: {rest} more problems"] if rest else lines
+        return _first(map(str, self.problems), "more problems")
+
+
+class ClaimRefused(Failure):
+    """Other phases have files that were to be claimed; each is told, and none was claimed."""
+
+    def __init__(self, conflicts: Sequence[tuple[str, str]]) -> None:
+        texts = [
+            f'file already claimed by another phase: "{filepath}" owned by "{owner}"'
+            for filepath, owner in conflicts
+        ]
+        super().__init__("; ".join(texts), ExitCode.CLAIM_REFUSED)
+        self._texts = texts
+
+    def lines(self) -> list[str]:
+        """Return one line for each file, the first `MOST_LINES` of them."""
+        return _first((f"board: {text}" for text in self._texts), "more files are claimed")
+
+
+def _first(lines: Iterable[str], more: str) -> list[str]:
+    """Return as many as anybody reads, and how many more there are."""
+    told = list(lines)
+    rest = len(told) - MOST_LINES
+    return [*told[:MOST_LINES], f"board: {rest} {more}"] if rest > 0 else told
 
 
 def report(failure: Failure) -> None:

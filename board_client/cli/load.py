@@ -37,7 +37,8 @@ def load(
     if not board:
         why = f'no board name can be made of "{nebula.name}"; give one with --board'
         raise BadInput([Problem(directory / "nebula.toml", 0, why)])
-    with connect(replace(given, board=board)) as client:
+    # A plan is no work of the session that one may be in, which is perhaps of another board.
+    with connect(replace(given, board=board, session="")) as client:
         info = client.open_board()
         # Nobody has a queued phase, whoever had it in an earlier run.
         posted = [

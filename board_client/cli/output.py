@@ -8,13 +8,13 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from board_client.cli.failure import Failure
 from board_client.cli.visible import visible
 
-_STYLES = {
+STYLES = {
     "queued": "dim",
     "running": "cyan",
     "polling": "cyan",
@@ -24,6 +24,7 @@ _STYLES = {
     "human_decision": "yellow",
     "disputed": "yellow",
 }
+"""How the words of the board look in a terminal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +36,9 @@ class Column:
     right: bool = False
 
 
-def print_json(value: object) -> None:
-    """Print JSON in ASCII; times are RFC 3339 in UTC."""
-    print_line(json.dumps(value, indent=2, default=_time))
+def print_json(value: object, *, indent: int | None = 2) -> None:
+    """Print JSON in ASCII; times are RFC 3339 in UTC, spans are seconds."""
+    print_line(json.dumps(value, indent=indent, default=_plain))
 
 
 def print_line(text: str) -> None:
@@ -59,6 +60,15 @@ def print_table(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> Non
         print_line("\n".join("\t".join(row) for row in shown))
 
 
+def print_row(cells: Sequence[str], widths: Sequence[int]) -> None:
+    """Print one row of a table that has no end; in a terminal, with cells at least so wide."""
+    shown = [visible(cell) for cell in cells]
+    if sys.stdout.isatty():
+        print_line("  ".join(map(str.ljust, shown, widths)))
+    else:
+        print_line("\t".join(shown))
+
+
 def _print_rich(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
     from rich.console import Console  # noqa: PLC0415  only terminals pay for its import
     from rich.table import Table  # noqa: PLC0415
@@ -75,7 +85,7 @@ def _print_rich(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Non
             max_width=console.width // 3 if column.cut else None,
         )
     for row in rows:
-        table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in row))
+        table.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))
     console.print(table)
 
 
@@ -98,6 +108,8 @@ def age(since: datetime, now: datetime) -> str:
     return f"{seconds}s"
 
 
-def _time(value: Any) -> str:
+def _plain(value: Any) -> str | float:
+    if isinstance(value, timedelta):
+        return value.total_seconds()
     assert isinstance(value, datetime)
     return value.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -8,14 +8,25 @@ import typer
 OWN_PHASE = "QUASAR_TASK_ID"
 """Environment variable in which the dispatcher tells a worker its phase."""
 
+OWN_SESSION = "BOARD_SESSION"
+"""Environment variable in which `board run` tells a command its session."""
+
+OWN_WORKER = "BOARD_WORKER"
+"""Environment variable in which `board run` tells a command its worker's name."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Which board to talk to, and how to answer. `timeout` is seconds for each call."""
+    """Which board to talk to, and how to answer.
+
+    `timeout` is seconds for each call; `session` the ID of the session that the
+    calls belong to, "" for none.
+    """
 
     target: str
     board: str
     timeout: float
+    session: str
     json: bool
 
 

@@ -65,6 +65,7 @@ type FileClaim struct {
 	Filepath  string    `json:"filepath"`   // as it was given, never rewritten
 	OwnerTask string    `json:"owner_task"` // ID of the phase that has the file
 	ClaimedAt time.Time `json:"claimed_at"` // when the owner first claimed it, UTC
+	SessionID string    `json:"session_id"` // session that it is bound to; "" for none
 }
 
 // Board is the shared state store for contract-based execution.

@@ -1,15 +1,15 @@
 package board_test
 
 import (
-	"fmt"
 	"path/filepath"
-	"sync/atomic"
 	"testing"
 
 	"github.com/papapumpkin/quasar-board/go/board"
 	"github.com/papapumpkin/quasar-board/go/boardtest"
 	"github.com/papapumpkin/quasar-board/go/internal/servertest"
 )
+
+func TestMain(m *testing.M) { servertest.Run(m) }
 
 // The same table of behaviours, for the store in the process and for the client
 // of a server: where it passes for both, nothing differs.
@@ -24,17 +24,18 @@ func TestStoreInTheProcess(t *testing.T) {
 
 func TestClientOfAServer(t *testing.T) {
 	t.Parallel()
-	server := servertest.Start(t)
 	boardtest.Run(t, func(t *testing.T) boardtest.Open {
-		name := freshName()
-		return func() board.Board { return dial(t, server.Target, board.WithBoard(name)) }
+		name := servertest.FreshName()
+		return func() board.Board { return dial(t, servertest.Shared(t), board.WithBoard(name)) }
 	})
 }
 
-var names atomic.Int64
-
-// freshName names a board that no other test uses.
-func freshName() string { return fmt.Sprint("board-", names.Add(1)) }
+// fresh returns a client of a new board.
+func fresh(t testing.TB, opts ...board.Option) *board.Client {
+	t.Helper()
+	opts = append(opts, board.WithBoard(servertest.FreshName()))
+	return dial(t, servertest.Shared(t), opts...)
+}
 
 func dial(t testing.TB, target string, opts ...board.Option) *board.Client {
 	t.Helper()

@@ -8,9 +8,21 @@ import (
 
 // ClaimFile implements [Board]. A conflict is a [*FileAlreadyClaimedError].
 func (c *Client) ClaimFile(ctx context.Context, filepath, ownerPhaseID string) error {
-	request := &boardv1.ClaimFileRequest{Board: c.board, Filepath: filepath, Owner: ownerPhaseID}
+	request := &boardv1.ClaimFileRequest{Board: c.board, Filepath: filepath, Owner: ownerPhaseID, SessionId: c.sessionID}
 	_, err := call(ctx, c, c.stub.ClaimFile, request)
 	return err
+}
+
+// ClaimFiles claims the files for the phase, all or none, each as ClaimFile
+// does. It returns the claims, one for each path, in that order. When other
+// phases have any of them, the [*FileAlreadyClaimedError] names those.
+func (c *Client) ClaimFiles(ctx context.Context, filepaths []string, ownerPhaseID string) ([]FileClaim, error) {
+	request := &boardv1.ClaimFilesRequest{Board: c.board, Filepaths: filepaths, Owner: ownerPhaseID, SessionId: c.sessionID}
+	response, err := call(ctx, c, c.stub.ClaimFiles, request)
+	if err != nil {
+		return nil, err
+	}
+	return each(response.GetClaims(), claim), nil
 }
 
 // ReleaseClaims implements [Board].
@@ -57,5 +69,5 @@ func (c *Client) listClaims(ctx context.Context, request *boardv1.ListClaimsRequ
 }
 
 func claim(c *boardv1.FileClaim) FileClaim {
-	return FileClaim{c.GetFilepath(), c.GetOwner(), c.GetClaimedAt().AsTime()}
+	return FileClaim{c.GetFilepath(), c.GetOwner(), c.GetClaimedAt().AsTime(), c.GetSessionId()}
 }

@@ -16,11 +16,12 @@ import (
 // Client is a connection to one board of a server. It is a [Board], and offers
 // what that interface lacks. It is safe for concurrent use.
 type Client struct {
-	target  string
-	board   string
-	timeout time.Duration
-	conn    *grpc.ClientConn
-	stub    boardv1.BoardServiceClient
+	target    string
+	board     string
+	sessionID string // of the session that its calls belong to; "" for none
+	timeout   time.Duration
+	conn      *grpc.ClientConn
+	stub      boardv1.BoardServiceClient
 }
 
 var _ Board = (*Client)(nil)
@@ -36,7 +37,13 @@ func Dial(ctx context.Context, target string, opts ...Option) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{target, o.board, o.timeout, conn, boardv1.NewBoardServiceClient(conn)}
+	c := &Client{
+		target:  target,
+		board:   o.board,
+		timeout: o.timeout,
+		conn:    conn,
+		stub:    boardv1.NewBoardServiceClient(conn),
+	}
 	ctx, cancel := bounded(ctx, o.dialTimeout)
 	defer cancel()
 	if _, err := c.OpenBoard(ctx); err != nil {
@@ -47,10 +54,11 @@ func Dial(ctx context.Context, target string, opts ...Option) (*Client, error) {
 }
 
 // On returns a client of another board of the same server, which shares this
-// one's connection. A board that does not exist yet wants OpenBoard once.
+// one's connection. A board that does not exist yet wants OpenBoard once. Its
+// calls belong to no session.
 func (c *Client) On(board string) *Client {
 	other := *c
-	other.board = board
+	other.board, other.sessionID = board, ""
 	return &other
 }
 

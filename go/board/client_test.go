@@ -19,8 +19,7 @@ import (
 
 func TestDialOpensTheBoardThatItNames(t *testing.T) {
 	t.Parallel()
-	server := servertest.Start(t)
-	client := dial(t, server.Target, board.WithBoard("my-nebula"))
+	client := dial(t, servertest.Shared(t), board.WithBoard("my-nebula"))
 	boards, err := client.ListBoards(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -120,8 +119,7 @@ func TestDialRefusesWhatIsNoTarget(t *testing.T) {
 
 func TestDialRefusesABoardNameThatCannotBe(t *testing.T) {
 	t.Parallel()
-	server := servertest.Start(t)
-	_, err := board.Dial(t.Context(), server.Target, board.WithBoard("../x"))
+	_, err := board.Dial(t.Context(), servertest.Shared(t), board.WithBoard("../x"))
 	var e *board.Error
 	if !errors.As(err, &e) || e.Metadata["field"] != "board" || !errors.Is(err, board.ErrInvalidArgument) {
 		t.Errorf("got %v, want ErrInvalidArgument of the field board", err)
@@ -130,8 +128,7 @@ func TestDialRefusesABoardNameThatCannotBe(t *testing.T) {
 
 func TestCloseMayBeRepeatedAndTakesNil(t *testing.T) {
 	t.Parallel()
-	server := servertest.Start(t)
-	client := dial(t, server.Target)
+	client := fresh(t)
 	for range 2 {
 		if err := client.Close(); err != nil {
 			t.Error(err)
@@ -209,7 +206,7 @@ func TestTheCallersDeadlineRulesOverTheClientsTimeout(t *testing.T) {
 
 func TestAClientWithoutATimeoutWorks(t *testing.T) {
 	t.Parallel()
-	client := dial(t, servertest.Start(t).Target, board.WithTimeout(0), board.WithDialTimeout(0))
+	client := fresh(t, board.WithTimeout(0), board.WithDialTimeout(0))
 	if err := client.SetPhaseState(t.Context(), "p", board.StateDone); err != nil {
 		t.Error(err)
 	}
@@ -234,6 +231,10 @@ func TestALogTellsOfTheBoardLostAndFoundAndOfEachCall(t *testing.T) {
 	client := dial(t, server.Target, board.WithLogger(logger), board.WithToken("secret"), board.WithTimeout(time.Minute))
 	log.wait("board connected", 1)
 	log.wait("method=/board.v1.BoardService/OpenBoard code=OK", 1)
+	if _, err := client.Snapshot(t.Context()); err != nil {
+		t.Error(err)
+	}
+	log.wait("method=/board.v1.BoardService/GetSnapshot code=OK", 1)
 	server.Kill()
 	set := make(chan error)
 	go func() { set <- client.SetPhaseState(t.Context(), "p", board.StateDone) }()

@@ -72,7 +72,7 @@ func connect(target string, o options) (*grpc.ClientConn, error) {
 		opts = append(opts, grpc.WithPerRPCCredentials(bearer{o.token, !local}))
 	}
 	if o.logger != nil {
-		opts = append(opts, grpc.WithChainUnaryInterceptor(logCalls(o.logger)))
+		opts = append(opts, grpc.WithChainUnaryInterceptor(logCalls(o.logger)), grpc.WithChainStreamInterceptor(logStreams(o.logger)))
 	}
 	conn, err := grpc.NewClient(target, append(opts, o.grpc...)...)
 	if err != nil {

@@ -14,22 +14,19 @@ func (c *Client) PublishContract(ctx context.Context, contract Contract) error {
 	if err != nil {
 		return err
 	}
-	_, err = call(ctx, c, c.stub.PublishContract, &boardv1.PublishContractRequest{Board: c.board, Contract: message})
+	_, err = call(ctx, c, c.stub.PublishContract, &boardv1.PublishContractRequest{Board: c.board, Contract: message, SessionId: c.sessionID})
 	return err
 }
 
 // PublishContracts implements [Board]. A batch holds up to 10,000 contracts and
 // 32 MiB. An unknown kind or status is ErrInvalidArgument, and nothing is sent.
 func (c *Client) PublishContracts(ctx context.Context, contracts []Contract) error {
-	messages := make([]*boardv1.Contract, len(contracts))
-	for i, contract := range contracts {
-		message, err := toProto(fmt.Sprintf("contracts[%d]", i), contract)
-		if err != nil {
-			return err
-		}
-		messages[i] = message
+	messages, err := batch(contracts)
+	if err != nil {
+		return err
 	}
-	_, err := call(ctx, c, c.stub.PublishContracts, &boardv1.PublishContractsRequest{Board: c.board, Contracts: messages})
+	request := &boardv1.PublishContractsRequest{Board: c.board, Contracts: messages, SessionId: c.sessionID}
+	_, err = call(ctx, c, c.stub.PublishContracts, request)
 	return err
 }
 
@@ -79,6 +76,19 @@ func (c *Client) listContracts(ctx context.Context, request *boardv1.ListContrac
 		response, err := call(ctx, c, c.stub.ListContracts, request)
 		return each(response.GetContracts(), contract), response.GetNextPageToken(), err
 	})
+}
+
+// batch writes contracts; the error names the first that cannot be.
+func batch(contracts []Contract) ([]*boardv1.Contract, error) {
+	messages := make([]*boardv1.Contract, len(contracts))
+	for i, contract := range contracts {
+		message, err := toProto(fmt.Sprintf("contracts[%d]", i), contract)
+		if err != nil {
+			return nil, err
+		}
+		messages[i] = message
+	}
+	return messages, nil
 }
 
 // toProto writes a contract; the error names the field, which lies in `field`.

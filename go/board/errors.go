@@ -13,6 +13,8 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protopath"
 	"google.golang.org/protobuf/reflect/protorange"
+
+	"github.com/papapumpkin/quasar-board/go/boardv1"
 )
 
 // What an error of the board means, for errors.Is.
@@ -106,7 +108,17 @@ type FileAlreadyClaimedError struct {
 	Filepath string // as it was given
 	Owner    string // ID of the phase that has the file
 
+	// Conflicts has every file of a ClaimFiles that other phases have, the one
+	// above first; of very many, as many as the board could name.
+	Conflicts []Conflict
+
 	cause *Error
+}
+
+// Conflict is a file that another phase has.
+type Conflict struct {
+	Filepath string // as it was given
+	Owner    string // ID of the phase that has it
 }
 
 // Error returns the text that quasar prints.
@@ -146,11 +158,21 @@ func fromBoard(s *status.Status) (err error, ok bool) {
 			e.kinds = []error{kind}
 		}
 		if e.Reason == "FILE_ALREADY_CLAIMED" {
-			return &FileAlreadyClaimedError{e.Metadata["filepath"], e.Metadata["owner"], e}, true
+			return &FileAlreadyClaimedError{e.Metadata["filepath"], e.Metadata["owner"], conflicts(s), e}, true
 		}
 		return e, true
 	}
 	return nil, false
+}
+
+func conflicts(s *status.Status) []Conflict {
+	var all []Conflict
+	for _, detail := range s.Details() {
+		if c, is := detail.(*boardv1.FileClaimConflict); is {
+			all = append(all, Conflict{c.GetFilepath(), c.GetOwner()})
+		}
+	}
+	return all
 }
 
 // failure tells what a failed call means. ctx is the caller's own.

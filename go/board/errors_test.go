@@ -15,12 +15,11 @@ import (
 
 	"github.com/papapumpkin/quasar-board/go/board"
 	"github.com/papapumpkin/quasar-board/go/boardv1"
-	"github.com/papapumpkin/quasar-board/go/internal/servertest"
 )
 
 func TestAConflictCarriesTheWholePathAndTheOwner(t *testing.T) {
 	t.Parallel()
-	client := dial(t, servertest.Start(t).Target)
+	client := fresh(t)
 	path := strings.Repeat("sehr/lang/ü", 340) // nearly 4,096 bytes
 	if err := client.ClaimFile(t.Context(), path, "board-store"); err != nil {
 		t.Fatal(err)
@@ -52,7 +51,7 @@ func TestAConflictCanBeMadeWithoutAServer(t *testing.T) {
 
 func TestAnUnopenedBoardIsNamed(t *testing.T) {
 	t.Parallel()
-	client := dial(t, servertest.Start(t).Target)
+	client := fresh(t)
 	_, err := client.On("nobody").GetPhaseState(t.Context(), "p")
 	var e *board.Error
 	if !errors.Is(err, board.ErrBoardNotFound) || !errors.As(err, &e) || e.Metadata["board"] != "nobody" {
@@ -65,7 +64,7 @@ func TestAnUnopenedBoardIsNamed(t *testing.T) {
 
 func TestAFieldThatTheServerRefusesIsNamed(t *testing.T) {
 	t.Parallel()
-	client := dial(t, servertest.Start(t).Target)
+	client := fresh(t)
 	good := board.Contract{Producer: "p", Kind: board.KindType, Name: "T"}
 	nameless := good
 	nameless.Name = ""
@@ -87,7 +86,7 @@ func TestAnUnknownWordIsNamedAndNothingIsSent(t *testing.T) {
 		sent.Add(1)
 		return invoke(ctx, method, req, reply, conn, opts...)
 	}
-	client := dial(t, servertest.Start(t).Target, board.WithDialOptions(grpc.WithChainUnaryInterceptor(count)))
+	client := fresh(t, board.WithDialOptions(grpc.WithChainUnaryInterceptor(count)))
 	sent.Store(0)
 	good := board.Contract{Producer: "p", Kind: board.KindType, Name: "T"}
 	bad, worse := good, good
@@ -123,7 +122,7 @@ func TestAnUnknownWordIsNamedAndNothingIsSent(t *testing.T) {
 
 func TestTextThatIsNotUTF8IsNamed(t *testing.T) {
 	t.Parallel()
-	client := dial(t, servertest.Start(t).Target)
+	client := fresh(t)
 	good := board.Contract{Producer: "p", Kind: board.KindType, Name: "T"}
 	bad := good
 	bad.Signature = "\xff"

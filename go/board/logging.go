@@ -20,6 +20,16 @@ func logCalls(logger *slog.Logger) grpc.UnaryClientInterceptor {
 	}
 }
 
+// logStreams logs each call that brings a stream, once it has ended.
+func logStreams(logger *slog.Logger) grpc.StreamClientInterceptor {
+	return func(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string, stream grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+		start := time.Now()
+		return stream(ctx, desc, conn, method, append(opts, grpc.OnFinish(func(err error) {
+			logger.DebugContext(ctx, "board call", "method", method, "code", status.Code(err), "took", time.Since(start))
+		}))...)
+	}
+}
+
 // logConnection logs when the board is found and lost, until conn is closed.
 func logConnection(logger *slog.Logger, conn *grpc.ClientConn) {
 	answers := false

@@ -14,6 +14,7 @@ type Phase struct {
 	Worker    string    // who has it; "" when nobody said
 	PostedAt  time.Time // when it was first set, UTC
 	UpdatedAt time.Time // when it was last set, UTC
+	SessionID string    // session that it is bound to; "" for none
 }
 
 // SetPhaseState implements [Board]. An unknown state is ErrInvalidArgument, and
@@ -52,7 +53,7 @@ func (c *Client) SetPhase(ctx context.Context, phaseID, state string, opts ...Ph
 	if err != nil {
 		return Phase{}, err
 	}
-	request := &boardv1.SetPhaseStateRequest{Board: c.board, PhaseId: phaseID, State: number}
+	request := &boardv1.SetPhaseStateRequest{Board: c.board, PhaseId: phaseID, State: number, SessionId: c.sessionID}
 	for _, opt := range opts {
 		if err := opt(request); err != nil {
 			return Phase{}, err
@@ -109,5 +110,6 @@ func phase(p *boardv1.Phase) Phase {
 		Worker:    p.GetWorker(),
 		PostedAt:  p.GetPostedAt().AsTime(),
 		UpdatedAt: p.GetUpdatedAt().AsTime(),
+		SessionID: p.GetSessionId(),
 	}
 }

@@ -1,6 +1,7 @@
 package board_test
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"testing"
@@ -10,33 +11,44 @@ import (
 	"github.com/papapumpkin/quasar-board/go/internal/servertest"
 )
 
-// Sixteen goroutines share one client for some seconds, and the server is
-// killed and started again in the middle: no call fails, none is lost.
+// Sixteen goroutines share one client, and the server is killed and started
+// again in the middle: no call fails, none is lost.
 func TestCallsOfManyGoroutinesRideOverARestart(t *testing.T) {
 	t.Parallel()
-	const goroutines, half = 16, 1500 * time.Millisecond
+	const goroutines, half = 16, 100
 	server := servertest.Start(t)
 	client := dial(t, server.Target, board.WithTimeout(time.Minute))
 
-	done := make(chan struct{})
+	ctx, stop := context.WithCancel(t.Context())
+	finished := make(chan struct{})
 	rounds := make([]int, goroutines)
 	var workers sync.WaitGroup
 	for i := range goroutines {
 		workers.Go(func() {
-			for running(done) {
+			for ctx.Err() == nil {
 				rounds[i]++
 				if err := oneRound(t, client, fmt.Sprint("p", i), rounds[i]); err != nil {
 					t.Errorf("p%d in round %d: %v", i, rounds[i], err)
-					return
+					stop()
+				}
+				select {
+				case finished <- struct{}{}:
+				case <-ctx.Done():
 				}
 			}
 		})
 	}
-	time.Sleep(half) // the load itself is what takes the time
-	server.Kill()
-	server.Restart()
-	time.Sleep(half)
-	close(done)
+	for round := range 2 * half {
+		select {
+		case <-finished:
+		case <-ctx.Done():
+		}
+		if round == half {
+			server.Kill()
+			server.Restart()
+		}
+	}
+	stop()
 	workers.Wait()
 
 	for i, count := range rounds {
@@ -49,15 +61,6 @@ func TestCallsOfManyGoroutinesRideOverARestart(t *testing.T) {
 	claims, err := client.ListClaims(t.Context(), "")
 	if err != nil || len(claims) != 0 {
 		t.Errorf("claims are left: %v, %v", claims, err)
-	}
-}
-
-func running(done <-chan struct{}) bool {
-	select {
-	case <-done:
-		return false
-	default:
-		return true
 	}
 }
 

@@ -13,6 +13,10 @@ var (
 	states   = newWords[boardv1.PhaseState]("PHASE_STATE_", boardv1.PhaseState_value)
 	kinds    = newWords[boardv1.ContractKind]("CONTRACT_KIND_", boardv1.ContractKind_value)
 	statuses = newWords[boardv1.ContractStatus]("CONTRACT_STATUS_", boardv1.ContractStatus_value)
+	expiries = newWords[boardv1.OnExpiry]("ON_EXPIRY_", boardv1.OnExpiry_value)
+	causes   = newWords[boardv1.EventCause]("EVENT_CAUSE_", boardv1.EventCause_value)
+
+	eventKinds = newWords[boardv1.EventKind]("EVENT_KIND_", boardv1.EventKind_value)
 )
 
 // words holds the words of one enum of the proto, and the numbers that stand

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import uuid
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -56,6 +57,23 @@ def run(*arguments, stdin=b"", **variables):
     return Run(done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
+@contextmanager
+def started(*arguments, **variables):
+    """The command, under way in the background, with pipes; killed at the end if it still runs."""
+    with subprocess.Popen(
+        [COMMAND, *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(**variables),
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 @dataclass
 class Board:
     """The command with a target and a board of its own; `variables` are set in each run.
@@ -68,8 +86,14 @@ class Board:
     client: BoardClient | None = None
 
     def __call__(self, *arguments, stdin=b"", **variables):
-        variables = {"BOARD_TARGET": self.target, "BOARD_NAME": self.name} | variables
-        return run(*arguments, stdin=stdin, **variables)
+        return run(*arguments, stdin=stdin, **(self._where | variables))
+
+    def start(self, *arguments, **variables):
+        return started(*arguments, **(self._where | variables))
+
+    @property
+    def _where(self):
+        return {"BOARD_TARGET": self.target, "BOARD_NAME": self.name}
 
 
 @pytest.fixture(scope="session")

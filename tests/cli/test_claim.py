@@ -9,14 +9,24 @@ def test_files_are_claimed_read_back_and_released(board):
     assert board("release", "--owner", "p1", "--json").json == {"released": 1}
 
 
-def test_a_refused_claim_exits_with_3_names_path_and_owner_and_leaves_no_new_claim(board):
+def test_a_refused_claim_exits_with_3_names_each_path_and_owner_and_leaves_no_new_claim(board):
     board.client.claim_file("taken", "p1")
+    board.client.claim_file("gone", "p3")
     board.client.claim_file("mine", "p2")
     held = board.client.list_claims()
-    refused = board("claim", "mine", "new", "taken", "later", "--owner", "p2")
+    refused = board("claim", "mine", "new", "taken", "later", "gone", "--owner", "p2")
     assert (refused.code, refused.out) == (3, "")
-    assert refused.err == ('board: file already claimed by another phase: "taken" owned by "p1"\n')
+    assert refused.err == (
+        'board: file already claimed by another phase: "taken" owned by "p1"\n'
+        'board: file already claimed by another phase: "gone" owned by "p3"\n'
+    )
     assert board.client.list_claims() == held
+
+
+def test_several_files_are_claimed_at_one_revision(board):
+    before = board.client.open_board().revision
+    board("claim", "a", "b", "c", "--owner", "p1")
+    assert board.client.open_board().revision == before + 1
 
 
 def test_a_worker_claims_and_releases_for_its_own_phase(board):

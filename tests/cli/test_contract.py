@@ -79,3 +79,56 @@ def test_text_that_could_steer_a_terminal_is_shown_as_escapes(board):
     board.client.publish_contract(Contract("p", "type", "\x1b[2J", "a\tb\nc"))
     ((_, _, name, _, _, signature),) = board("contract", "list").rows
     assert (name, signature) == ("\\x1b[2J", "a\\tb\\nc")
+
+
+def contradicting(board):
+    board.client.publish_contracts(
+        [
+            Contract("p1", "type", "T", "type T int", "x"),
+            Contract("p2", "type", "T", "type T string", "x"),
+            Contract("p3", "type", "T", "type T int", "y"),
+            Contract("p4", "function", "F", "func F()", "x"),
+            Contract("p5", "function", "F", "func F()", "x"),
+        ]
+    )
+
+
+def test_contracts_that_contradict_each_other_are_listed_and_nothing_is_changed(board):
+    contradicting(board)
+    before = board.client.open_board().revision
+    listed = board("contract", "conflicts")
+    assert [(row[2], row[3], row[5]) for row in listed.rows] == [
+        ("T", "p1", "type T int"),
+        ("T", "p2", "type T string"),
+    ]
+    (found,) = board("contract", "conflicts", "--json").json
+    assert (found["package"], found["kind"], found["name"]) == ("x", "type", "T")
+    assert [each["producer"] for each in found["contracts"]] == ["p1", "p2"]
+    assert board.client.open_board().revision == before
+
+
+def test_ci_can_stop_at_contradictions(board):
+    assert board("contract", "conflicts", "--exit-code").code == 0
+    contradicting(board)
+    found = board("contract", "conflicts", "--exit-code")
+    assert (found.code, found.out.count("\n"), found.err) == (8, 2, "")
+
+
+def test_a_contract_is_disputed_and_resolved_with_its_content_kept(board):
+    contradicting(board)
+    key = ("--producer", "p2", "--kind", "type", "--name", "T")
+    assert board("contract", "dispute", *key).out == "type T by p2 is disputed\n"
+    statuses = {c.producer: c.status for c in board.client.list_contracts(name="T")}
+    assert statuses == {"p1": "fulfilled", "p2": "disputed", "p3": "fulfilled"}
+
+    resolved = board("contract", "resolve", *key, "--json").json
+    assert (resolved["status"], resolved["signature"]) == ("fulfilled", "type T string")
+    (now,) = board.client.list_contracts(producer="p2")
+    assert (now.signature, now.package, now.status) == ("type T string", "x", "fulfilled")
+
+
+def test_a_contract_that_nobody_published_is_not_disputed(board):
+    missing = board("contract", "dispute", "--producer", "p", "--kind", "type", "--name", "T")
+    assert (missing.code, missing.out) == (1, "")
+    assert missing.err == 'board: phase "p" has published no type "T"\n'
+    assert board.client.all_contracts() == []

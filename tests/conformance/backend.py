@@ -1,6 +1,5 @@
 """What a backend gives to the suite, and what every part of the suite uses."""
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,13 +8,11 @@ import pytest
 
 from board_server.errors import BoardError
 from board_server.model import (
-    Change,
     Commit,
     Completion,
     ContractDraft,
     ContractFilter,
     ContractKind,
-    Event,
     FileCondition,
     OnExpiry,
     Page,
@@ -125,34 +122,12 @@ async def fill(store: Store, board: str = BOARD) -> None:
     await store.claim_file(board, "board.go", "store")
 
 
-class Log:
-    """A follower that writes down what it is told, and can be waited on."""
+class Deaf:
+    """A follower that does nothing with what it is told."""
 
-    def __init__(self) -> None:
-        self.commits: list[Commit] = []
-        self.error: BoardError | None = None
-        self._told = asyncio.Event()
+    def committed(self, commit: Commit) -> None: ...
 
-    def committed(self, commit: Commit) -> None:
-        self.commits.append(commit)
-        self._told.set()
-
-    def ended(self, error: BoardError) -> None:
-        self.error = error
-        self._told.set()
-
-    @property
-    def events(self) -> list[Event]:
-        return [event for commit in self.commits for event in commit.events]
-
-    async def told(self, change: Change) -> Event:
-        """Wait for an event of this sort; return the first."""
-        while True:
-            for event in self.events:
-                if event.change is change:
-                    return event
-            self._told.clear()
-            await self._told.wait()
+    def ended(self, error: BoardError) -> None: ...
 
 
 Call = Callable[[Store, str], Awaitable[Any]]
@@ -181,7 +156,7 @@ READS: dict[str, Call] = {
     "find": lambda s, b: s.find(b, [FileCondition("board.go")]),
     "list_sessions": lambda s, b: s.list_sessions(b, ALL),
     "list_events": lambda s, b: s.list_events(b, 0, 3),
-    "follow": lambda s, b: s.follow(b, Log()),
+    "follow": lambda s, b: s.follow(b, Deaf()),
 }
 """One call of each method that reads a board."""
 

@@ -18,7 +18,6 @@ from tests.conformance.backend import (
     ALL,
     BOARD,
     Conformance,
-    contents,
     draft,
     fill,
     revision_of,
@@ -143,9 +142,3 @@ class ConditionsConformance(Conformance):
 
         _, seen = await asyncio.gather(write(), read())
         assert seen > 1, "the reader never met the writer"
-
-    async def test_looking_changes_nothing(self, store):
-        await fill(store)
-        before = await contents(store)
-        await found(store, FileCondition("a.go"), contract(name="Open"))
-        assert await contents(store) == before

@@ -8,7 +8,6 @@ import pytest
 
 from board_server.errors import (
     BoardError,
-    BoardNotFound,
     FileAlreadyClaimed,
     ShuttingDown,
     StateMismatch,
@@ -20,7 +19,6 @@ from tests.conformance.backend import (
     READS,
     WRITES,
     Conformance,
-    contents,
     draft,
     each,
     fill,
@@ -247,12 +245,6 @@ class EventsConformance(Conformance):
         assert await history(store) == []
         assert len(await history(store, board="other")) == 3
 
-    async def test_a_board_that_nobody_opened_has_no_events(self, store):
-        with pytest.raises(BoardNotFound):
-            await store.follow("nowhere", Listener())
-        with pytest.raises(BoardNotFound):
-            await store.list_events("nowhere", 0, 0)
-
     async def test_followers_hear_of_the_end_after_the_last_commit(self, store):
         listener = await listening(store)
         claims = [
@@ -265,9 +257,3 @@ class EventsConformance(Conformance):
         revisions = [out.revision for out in done if not isinstance(out, BaseException)]
         assert listener.revisions == revisions
         assert isinstance(listener.error, ShuttingDown)
-
-    async def test_a_follower_does_not_change_what_the_board_holds(self, store):
-        await fill(store)
-        before = await contents(store)
-        await listening(store)
-        assert await contents(store) == before

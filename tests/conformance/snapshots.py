@@ -9,7 +9,7 @@ from board_server.model import (
     PhaseChange,
     PhaseState,
 )
-from tests.conformance.backend import BOARD, Conformance, contents, draft, fill, items
+from tests.conformance.backend import BOARD, Conformance, contents, draft, items
 
 
 class SnapshotsConformance(Conformance):
@@ -78,9 +78,3 @@ class SnapshotsConformance(Conformance):
 
         _, seen = await asyncio.gather(write(), read())
         assert seen > 1, "the reader never met the writer"
-
-    async def test_a_snapshot_changes_nothing(self, store):
-        await fill(store)
-        before = await contents(store)
-        await store.get_snapshot(BOARD)
-        assert await contents(store) == before

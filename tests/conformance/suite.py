@@ -8,6 +8,7 @@ from tests.conformance.boards import BoardsConformance
 from tests.conformance.claims import ClaimsConformance
 from tests.conformance.completion import CompletionConformance
 from tests.conformance.concurrency import ConcurrencyConformance
+from tests.conformance.conditions import ConditionsConformance
 from tests.conformance.contracts import ContractsConformance
 from tests.conformance.events import EventsConformance
 from tests.conformance.lifecycle import LifecycleConformance
@@ -25,6 +26,7 @@ class StoreConformance(
     CompletionConformance,
     SessionsConformance,
     SnapshotsConformance,
+    ConditionsConformance,
     EventsConformance,
     RevisionsConformance,
     ConcurrencyConformance,

@@ -3,7 +3,6 @@
 import pytest
 
 from board_server.sqlite import SqliteStore
-from tests.conformance.events import CompactionConformance
 from tests.conformance.suite import StoreConformance
 
 
@@ -11,9 +10,3 @@ class TestSqliteStore(StoreConformance):
     @pytest.fixture
     def open_store(self, tmp_path, clock):
         return lambda: SqliteStore(tmp_path / "boards", clock=clock)
-
-
-class TestSqliteStoreThatKeepsLittle(CompactionConformance):
-    @pytest.fixture
-    def open_store(self, tmp_path, clock):
-        return lambda: SqliteStore(tmp_path / "boards", keep_revisions=10, clock=clock)

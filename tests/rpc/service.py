@@ -124,11 +124,27 @@ class Refusal:
     fields: tuple[str, ...] = ()
 
 
+MAX_HEADERS = 8192
+"""Bytes of headers that a channel accepts unless told otherwise; with more than
+that, grpc refuses some calls and lets others through."""
+
+_PLAIN = 42 + 60 + 44
+"""What grpc counts for :status, content-type and grpc-status."""
+
+
+def header_size(text: str, details: bytes) -> int:
+    """Count the headers of an error as grpc does: each its name, its value and 32 bytes."""
+    percent_encoded = sum(1 if 32 <= c <= 126 and c != 37 else 3 for c in text.encode())
+    message = len("grpc-message") + percent_encoded + 32
+    return _PLAIN + message + len(DETAILS_KEY) + len(details) + 32
+
+
 def refusal_of(error: grpc.RpcError) -> Refusal:
     """Read all that the error says, and check that it says it the same way twice."""
     details = dict(error.trailing_metadata() or ()).get(DETAILS_KEY)
     if details is None:
         return Refusal(error.code(), error.details())
+    assert header_size(error.details(), details) < MAX_HEADERS
     status = status_pb2.Status.FromString(details)
     assert status.code == error.code().value[0]
     assert status.message == error.details()

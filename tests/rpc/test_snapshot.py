@@ -1,8 +1,16 @@
 """GetSnapshot."""
 
-from datetime import timedelta
+import threading
+from datetime import UTC, datetime, timedelta
+
+import grpc
+import pytest
 
 from board_client.v1 import board_pb2 as pb
+from board_client.v1.board_pb2_grpc import BoardServiceStub
+from board_server.convert import replies
+from board_server.model import FileClaim, Snapshot
+from tests.rpc.service import refusal_of
 
 
 def contract(name, signature=""):
@@ -44,3 +52,61 @@ def test_a_large_board_comes_in_parts_of_one_revision_and_nothing_is_lost(grpc_s
     assert {part.revision for part in parts} == {1}
     assert len({part.board_id for part in parts}) == 1
     assert all(part.ByteSize() <= 2**20 for part in parts)
+
+
+def test_a_contract_larger_than_a_part_has_a_part_of_its_own(grpc_stub, board):
+    sent = [contract("small"), contract("large", "x" * 2**20), contract("last")]
+    grpc_stub.PublishContracts(pb.PublishContractsRequest(board=board, contracts=sent))
+    parts = list(grpc_stub.GetSnapshot(pb.GetSnapshotRequest(board=board)))
+    assert [[c.name for c in part.contracts] for part in parts] == [["small"], ["large"], ["last"]]
+
+
+def test_parts_of_many_small_records_stay_under_a_mebibyte():
+    moment = datetime(2026, 2, 23, tzinfo=UTC)
+    claims = [FileClaim(f"{number:x}", "p", moment) for number in range(100_000)]
+    parts = list(replies.snapshot_parts(Snapshot("", 1, [], [], claims, [])))
+    assert sum(len(part.claims) for part in parts) == len(claims)
+    assert len(parts) > 1
+    assert all(part.ByteSize() < 2**20 for part in parts)
+
+
+def test_a_snapshot_goes_through_a_channel_with_default_limits(grpc_addr, grpc_stub, board):
+    sent = [contract(f"T{n}", "x" * 2**19) for n in range(20)]  # more than 4 MiB
+    grpc_stub.PublishContracts(pb.PublishContractsRequest(board=board, contracts=sent))
+    with grpc.insecure_channel(grpc_addr) as channel:
+        parts = list(BoardServiceStub(channel).GetSnapshot(pb.GetSnapshotRequest(board=board)))
+    assert sum(len(part.contracts) for part in parts) == 20
+
+
+def test_watching_from_a_snapshot_on_keeps_it_up_to_date(grpc_stub, board):
+    """However much is written between the two."""
+    writer = threading.Thread(
+        target=lambda: [
+            grpc_stub.ClaimFile(
+                pb.ClaimFileRequest(board=board, filepath=f"{number:03}.go", owner="p")
+            )
+            for number in range(100)
+        ]
+    )
+    writer.start()
+    revision = 0
+    while revision < 80:
+        (part,) = grpc_stub.GetSnapshot(pb.GetSnapshotRequest(board=board))
+        revision, paths = part.revision, [claim.filepath for claim in part.claims]
+        assert len(paths) == revision
+        request = pb.WatchRequest(board=board, after_revision=revision, board_id=part.board_id)
+        stream = grpc_stub.Watch(request, timeout=30)
+        for message in stream:
+            paths += [event.claimed.filepath for event in message.events]
+            if message.events or message.revision == 100:
+                break
+        assert paths == [f"{number:03}.go" for number in range(len(paths))]
+        stream.cancel()
+    writer.join()
+
+
+def test_a_snapshot_of_a_board_that_nobody_opened_is_refused(grpc_stub):
+    stream = grpc_stub.GetSnapshot(pb.GetSnapshotRequest(board="nowhere"))
+    with pytest.raises(grpc.RpcError) as caught:
+        list(stream)
+    assert refusal_of(caught.value).reason == "BOARD_NOT_FOUND"

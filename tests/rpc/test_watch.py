@@ -1,99 +1,549 @@
-"""Watch."""
+"""Watch: what is told, in which order, from where on, and how a stream ends."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import pairwise
+
+import apsw
 import grpc
 import pytest
 
 from board_client.v1 import board_pb2 as pb
+from board_client.v1.board_pb2_grpc import BoardServiceStub
+from board_server import feed
+from board_server.sqlite import SqliteStore
 from tests.rpc.service import refusal_of
+from tests.servers import server_process, server_thread
+
+PATIENCE = 30
+"""Seconds until a test gives up on something that has to come."""
 
 
 @pytest.fixture
 def watch(grpc_stub, board):
-    """Begin a watch; its first message has come."""
+    """Begin a Watch of the board, or another one's; end it with the test."""
     streams = []
 
-    def begin(**fields):
-        stream = grpc_stub.Watch(pb.WatchRequest(board=board, **fields), timeout=60)
-        streams.append(stream)
-        first = next(stream)
-        assert not first.events
-        return first, stream
+    def watch(stub=grpc_stub, **asked):
+        request = pb.WatchRequest(**{"board": board} | asked)
+        streams.append(stub.Watch(request, timeout=PATIENCE))
+        return streams[-1]
 
-    yield begin
+    yield watch
     for stream in streams:
         stream.cancel()
 
 
 @pytest.fixture
 def claim(grpc_stub, board):
-    return lambda path: grpc_stub.ClaimFile(
-        pb.ClaimFileRequest(board=board, filepath=path, owner="p")
+    """Claim a file; return the revision that made."""
+    return lambda path: (
+        grpc_stub.ClaimFile(pb.ClaimFileRequest(board=board, filepath=path, owner="p")).revision
     )
 
 
-def events(stream, upto):
-    """Read a stream up to a revision; return its events."""
+@pytest.fixture
+def write_all(grpc_stub, board):
+    """Make one event of every kind, and revisions 1 to 7."""
+
+    def write_all():
+        opened = grpc_stub.OpenSession(pb.OpenSessionRequest(board=board, ttl={"seconds": 60}))
+        bound = opened.session.session_id
+        grpc_stub.SetPhaseState(
+            pb.SetPhaseStateRequest(
+                board=board, phase_id="p", state="PHASE_STATE_RUNNING", session_id=bound
+            )
+        )
+        grpc_stub.ClaimFile(
+            pb.ClaimFileRequest(board=board, filepath="a.go", owner="p", session_id=bound)
+        )
+        grpc_stub.PublishContracts(
+            pb.PublishContractsRequest(board=board, contracts=[contract("A"), contract("B")])
+        )
+        grpc_stub.CloseSession(pb.CloseSessionRequest(board=board, session_id=bound))
+        grpc_stub.ClaimFiles(
+            pb.ClaimFilesRequest(board=board, filepaths=["a.go", "b.go"], owner="p")
+        )
+        grpc_stub.ReleaseClaims(pb.ReleaseClaimsRequest(board=board, owner="p"))
+
+    return write_all
+
+
+class AfterCommit:
+    """Holds the writer of a board up after its commit, before anyone is told of it."""
+
+    def __init__(self):
+        self.reached = threading.Event()
+        self._free = threading.Event()
+        self._free.set()
+
+    def hold(self):
+        self.reached.clear()
+        self._free.clear()
+
+    def let_go(self):
+        self._free.set()
+
+    def __call__(self, *_):
+        self.reached.set()
+        self._free.wait(PATIENCE)
+        return apsw.SQLITE_OK
+
+
+@pytest.fixture
+def after_commit():
+    """What stands behind each commit to a board that is opened from now on."""
+    gate = AfterCommit()
+    before = list(apsw.connection_hooks)
+    apsw.connection_hooks.append(lambda connection: connection.set_wal_hook(gate))
+    yield gate
+    gate.let_go()
+    apsw.connection_hooks[:] = before
+
+
+def contract(name, **fields):
+    return pb.Contract(producer="p", kind=pb.CONTRACT_KIND_TYPE, name=name, **fields)
+
+
+def messages_until(stream, revision):
+    """Read the stream until everything up to the revision was delivered."""
     read = []
-    for message in stream:
-        read += message.events
-        if message.revision >= upto:
-            return read
-    raise AssertionError("the stream has ended")
+    while not read or read[-1].revision < revision:
+        read.append(next(stream))
+    assert read[-1].revision == revision
+    return read
 
 
-def test_the_first_message_tells_where_the_watch_stands(grpc_stub, board, watch, claim):
-    claim("a.go")
-    first, _ = watch()
-    info = grpc_stub.OpenBoard(pb.OpenBoardRequest(board=board)).board
-    assert (first.revision, first.board_id) == (1, info.board_id)
+def events_of(messages):
+    return [event for message in messages for event in message.events]
 
 
-def test_what_happens_from_then_on_is_told(grpc_stub, board, watch, claim):
-    claim("before.go")
-    _, stream = watch()
-    held = claim("a.go").claim
-    phase = grpc_stub.SetPhaseState(
-        pb.SetPhaseStateRequest(board=board, phase_id="p", state=pb.PHASE_STATE_RUNNING)
-    ).phase
-    grpc_stub.ReleaseClaims(pb.ReleaseClaimsRequest(board=board, owner="p", filepaths=["a.go"]))
-    told = events(stream, 4)
-    assert [event.WhichOneof("change") for event in told] == ["claimed", "phase", "released"]
-    assert [event.revision for event in told] == [2, 3, 4]
-    assert (told[0].claimed, told[1].phase, told[2].released) == (held, phase, held)
-    assert {event.cause for event in told} == {pb.EVENT_CAUSE_CALL}
-    assert all(event.HasField("time") for event in told)
-
-
-def test_a_watch_resumes_without_gap_or_repeat(watch, claim):
-    for n in range(20):
-        claim(f"{n}.go")
-    for after in (0, 7, 19):
-        first, stream = watch(after_revision=after)
-        assert first.revision == after
-        assert [event.revision for event in events(stream, 20)] == list(range(after + 1, 21))
-
-
-def test_the_events_of_one_call_come_in_one_message(grpc_stub, board, watch):
-    _, stream = watch()
-    contracts = [pb.Contract(producer="p", kind=1, name=f"T{n}") for n in range(100)]
-    grpc_stub.PublishContracts(pb.PublishContractsRequest(board=board, contracts=contracts))
-    message = next(stream)
-    assert [event.contract.name for event in message.events] == [c.name for c in contracts]
-    assert message.revision == 1
-
-
-def test_only_the_kinds_that_are_named_are_told(grpc_stub, board, watch, claim):
-    _, stream = watch(kinds=[pb.EVENT_KIND_PHASE])
-    claim("a.go")
-    grpc_stub.SetPhaseState(pb.SetPhaseStateRequest(board=board, phase_id="p", state=1))
-    assert [event.phase.phase_id for event in events(stream, 2)] == ["p"]
-
-
-def test_another_board_than_was_known_is_told_so(grpc_stub, board):
-    stream = grpc_stub.Watch(pb.WatchRequest(board=board, board_id="another"), timeout=60)
+def ended(stream):
+    """Read the stream to its end; return its last messages, and the refusal that ended it."""
+    read = []
     with pytest.raises(grpc.RpcError) as caught:
+        read.extend(stream)  # keeps what came before the error
+    return read, refusal_of(caught.value)
+
+
+def test_the_first_message_is_a_bookmark_of_the_current_revision(grpc_stub, board, watch, claim):
+    board_id = grpc_stub.OpenBoard(pb.OpenBoardRequest(board=board)).board.board_id
+    for revision in range(3):
+        assert next(watch()) == pb.WatchResponse(revision=revision, board_id=board_id)
+        claim(f"{revision}.go")
+
+
+def test_the_first_message_after_a_revision_is_a_bookmark_of_that(watch, claim):
+    for number in range(3):
+        claim(f"{number}.go")
+    for after in range(4):
+        first = next(watch(after_revision=after))
+        assert (first.revision, list(first.events)) == (after, [])
+        assert first.board_id
+
+
+def test_events_come_as_they_happen_in_order_each_once(watch, claim):
+    stream = watch()
+    next(stream)
+    for number in range(20):
+        revision = claim(f"{number}.go")
+        message = next(stream)
+        (event,) = message.events
+        assert (message.revision, event.revision) == (revision, revision)
+        assert event.claimed.filepath == f"{number}.go"
+
+
+def test_an_event_has_the_whole_record_its_time_and_its_cause(grpc_stub, board, watch):
+    stream = watch()
+    next(stream)
+    reply = grpc_stub.SetPhaseState(
+        pb.SetPhaseStateRequest(
+            board=board, phase_id="p", state=pb.PHASE_STATE_RUNNING, worker="w1"
+        )
+    )
+    (event,) = next(stream).events
+    assert event.phase == reply.phase
+    assert event.time == reply.phase.updated_at
+    assert event.cause == pb.EVENT_CAUSE_CALL
+    assert event.revision == reply.revision
+
+
+def test_every_kind_of_event_is_told(watch, write_all):
+    stream = watch()
+    next(stream)
+    write_all()
+    told = [
+        [event.WhichOneof("change") for event in message.events]
+        for message in messages_until(stream, 7)
+    ]
+    flat = [sorted(changes) for changes in told if changes]
+    assert [change for changes in flat for change in changes] == [
+        *("session_opened", "phase", "claimed", "contract", "contract"),
+        *("phase", "released", "session_ended"),
+        *("claimed", "claimed", "released", "released"),
+    ]
+
+
+@pytest.mark.parametrize("after", [None, 0])
+def test_all_events_of_a_transaction_come_in_one_message(grpc_stub, board, watch, after):
+    """Whether they come live or from the history."""
+    stream = watch() if after is None else None
+    for number in range(5):
+        batch = [contract(f"{number} {part}") for part in range(100)]
+        grpc_stub.PublishContracts(pb.PublishContractsRequest(board=board, contracts=batch))
+    messages = messages_until(stream or watch(after_revision=after), 5)
+    sizes = {}
+    for message in messages:
+        for revision in {event.revision for event in message.events}:
+            assert revision not in sizes
+            sizes[revision] = sum(event.revision == revision for event in message.events)
+    assert sizes == dict.fromkeys(range(1, 6), 100)
+
+
+def test_no_event_comes_before_its_commit(grpc_stub, board, watch, claim):
+    stream = watch()
+    next(stream)
+    writer = threading.Thread(target=lambda: [claim(f"{number}.go") for number in range(100)])
+    writer.start()
+    seen = 0
+    while seen < 100:
+        for event in next(stream).events:
+            request = pb.GetFileOwnerRequest(board=board, filepath=event.claimed.filepath)
+            assert grpc_stub.GetFileOwner(request).owner == "p"
+            seen += 1
+    writer.join()
+
+
+KINDS = {
+    pb.EVENT_KIND_PHASE: {"phase"},
+    pb.EVENT_KIND_CONTRACT: {"contract"},
+    pb.EVENT_KIND_CLAIM: {"claimed", "released"},
+    pb.EVENT_KIND_SESSION: {"session_opened", "session_ended"},
+}
+
+
+@pytest.mark.parametrize("live", [True, False])
+@pytest.mark.parametrize(
+    "kinds", [*([kind] for kind in KINDS), list(KINDS)[::2], [*KINDS, *KINDS]], ids=str
+)
+def test_a_watcher_of_some_kinds_is_told_only_those_and_still_every_revision(
+    watch, write_all, kinds, live
+):
+    stream = watch(kinds=kinds)
+    if live:
         next(stream)
-    found = refusal_of(caught.value)
+    write_all()
+    messages = messages_until(stream if live else watch(after_revision=0, kinds=kinds), 7)
+    told = {event.WhichOneof("change") for event in events_of(messages)}
+    assert told == set().union(*(KINDS[kind] for kind in kinds))
+    revisions = [message.revision for message in messages]
+    assert revisions == sorted(set(revisions))
+
+
+def test_a_watch_of_the_past_is_the_same_as_one_of_the_present(watch, write_all):
+    stream = watch()
+    next(stream)
+    write_all()
+    live = events_of(messages_until(stream, 7))
+    assert [event.revision for event in live] == [1, 2, 3, 4, 4, 5, 5, 5, 6, 6, 7, 7]
+    assert events_of(messages_until(watch(after_revision=0), 7)) == live
+    for after in range(8):
+        resumed = events_of(messages_until(watch(after_revision=after), 7))
+        assert resumed == [event for event in live if event.revision > after]
+
+
+def test_a_watcher_that_resumes_while_others_write_misses_and_repeats_nothing(watch, claim):
+    writer = threading.Thread(target=lambda: [claim(f"{number}.go") for number in range(300)])
+    writer.start()
+    after, revisions, streams = 0, [], 0
+    while after < 300:
+        stream = watch(after_revision=after)
+        streams += 1
+        for _ in range(3):
+            message = next(stream)
+            revisions += [event.revision for event in message.events]
+            after = message.revision
+            if after == 300:
+                break
+        stream.cancel()
+    writer.join()
+    assert revisions == list(range(1, 301))
+    assert streams > 1
+
+
+def test_a_watch_from_a_snapshot_stands_however_new_the_snapshot_is(tmp_path, watch, after_commit):
+    """A reader may see a commit before the watchers are told of it."""
+    with (
+        server_thread(tmp_path) as address,
+        grpc.insecure_channel(address) as channel,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        stub = BoardServiceStub(channel)
+        next(watch(stub, board=""))
+        after_commit.hold()
+        claim = pool.submit(stub.ClaimFile, pb.ClaimFileRequest(filepath="a.go", owner="p"))
+        after_commit.reached.wait(PATIENCE)
+        (part,) = stub.GetSnapshot(pb.GetSnapshotRequest())
+        assert part.revision == 1
+        stream = watch(stub, board="", after_revision=part.revision)
+        assert next(stream).revision == 1
+        _, found = ended(watch(stub, board="", after_revision=part.revision + 1))
+        assert found.fields == ("after_revision",)
+        after_commit.let_go()
+        assert claim.result().revision == 1
+        stub.ClaimFile(pb.ClaimFileRequest(filepath="b.go", owner="p"))
+        events = events_of(messages_until(stream, 2))
+        assert [event.claimed.filepath for event in events] == ["b.go"]
+
+
+def test_two_boards_never_mix(grpc_stub, board, watch, claim):
+    other = f"{board}-other"
+    grpc_stub.OpenBoard(pb.OpenBoardRequest(board=other))
+    stream = watch(board=other)
+    next(stream)
+    claim("a.go")
+    grpc_stub.ClaimFile(pb.ClaimFileRequest(board=other, filepath="b.go", owner="q"))
+    (event,) = next(stream).events
+    assert (event.revision, event.claimed.filepath) == (1, "b.go")
+
+
+@pytest.mark.parametrize(
+    ("asked", "field"),
+    [
+        ({"after_revision": -1}, "after_revision"),
+        ({"after_revision": 1}, "after_revision"),
+        ({"after_revision": 2**63 - 1}, "after_revision"),
+        ({"kinds": [pb.EVENT_KIND_UNSPECIFIED]}, "kinds[0]"),
+        ({"kinds": [pb.EVENT_KIND_PHASE, 99]}, "kinds[1]"),
+        ({"board": "../x"}, "board"),
+        ({"board_id": "\n"}, "board_id"),
+    ],
+    ids=str,
+)
+def test_a_watch_that_cannot_be_meant_is_refused_with_the_field(watch, asked, field):
+    messages, found = ended(watch(**asked))
+    assert messages == []
+    assert found.code == grpc.StatusCode.INVALID_ARGUMENT
+    assert found.reason == "INVALID_ARGUMENT"
+    assert found.fields == (field,)
+
+
+def test_a_board_that_nobody_opened_is_not_found(watch):
+    messages, found = ended(watch(board="nowhere"))
+    assert (messages, found.reason, found.metadata) == (
+        [],
+        "BOARD_NOT_FOUND",
+        {"board": "nowhere"},
+    )
+
+
+def test_a_board_can_be_watched_once_it_is_there(grpc_stub, board, watch):
+    late = f"{board}-late"
+    ended(watch(board=late))
+    grpc_stub.OpenBoard(pb.OpenBoardRequest(board=late))
+    assert next(watch(board=late)).revision == 0
+
+
+def test_an_idle_watcher_is_told_the_revision_now_and_then(watch, claim, monkeypatch):
+    monkeypatch.setattr(feed, "BOOKMARK", 0.05)
+    stream = watch()
+    assert [next(stream).revision for _ in range(3)] == [0, 0, 0]
+    claim("a.go")
+    messages = messages_until(stream, 1)
+    assert len(events_of(messages)) == 1
+    assert next(stream) == pb.WatchResponse(revision=1)
+
+
+def test_the_bookmark_comes_every_ten_seconds():
+    assert feed.BOOKMARK == 10
+
+
+def test_a_revision_that_is_no_longer_kept_is_refused_with_the_oldest_that_is(tmp_path, watch):
+    with (
+        server_thread(tmp_path, store=partial(SqliteStore, keep_revisions=10)) as address,
+        grpc.insecure_channel(address) as channel,
+    ):
+        stub = BoardServiceStub(channel)
+        for number in range(50):
+            stub.ClaimFile(pb.ClaimFileRequest(filepath=f"{number}.go", owner="p"))
+        messages, found = ended(watch(stub, board="", after_revision=5))
+        assert events_of(messages) == []
+        assert (found.code, found.reason) == (
+            grpc.StatusCode.OUT_OF_RANGE,
+            "REVISION_COMPACTED",
+        )
+        oldest = int(found.metadata["oldest_revision"])
+        assert 5 < oldest <= 40
+        events = events_of(messages_until(watch(stub, board="", after_revision=oldest), 50))
+        assert [event.revision for event in events] == list(range(oldest + 1, 51))
+        _, found = ended(watch(stub, board="", after_revision=oldest - 1))
+        assert found.metadata == {"oldest_revision": str(oldest)}
+
+
+def remove(directory, board):
+    for file in directory.glob(f"{board}.board.db*"):
+        file.unlink()
+
+
+def test_a_watch_ends_when_its_board_is_made_anew(grpc_stub, grpc_directory, board, watch, claim):
+    claim("a.go")
+    stream = watch()
+    old = next(stream).board_id
+    remove(grpc_directory, board)
+    new = grpc_stub.OpenBoard(pb.OpenBoardRequest(board=board)).board
+    messages, found = ended(stream)
+    assert events_of(messages) == []
     assert (found.code, found.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "BOARD_REPLACED")
-    info = grpc_stub.OpenBoard(pb.OpenBoardRequest(board=board)).board
-    assert found.metadata == {"board_id": info.board_id}
+    assert set(found.metadata) == {"board_id"}
+    assert new.board_id != old
+    assert next(watch()).board_id == new.board_id
+
+
+def test_a_watch_ends_when_its_board_is_deleted_though_nobody_calls(grpc_directory, board, watch):
+    stream = watch()
+    next(stream)
+    remove(grpc_directory, board)
+    _, found = ended(stream)
+    assert (found.reason, found.metadata) == ("BOARD_REPLACED", {"board_id": ""})
+    _, found = ended(watch())
+    assert found.reason == "BOARD_NOT_FOUND"
+
+
+def test_resuming_on_a_board_that_was_made_anew_is_refused_with_its_id(
+    grpc_stub, grpc_directory, board, watch, claim
+):
+    claim("a.go")
+    old = next(watch()).board_id
+    remove(grpc_directory, board)
+    new = grpc_stub.OpenBoard(pb.OpenBoardRequest(board=board)).board.board_id
+    claim("b.go")
+    for after in (0, 1):
+        messages, found = ended(watch(after_revision=after, board_id=old))
+        assert (messages, found.reason, found.metadata) == ([], "BOARD_REPLACED", {"board_id": new})
+    messages = messages_until(watch(after_revision=0, board_id=new), 1)
+    assert [event.claimed.filepath for event in events_of(messages)] == ["b.go"]
+
+
+def test_the_id_of_a_board_holds_across_a_restart(tmp_path, watch):
+    for restart in range(3):
+        with (
+            server_thread(tmp_path) as address,
+            grpc.insecure_channel(address) as channel,
+        ):
+            stub = BoardServiceStub(channel)
+            if not restart:
+                board_id = next(watch(stub, board="")).board_id
+            if restart == 2:
+                messages, found = ended(watch(stub, board="", board_id=board_id))
+                assert (messages, found.reason) == ([], "BOARD_REPLACED")
+            else:
+                assert next(watch(stub, board="", board_id=board_id)).board_id == board_id
+        if restart == 1:
+            remove(tmp_path, "*")
+
+
+NARROW = [("grpc.http2.bdp_probe", 0)]
+"""A channel on which the other side may not send much that nobody reads."""
+
+
+def test_a_watcher_that_stops_reading_is_ended_and_the_others_keep_their_pace(
+    grpc_stub, grpc_addr, board, watch, monkeypatch
+):
+    monkeypatch.setattr(feed, "MAX_BEHIND", 2**18)
+    with grpc.insecure_channel(grpc_addr, options=NARROW) as channel:
+        slow, fast = watch(BoardServiceStub(channel)), watch()
+        next(slow)
+        next(fast)
+        for number in range(1, 41):
+            large = contract(f"{number}", signature="x" * 2**16)
+            grpc_stub.PublishContract(pb.PublishContractRequest(board=board, contract=large))
+            assert next(fast).revision == number  # each as soon as it is there
+
+        messages, found = ended(slow)
+        assert (found.code, found.reason) == (
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            "WATCH_TOO_SLOW",
+        )
+        last = int(found.metadata["last_revision"])
+        assert last < 40
+        # What it says was sent has come, so that to resume from there misses nothing.
+        revisions = [event.revision for event in events_of(messages)]
+        assert revisions == list(range(1, last + 1))
+        resumed = events_of(messages_until(watch(after_revision=last), 40))
+        assert [event.revision for event in resumed] == list(range(last + 1, 41))
+
+
+def test_many_small_commits_make_a_watcher_too_slow_too(grpc_addr, board, watch, monkeypatch):
+    monkeypatch.setattr(feed, "MAX_COMMITS_BEHIND", 10)
+    monkeypatch.setattr(feed, "MAX_MESSAGE", 1)
+    with grpc.insecure_channel(grpc_addr, options=NARROW) as channel:
+        stub = BoardServiceStub(channel)
+        slow = watch(stub)
+        next(slow)
+        for number in range(60):
+            # Each event tells of a name as long as a name may be.
+            large = contract(f"{number}".rjust(4096), signature="x" * 4096)
+            stub.PublishContract(pb.PublishContractRequest(board=board, contract=large))
+        messages, found = ended(slow)
+        assert found.reason == "WATCH_TOO_SLOW"
+        last = int(found.metadata["last_revision"])
+        assert [event.revision for event in events_of(messages)] == list(range(1, last + 1))
+
+
+def test_a_single_commit_of_any_size_makes_nobody_too_slow(grpc_stub, board, watch, monkeypatch):
+    monkeypatch.setattr(feed, "MAX_BEHIND", 2**10)
+    stream = watch()
+    next(stream)
+    large = contract("T", signature="x" * 2**20)
+    grpc_stub.PublishContract(pb.PublishContractRequest(board=board, contract=large))
+    assert len(events_of(messages_until(stream, 1))) == 1
+
+
+def test_watchers_that_go_away_leave_no_trace(grpc_addr, watch, claim, caplog):
+    for number in range(20):
+        with grpc.insecure_channel(grpc_addr) as channel:
+            stream = watch(BoardServiceStub(channel))
+            next(stream)
+            claim(f"{number}a.go")
+            if number % 2:
+                stream.cancel()
+        claim(f"{number}b.go")
+    assert len(events_of(messages_until(watch(after_revision=0), 40))) == 40
+    assert caplog.records == []
+
+
+def test_watches_end_with_the_server_which_ends_well(tmp_path, watch):
+    with (
+        server_process(tmp_path) as server,
+        grpc.insecure_channel(server.address) as channel,
+    ):
+        stub = BoardServiceStub(channel)
+        streams = [watch(stub, board="") for _ in range(5)]
+        for stream in streams:
+            next(stream)
+        reply = stub.ClaimFile(pb.ClaimFileRequest(filepath="a.go", owner="p"))
+        assert server.stop() == 0
+        for stream in streams:
+            messages, found = ended(stream)
+            assert [event.revision for event in events_of(messages)] == [reply.revision]
+            assert (found.code, found.reason) == (
+                grpc.StatusCode.UNAVAILABLE,
+                "SHUTTING_DOWN",
+            )
+
+
+def test_the_revisions_of_messages_only_rise(watch, claim):
+    stream = watch()
+    threads = [
+        threading.Thread(target=lambda n=n: [claim(f"{n} {number}.go") for number in range(25)])
+        for n in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    messages = messages_until(stream, 100)
+    for thread in threads:
+        thread.join()
+    assert all(one.revision < two.revision for one, two in pairwise(messages))
+    for message in messages:
+        assert all(event.revision <= message.revision for event in message.events)

@@ -19,23 +19,25 @@ type Server struct {
 	Target string // what Dial takes
 	Dir    string // holds the board files, NAME.board.db
 
-	t       testing.TB
-	python  string
-	process *exec.Cmd
-	stderr  bytes.Buffer
+	t         testing.TB
+	python    string
+	arguments []string
+	process   *exec.Cmd
+	stderr    bytes.Buffer
 }
 
-// Start serves a new directory at a free port until the test ends. Where there
-// is no Python with the server, the test is skipped, or fails when CI is set.
-func Start(t testing.TB) *Server {
+// Start serves a new directory at a free port until the test ends, with more
+// arguments of the command line if some are given. Where there is no Python with
+// the server, the test is skipped, or fails when CI is set.
+func Start(t testing.TB, arguments ...string) *Server {
 	t.Helper()
-	return StartIn(t, t.TempDir(), "127.0.0.1:0")
+	return StartIn(t, t.TempDir(), "127.0.0.1:0", arguments...)
 }
 
 // StartIn is Start for a directory that is there and an address of the caller's.
-func StartIn(t testing.TB, dir, listen string) *Server {
+func StartIn(t testing.TB, dir, listen string, arguments ...string) *Server {
 	t.Helper()
-	s := &Server{Target: listen, Dir: dir, t: t, python: Python(t)}
+	s := &Server{Target: listen, Dir: dir, t: t, python: Python(t), arguments: arguments}
 	s.run()
 	t.Cleanup(func() {
 		s.Kill()
@@ -66,7 +68,8 @@ func (s *Server) Resume() { s.signal(syscall.SIGCONT) }
 
 func (s *Server) run() {
 	s.t.Helper()
-	s.process = exec.Command(s.python, "-m", "board_server", s.Dir, "--listen", s.Target)
+	command := append([]string{"-m", "board_server", s.Dir, "--listen", s.Target}, s.arguments...)
+	s.process = exec.Command(s.python, command...)
 	s.process.Stderr = &s.stderr
 	stdout, err := s.process.StdoutPipe()
 	if err == nil {

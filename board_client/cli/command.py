@@ -1,0 +1,91 @@
+"""Command: a command that runs for us, and gets the signals that we get."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+_FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+_BY_TERMINAL = (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+
+_TIED = Path(__file__).with_name("tied.py")
+
+
+class Command:
+    """A command that runs for the time of a `with` block, with our input and output.
+
+    It is a process group of its own, so that a signal reaches all that it
+    starts, unless its input is the terminal, which only our group can read.
+    Should we be killed, it gets SIGTERM.
+    """
+
+    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+        self._arguments = arguments
+        self._environment = environment
+        self._interactive = os.isatty(0)
+        self._ended = threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._early: list[int] = []
+        self._handlers: dict[signal.Signals, Any] = {}
+
+    def __enter__(self) -> Self:
+        self._handlers = {number: signal.signal(number, self._forward) for number in _FORWARDED}
+        # -I, -S: neither the directory nor the packages that are installed have a say in it.
+        tie = [sys.executable, "-I", "-S", str(_TIED), str(os.getpid())]
+        self._process = subprocess.Popen(
+            [*tie, *self._arguments],
+            env=self._environment,
+            process_group=None if self._interactive else 0,
+        )
+        for number in self._early:
+            self._send(number)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+
+    def wait(self) -> int:
+        """Return its exit code once it has ended: 128 + N where signal N ended it, as shells do."""
+        assert self._process
+        code = self._process.wait()
+        self._ended.set()
+        return code if code >= 0 else 128 - code
+
+    def end(self, grace: float) -> None:
+        """Ask it to end, and kill what is left of it after `grace` seconds."""
+        self._send(signal.SIGTERM)
+        self._ended.wait(grace)
+        self._send(signal.SIGKILL)
+
+    def _forward(self, number: int, _frame: FrameType | None) -> None:
+        if self._process is None:
+            self._early.append(number)
+        elif not (number in _BY_TERMINAL and self._in_foreground()):
+            self._send(number)
+
+    def _in_foreground(self) -> bool:
+        """Tell whether what the terminal sends us, it sends the command too."""
+        try:
+            return self._interactive and os.tcgetpgrp(0) == os.getpgrp()
+        except OSError:  # the terminal is gone
+            return False
+
+    def _send(self, number: int) -> None:
+        assert self._process
+        with suppress(ProcessLookupError):  # it has ended
+            if self._interactive:
+                self._process.send_signal(number)
+            else:
+                os.killpg(self._process.pid, number)

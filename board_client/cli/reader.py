@@ -1,0 +1,34 @@
+"""What reads our standard output, and that it may go away while nothing is written."""
+
+import _thread
+import errno
+import os
+import select
+import signal
+import stat
+import sys
+import threading
+from typing import NoReturn
+
+
+def end_with_the_reader() -> None:
+    """Raise BrokenPipeError in the main thread once the pipe that we write to has no reader.
+
+    Without it, `board watch | head -1` would go on until the next event.
+    """
+    output = sys.stdout.fileno()
+    mode = os.fstat(output).st_mode
+    if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
+        signal.signal(signal.SIGPIPE, _raise_broken_pipe)
+        threading.Thread(target=_look, args=(output,), name="reader", daemon=True).start()
+
+
+def _look(output: int) -> None:
+    poll = select.poll()
+    poll.register(output, 0)  # that the other end is closed is told unasked
+    poll.poll()
+    _thread.interrupt_main(signal.SIGPIPE)
+
+
+def _raise_broken_pipe(_number: int, _frame: object) -> NoReturn:
+    raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))

@@ -1,0 +1,52 @@
+"""View: what `board top` knows of a board, from all that it is told."""
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from board_client.cli.replica import Replica
+from board_client.model import Event, Session, Snapshot
+
+_MOST_EVENTS = 5000
+
+
+@dataclass(frozen=True, slots=True)
+class Sessions:
+    """The sessions that live, with when they now end."""
+
+    alive: Sequence[Session]
+
+
+class Lost:
+    """The board did not answer."""
+
+
+Update = Snapshot | Event | Sessions | Lost
+
+
+class View:
+    """A board, its latest events, and whether it can be reached."""
+
+    def __init__(self, name: str, snapshot: Snapshot, events: Sequence[Event] = ()) -> None:
+        self.name = name
+        self.connected = True
+        self.events = deque(events, maxlen=_MOST_EVENTS)
+        self.sessions: Sequence[Session] = snapshot.sessions
+        self._replica = Replica(snapshot)
+
+    def take(self, update: Update) -> None:
+        """Learn what has changed."""
+        self.connected = not isinstance(update, Lost)
+        match update:
+            case Snapshot():
+                self._replica = Replica(update)
+                self.sessions = update.sessions
+            case Event():
+                self._replica.apply(update)
+                self.events.append(update)
+            case Sessions(alive):
+                self.sessions = alive
+
+    def board(self) -> Snapshot:
+        """Return the board as it stands."""
+        return self._replica.snapshot()

@@ -1,0 +1,46 @@
+package board
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+const (
+	firstPause = 100 * time.Millisecond
+	lastPause  = 2 * time.Second
+)
+
+// patience is the pause before the next try, twice as long each time. The zero
+// value begins with the shortest.
+type patience struct{ pause time.Duration }
+
+// wait waits once; false says that ctx ended.
+func (p *patience) wait(ctx context.Context) bool {
+	p.pause = min(max(2*p.pause, firstPause), lastPause)
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(p.pause):
+		return true
+	}
+}
+
+// persistent makes a method try again while the board is away, for as long as
+// its context lasts. gRPC's own retries end after some seconds, and once a part
+// of the answer has come.
+func persistent[Request, Response any](
+	method func(context.Context, Request, ...grpc.CallOption) (Response, error),
+) func(context.Context, Request, ...grpc.CallOption) (Response, error) {
+	return func(ctx context.Context, request Request, opts ...grpc.CallOption) (Response, error) {
+		for pause := (patience{}); ; {
+			response, err := method(ctx, request, opts...)
+			if status.Code(err) != codes.Unavailable || !pause.wait(ctx) {
+				return response, err
+			}
+		}
+	}
+}

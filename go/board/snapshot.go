@@ -1,0 +1,51 @@
+package board
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"google.golang.org/grpc"
+
+	"github.com/papapumpkin/quasar-board/go/boardv1"
+)
+
+// Snapshot is a whole board at one revision, each list in the order of its List
+// method.
+type Snapshot struct {
+	BoardID   string // tells the board from another of the same name that was made later
+	Revision  int64
+	Phases    []Phase
+	Contracts []Contract
+	Claims    []FileClaim
+	Sessions  []SessionInfo
+}
+
+// Snapshot reads the whole board at one revision. Watch with AfterRevision and
+// OfBoard goes on from it; Watch with FromSnapshot does both.
+func (c *Client) Snapshot(ctx context.Context) (*Snapshot, error) {
+	return call(ctx, c, persistent(c.readSnapshot), &boardv1.GetSnapshotRequest{Board: c.board})
+}
+
+// readSnapshot puts the parts of a snapshot together.
+func (c *Client) readSnapshot(ctx context.Context, request *boardv1.GetSnapshotRequest, opts ...grpc.CallOption) (*Snapshot, error) {
+	stream, err := c.stub.GetSnapshot(ctx, request, opts...)
+	if err != nil {
+		return nil, err
+	}
+	s := &Snapshot{}
+	for {
+		part, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return s, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		s.BoardID, s.Revision = part.GetBoardId(), part.GetRevision()
+		s.Phases = append(s.Phases, each(part.GetPhases(), phase)...)
+		s.Contracts = append(s.Contracts, each(part.GetContracts(), contract)...)
+		s.Claims = append(s.Claims, each(part.GetClaims(), claim)...)
+		s.Sessions = append(s.Sessions, each(part.GetSessions(), sessionInfo)...)
+	}
+}

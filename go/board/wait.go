@@ -1,0 +1,89 @@
+package board
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/papapumpkin/quasar-board/go/boardv1"
+)
+
+// Condition is something on the board to wait for: [PhaseIn],
+// [ContractPublished] or [FileFree].
+type Condition interface {
+	// condition writes it; the error names the field, which lies in `field`.
+	condition(field string) (*boardv1.WaitCondition, error)
+}
+
+// PhaseIn holds while the phase is in one of the states.
+func PhaseIn(phaseID string, inStates ...string) Condition { return phaseIn{phaseID, inStates} }
+
+type phaseIn struct {
+	phaseID string
+	states  []string
+}
+
+func (p phaseIn) condition(field string) (*boardv1.WaitCondition, error) {
+	condition := &boardv1.PhaseCondition{PhaseId: p.phaseID}
+	for i, state := range p.states {
+		number, err := states.required(fmt.Sprintf("%s.phase.states[%d]", field, i), state)
+		if err != nil {
+			return nil, err
+		}
+		condition.States = append(condition.States, number)
+	}
+	return &boardv1.WaitCondition{Condition: &boardv1.WaitCondition_Phase{Phase: condition}}, nil
+}
+
+// ContractPublished holds once a contract is published, whatever its status,
+// that equals each field that is set; at least one must be.
+type ContractPublished struct {
+	Producer string
+	Kind     string
+	Name     string
+	Package  string
+}
+
+func (c ContractPublished) condition(field string) (*boardv1.WaitCondition, error) {
+	kind, err := kinds.number(field+".contract.kind", c.Kind)
+	if err != nil {
+		return nil, err
+	}
+	condition := &boardv1.ContractCondition{Producer: c.Producer, Kind: kind, Name: c.Name, Package: c.Package}
+	return &boardv1.WaitCondition{Condition: &boardv1.WaitCondition_Contract{Contract: condition}}, nil
+}
+
+// FileFree holds while no phase has claimed the file of this path.
+type FileFree string
+
+func (f FileFree) condition(string) (*boardv1.WaitCondition, error) {
+	condition := &boardv1.FileCondition{Filepath: string(f)}
+	return &boardv1.WaitCondition{Condition: &boardv1.WaitCondition_FileFree{FileFree: condition}}, nil
+}
+
+// Met is what met the conditions that were waited for, in their order.
+type Met struct {
+	Revision  int64 // at which they all held
+	Phases    []Phase
+	Contracts []Contract // the one with the lowest ID for each condition
+}
+
+// WaitFor returns as soon as all the conditions, 1 to 100, hold at one revision,
+// and at once if they do already. It waits until ctx ends, however long that is,
+// and for a server that goes away and comes back too.
+func (c *Client) WaitFor(ctx context.Context, conditions ...Condition) (*Met, error) {
+	request := &boardv1.WaitForRequest{Board: c.board}
+	for i, one := range conditions {
+		message, err := one.condition(fmt.Sprintf("conditions[%d]", i))
+		if err != nil {
+			return nil, err
+		}
+		request.Conditions = append(request.Conditions, message)
+	}
+	patient := *c
+	patient.timeout = 0
+	response, err := call(ctx, &patient, persistent(c.stub.WaitFor), request)
+	if err != nil {
+		return nil, err
+	}
+	return &Met{response.GetRevision(), each(response.GetPhases(), phase), each(response.GetContracts(), contract)}, nil
+}

@@ -1,0 +1,217 @@
+package board
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/papapumpkin/quasar-board/go/boardv1"
+)
+
+// Watch is what happens on a board, as it happens: every event once, in the
+// order of their revisions. It is a channel, since who watches waits for other
+// things too, and does that in a select.
+type Watch struct {
+	client    *Client
+	request   *boardv1.WatchRequest // of a stream that goes on where the last one ended
+	snapshots bool
+	taken     *Snapshot // where the next stream begins; not delivered yet
+
+	events   chan Event
+	stands   chan struct{} // closed by the first message
+	revision atomic.Int64
+	ctx      context.Context
+	end      context.CancelCauseFunc
+}
+
+// WatchOption says what Watch is to deliver, and from where on.
+type WatchOption func(*Watch) error
+
+// AfterRevision delivers what happened after this revision, instead of from now
+// on. It is ErrRevisionCompacted where the board no longer keeps all of that.
+func AfterRevision(revision int64) WatchOption {
+	return func(w *Watch) error {
+		w.request.AfterRevision = &revision
+		return nil
+	}
+}
+
+// OfBoard refuses any board but the one with this ID: a revision to go on from
+// means nothing on another. It is ErrBoardReplaced then.
+func OfBoard(boardID string) WatchOption {
+	return func(w *Watch) error {
+		w.request.BoardId = boardID
+		return nil
+	}
+}
+
+// Kinds delivers only events of these kinds, each one of EventPhase,
+// EventContract, EventClaim and EventSession.
+func Kinds(kinds ...string) WatchOption {
+	return func(w *Watch) error {
+		for _, kind := range kinds {
+			number, err := eventKinds.required("kinds", kind)
+			if err != nil {
+				return err
+			}
+			w.request.Kinds = append(w.request.Kinds, number)
+		}
+		return nil
+	}
+}
+
+// FromSnapshot delivers the whole board first, as an event with a Snapshot, and
+// then what happens after it. Another snapshot comes, and replaces all before
+// it, where the events in between are no longer to be had. With AfterRevision,
+// only such a later one comes.
+func FromSnapshot() WatchOption {
+	return func(w *Watch) error {
+		w.snapshots = true
+		return nil
+	}
+}
+
+// Watch watches the board until ctx ends. Everything that happens after the
+// call is in it. It resumes by itself, without gap or repeat, when the server
+// was away or the events were not taken fast enough. The client's timeout bounds
+// how long the call itself may take.
+//
+//	watch, err := b.Watch(ctx, board.Kinds(board.EventPhase))
+//	if err != nil {
+//		return err
+//	}
+//	for event := range watch.Events() {
+//		fmt.Println(event.Phase.PhaseID, event.Phase.State, event.Cause)
+//	}
+//	return watch.Err()
+func (c *Client) Watch(ctx context.Context, opts ...WatchOption) (*Watch, error) {
+	w := &Watch{
+		client:  c,
+		request: &boardv1.WatchRequest{Board: c.board},
+		events:  make(chan Event),
+		stands:  make(chan struct{}),
+	}
+	for _, opt := range opts {
+		if err := opt(w); err != nil {
+			return nil, err
+		}
+	}
+	w.ctx, w.end = context.WithCancelCause(ctx)
+	go w.follow()
+	var late <-chan time.Time
+	if c.timeout > 0 {
+		late = time.After(c.timeout)
+	}
+	select {
+	case <-w.stands:
+		return w, nil
+	case <-late:
+		silence := status.Error(codes.DeadlineExceeded, fmt.Sprintf("no answer within %v", c.timeout))
+		w.end(c.failure(ctx, w.request, silence))
+	case <-w.ctx.Done():
+	}
+	for range w.events { // until it is closed: nothing is left running
+	}
+	return nil, w.Err()
+}
+
+// Events returns the channel of the events; the channel is closed when the watch
+// has ended. A receiver that will not go on must end the watch's context.
+func (w *Watch) Events() <-chan Event { return w.events }
+
+// Err tells why the watch has ended, nil while it goes on: that its context
+// ended, or what it cannot heal, ErrRevisionCompacted and ErrBoardReplaced
+// among it. FromSnapshot heals those two.
+func (w *Watch) Err() error { return context.Cause(w.ctx) }
+
+// Revision returns the revision up to which every event has been received, to go
+// on after it in another watch.
+func (w *Watch) Revision() int64 { return w.revision.Load() }
+
+// follow delivers what one stream after the other brings.
+func (w *Watch) follow() {
+	defer close(w.events)
+	var pause patience
+	for {
+		before := w.request.AfterRevision
+		err := w.stream()
+		if w.request.AfterRevision != before { // it has brought something
+			pause = patience{}
+		}
+		switch {
+		case errors.Is(err, ErrUnavailable), errors.Is(err, ErrWatchTooSlow):
+		case w.snapshots && (errors.Is(err, ErrRevisionCompacted) || errors.Is(err, ErrBoardReplaced)):
+			w.request.AfterRevision = nil
+		default:
+			w.end(err)
+			return
+		}
+		if !pause.wait(w.ctx) {
+			return
+		}
+	}
+}
+
+// stream delivers what one stream brings; the error says why it has ended.
+func (w *Watch) stream() error {
+	if w.snapshots && w.request.AfterRevision == nil {
+		s, err := w.client.Snapshot(w.ctx)
+		if err != nil {
+			return err
+		}
+		w.taken, w.request.AfterRevision, w.request.BoardId = s, &s.Revision, s.BoardID
+	}
+	stream, err := w.client.stub.Watch(w.ctx, w.request)
+	if err != nil {
+		return w.client.failure(w.ctx, w.request, err)
+	}
+	for {
+		response, err := stream.Recv()
+		if err != nil {
+			return w.client.failure(w.ctx, w.request, err)
+		}
+		if err := w.take(response); err != nil {
+			return err
+		}
+	}
+}
+
+// take delivers what a message brings, and only then goes on after it.
+func (w *Watch) take(response *boardv1.WatchResponse) error {
+	select {
+	case <-w.stands:
+	default:
+		close(w.stands)
+	}
+	if s := w.taken; s != nil {
+		if err := w.deliver(Event{Revision: s.Revision, Change: ChangeSnapshot, Snapshot: s}); err != nil {
+			return err
+		}
+		w.taken = nil
+	}
+	for _, message := range response.GetEvents() {
+		if err := w.deliver(event(message)); err != nil {
+			return err
+		}
+	}
+	if id := response.GetBoardId(); id != "" {
+		w.request.BoardId = id
+	}
+	w.request.AfterRevision = &response.Revision
+	w.revision.Store(response.Revision)
+	return nil
+}
+
+func (w *Watch) deliver(e Event) error {
+	select {
+	case w.events <- e:
+		return nil
+	case <-w.ctx.Done():
+		return w.Err()
+	}
+}

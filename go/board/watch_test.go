@@ -1,0 +1,414 @@
+package board_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/papapumpkin/quasar-board/go/board"
+	"github.com/papapumpkin/quasar-board/go/boardv1"
+	"github.com/papapumpkin/quasar-board/go/internal/servertest"
+)
+
+func TestAWatchTellsOfEveryChangeAfterItsCallWithTheWholeRecord(t *testing.T) {
+	t.Parallel()
+	client := fresh(t)
+	begin(t, client, "before", "before.go")
+	watch := watching(t, client)
+	session := open(t, client, "ada", board.WithOnExpiry(board.OnExpiryRequeue))
+	begin(t, session, "p", "a.go")
+	published := board.Contract{Producer: "p", Kind: board.KindMethod, Name: "T.M", Signature: "func (T) M()", Package: "a"}
+	if err := session.PublishContract(t.Context(), published); err != nil {
+		t.Fatal(err)
+	}
+	if err := session.Close(); err != nil {
+		t.Fatal(err)
+	}
+
+	opened := next(t, watch)
+	if opened.Change != board.ChangeSessionOpened || opened.Cause != board.CauseCall || opened.Session.Worker != "ada" ||
+		opened.Session.SessionID != session.ID() || opened.Session.OnExpiry != board.OnExpiryRequeue ||
+		opened.Session.TTL != board.DefaultTTL || time.Since(opened.Time) > time.Minute {
+		t.Errorf("got %+v of %+v", opened, opened.Session)
+	}
+	running := next(t, watch)
+	if running.Change != board.ChangePhase || running.Phase.PhaseID != "p" || running.Phase.State != board.StateRunning ||
+		running.Phase.SessionID != session.ID() || running.Revision != opened.Revision+1 {
+		t.Errorf("got %+v of %+v", running, running.Phase)
+	}
+	claimed := next(t, watch)
+	if claimed.Change != board.ChangeClaimed || claimed.Claim.Filepath != "a.go" || claimed.Claim.OwnerTask != "p" ||
+		claimed.Claim.SessionID != session.ID() {
+		t.Errorf("got %+v of %+v", claimed, claimed.Claim)
+	}
+	contract := next(t, watch)
+	published.ID, published.Status = contract.Contract.ID, board.StatusFulfilled
+	published.CreatedAt = contract.Contract.CreatedAt
+	if contract.Change != board.ChangeContract || *contract.Contract != published || published.ID == 0 {
+		t.Errorf("got %+v of %+v", contract, contract.Contract)
+	}
+	var ended []string
+	for range 3 {
+		e := next(t, watch)
+		if e.Cause != board.CauseSessionClosed || e.Revision != contract.Revision+1 {
+			t.Errorf("got %+v", e)
+		}
+		ended = append(ended, e.Change)
+		if e.Phase != nil && e.Phase.State != board.StateQueued {
+			t.Errorf("got the phase %+v", e.Phase)
+		}
+	}
+	for _, change := range []string{board.ChangePhase, board.ChangeReleased, board.ChangeSessionEnded} {
+		if !strings.Contains(strings.Join(ended, " "), change) {
+			t.Errorf("%s is not among %v", change, ended)
+		}
+	}
+}
+
+// The watch is cut off twice, and each time the board goes on changing.
+func TestAWatchGoesOnAfterARestartWithoutGapOrRepeat(t *testing.T) {
+	t.Parallel()
+	server := servertest.Start(t)
+	client := dial(t, server.Target, board.WithTimeout(time.Minute))
+	watch := watching(t, client)
+	const phases = 300
+	written := make(chan error, 1)
+	go func() {
+		for i := range phases {
+			if err := client.SetPhaseState(t.Context(), fmt.Sprint("p", i), board.StateQueued); err != nil {
+				written <- err
+				return
+			}
+		}
+		written <- nil
+	}()
+	seen := 0
+	for revision := int64(1); seen < phases; revision++ {
+		e := next(t, watch)
+		if e.Revision != revision {
+			t.Fatalf("got revision %d, want %d", e.Revision, revision)
+		}
+		if e.Phase.PhaseID != fmt.Sprint("p", seen) { // a write whose reply was cut off is made again
+			continue
+		}
+		seen++
+		switch seen {
+		case phases / 3:
+			server.Kill()
+			server.Restart()
+		case 2 * phases / 3:
+			server.Stop()
+			server.Restart()
+		}
+	}
+	if err := <-written; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAWatchAfterARevisionBeginsThere(t *testing.T) {
+	t.Parallel()
+	client := fresh(t)
+	begin(t, client, "p", "a.go", "b.go")
+	s, err := client.Snapshot(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	watch := watching(t, client, board.AfterRevision(s.Revision-2), board.OfBoard(s.BoardID))
+	for _, want := range []string{"a.go", "b.go"} {
+		if e := next(t, watch); e.Claim == nil || e.Claim.Filepath != want {
+			t.Errorf("got %+v, want the claim of %s", e, want)
+		}
+	}
+	if err := client.ReleaseClaims(t.Context(), "p"); err != nil {
+		t.Fatal(err)
+	}
+	next(t, watch)
+	if got := watch.Revision(); got != s.Revision { // one of two files was taken: not yet the whole
+		t.Errorf("the watch says revision %d, want %d", got, s.Revision)
+	}
+	if e := next(t, watch); e.Change != board.ChangeReleased || e.Revision != s.Revision+1 {
+		t.Errorf("got %+v", e)
+	}
+}
+
+func TestAWatchOfSomeKindsTellsOfNoOthers(t *testing.T) {
+	t.Parallel()
+	client := fresh(t)
+	watch := watching(t, client, board.Kinds(board.EventContract, board.EventSession))
+	begin(t, client, "p", "a.go")
+	if err := client.PublishContract(t.Context(), board.Contract{Producer: "p", Kind: board.KindType, Name: "T"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := client.ReleaseClaims(t.Context(), "p"); err != nil {
+		t.Fatal(err)
+	}
+	open(t, client, "ada")
+	for _, want := range []string{board.ChangeContract, board.ChangeSessionOpened} {
+		if e := next(t, watch); e.Change != want {
+			t.Errorf("got %+v, want %s", e, want)
+		}
+	}
+	_, err := client.Watch(t.Context(), board.Kinds("wish"))
+	wantInvalid(t, "kinds", err)
+}
+
+func TestAWatchFromASnapshotBeginsWithTheWholeBoard(t *testing.T) {
+	t.Parallel()
+	client := fresh(t)
+	begin(t, client, "p", "a.go")
+	want, err := client.Snapshot(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	watch := watching(t, client, board.FromSnapshot())
+	if err := client.ReleaseClaims(t.Context(), "p"); err != nil {
+		t.Fatal(err)
+	}
+	first := next(t, watch)
+	if first.Change != board.ChangeSnapshot || first.Revision != want.Revision || len(first.Snapshot.Claims) != 1 {
+		t.Errorf("got %+v of %+v", first, first.Snapshot)
+	}
+	if e := next(t, watch); e.Change != board.ChangeReleased || e.Revision != want.Revision+1 {
+		t.Errorf("got %+v", e)
+	}
+}
+
+// Nobody takes the events while more of them come than a server keeps for a
+// watch that is behind.
+func TestAWatchThatIsNotReadGoesOnWithoutGapOrRepeatOnceItIs(t *testing.T) {
+	t.Parallel()
+	client := fresh(t, board.WithTimeout(time.Minute))
+	watch := watching(t, client)
+	count := flood(t, client)
+	for i := range count {
+		if e := next(t, watch); e.Contract == nil || e.Contract.Name != fmt.Sprint("T", i) {
+			t.Fatalf("got %+v, want the contract T%d", e, i)
+		}
+	}
+}
+
+func TestAWatchThatHasMissedWhatIsNoLongerKeptEndsOrTakesASnapshot(t *testing.T) {
+	t.Parallel()
+	server := servertest.Start(t, "--keep-revisions", "3")
+	client := dial(t, server.Target, board.WithTimeout(time.Minute))
+	plain, healed := watching(t, client), watching(t, client, board.FromSnapshot())
+	next(t, healed)
+	count := flood(t, client)
+	for range plain.Events() {
+	}
+	if err := plain.Err(); !errors.Is(err, board.ErrRevisionCompacted) {
+		t.Errorf("got %v, want ErrRevisionCompacted", err)
+	}
+	published := 0
+	for published < count {
+		e := next(t, healed)
+		switch {
+		case e.Snapshot != nil:
+			if published = len(e.Snapshot.Contracts); int64(published) != e.Snapshot.Revision {
+				t.Errorf("got %d contracts at revision %d", published, e.Snapshot.Revision)
+			}
+		case e.Contract.Name != fmt.Sprint("T", published):
+			t.Fatalf("got %+v after %d contracts", e, published)
+		default:
+			published++
+		}
+	}
+	_, err := client.Watch(t.Context(), board.AfterRevision(0))
+	var e *board.Error
+	if !errors.Is(err, board.ErrRevisionCompacted) || !errors.As(err, &e) || e.Metadata["oldest_revision"] == "" {
+		t.Errorf("got %v, want ErrRevisionCompacted with the oldest revision", err)
+	}
+}
+
+func TestAWatchOfABoardThatIsReplacedEndsOrTakesASnapshot(t *testing.T) {
+	t.Parallel()
+	server := servertest.Start(t)
+	client := dial(t, server.Target, board.WithTimeout(time.Minute))
+	begin(t, client, "old")
+	plain, healed := watching(t, client), watching(t, client, board.FromSnapshot())
+	old := next(t, healed).Snapshot
+	server.Stop()
+	files, err := filepath.Glob(filepath.Join(server.Dir, "*.board.db*"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("got the files %v, %v", files, err)
+	}
+	for _, file := range files {
+		if err := os.Remove(file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	server.Restart() // opens its default board, which is this one
+	for e := range plain.Events() {
+		t.Errorf("got %+v", e)
+	}
+	if err := plain.Err(); !errors.Is(err, board.ErrBoardReplaced) {
+		t.Errorf("got %v, want ErrBoardReplaced", err)
+	}
+	begin(t, client, "new")
+	for e := next(t, healed); e.Snapshot == nil || len(e.Snapshot.Phases) == 0; e = next(t, healed) {
+		if e.Snapshot != nil && e.Snapshot.BoardID == old.BoardID {
+			t.Errorf("got the old board: %+v", e.Snapshot)
+		}
+		if e.Phase != nil && e.Phase.PhaseID == "new" {
+			break
+		}
+	}
+	_, err = client.Watch(t.Context(), board.AfterRevision(old.Revision), board.OfBoard(old.BoardID))
+	if !errors.Is(err, board.ErrBoardReplaced) {
+		t.Errorf("got %v, want ErrBoardReplaced", err)
+	}
+}
+
+func TestAWatchEndsWithItsContextAndWithItsClient(t *testing.T) {
+	t.Parallel()
+	client := fresh(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancelled, err := client.Watch(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cancelled.Err(); err != nil {
+		t.Errorf("got %v while it goes on", err)
+	}
+	closed := watching(t, client)
+	cancel()
+	for range cancelled.Events() {
+	}
+	if err := cancelled.Err(); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want context.Canceled", err)
+	}
+	if err := client.Close(); err != nil {
+		t.Error(err)
+	}
+	for range closed.Events() {
+	}
+	if err := closed.Err(); !errors.Is(err, board.ErrClosed) {
+		t.Errorf("got %v, want ErrClosed", err)
+	}
+}
+
+func TestAWatchThatCannotBeginSaysWhy(t *testing.T) {
+	t.Parallel()
+	client := fresh(t)
+	if _, err := client.Watch(t.Context(), board.AfterRevision(1_000_000)); err == nil {
+		t.Error("a watch of the future began")
+	} else {
+		wantInvalid(t, "after_revision", err)
+	}
+	if _, err := client.On("nobody").Watch(t.Context(), board.FromSnapshot()); !errors.Is(err, board.ErrBoardNotFound) {
+		t.Errorf("got %v, want ErrBoardNotFound", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := client.Watch(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want context.Canceled", err)
+	}
+}
+
+func TestAWatchThatHearsNothingEndsAfterTheClientsTimeout(t *testing.T) {
+	t.Parallel()
+	client := dial(t, serve(t, &silent{}), board.WithTimeout(100*time.Millisecond))
+	if _, err := client.Watch(t.Context()); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v, want context.DeadlineExceeded", err)
+	}
+}
+
+// silent accepts a watch and says nothing.
+type silent struct{ scripted }
+
+func (s *silent) Watch(_ *boardv1.WatchRequest, stream grpc.ServerStreamingServer[boardv1.WatchResponse]) error {
+	<-stream.Context().Done()
+	return stream.Context().Err()
+}
+
+// Not parallel: it counts the goroutines of the whole process.
+func TestNothingIsLeftRunningOnceWatchesAndSessionsHaveEnded(t *testing.T) {
+	client := fresh(t)
+	begin(t, client, "warm")
+	before := runtime.NumGoroutine()
+	ctx, cancel := context.WithCancel(t.Context())
+	for range 20 {
+		if _, err := client.Watch(ctx, board.FromSnapshot()); err != nil { // nobody takes the snapshot
+			t.Fatal(err)
+		}
+		if _, err := client.Watch(ctx, board.Kinds(board.EventPhase)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := client.Watch(ctx, board.AfterRevision(1_000_000)); err == nil {
+			t.Fatal("a watch of the future began")
+		}
+		if _, err := client.Session(ctx, "ends with its context"); err != nil {
+			t.Fatal(err)
+		}
+		closed, err := client.Session(ctx, "is closed")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := closed.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if during := runtime.NumGoroutine(); during < before+60 {
+		t.Errorf("there were %d goroutines before and %d during", before, during)
+	}
+	cancel()
+	giveUp := time.Now().Add(time.Minute)
+	for runtime.NumGoroutine() > before {
+		if time.Now().After(giveUp) {
+			stacks := make([]byte, 1<<20)
+			t.Fatalf("%d goroutines before, %d after:\n%s", before, runtime.NumGoroutine(), stacks[:runtime.Stack(stacks, true)])
+		}
+		runtime.Gosched()
+	}
+	if sessions, err := client.ListSessions(t.Context()); err != nil || len(sessions) != 0 {
+		t.Errorf("got the sessions %+v, %v", sessions, err)
+	}
+}
+
+// flood publishes more than a server keeps for a watch that does not read;
+// it returns how many contracts T0, T1, ... those were.
+func flood(t *testing.T, client *board.Client) int {
+	t.Helper()
+	const count = 20
+	large := strings.Repeat("x", 1<<20)
+	for i := range count {
+		c := board.Contract{Producer: "p", Kind: board.KindType, Name: fmt.Sprint("T", i), Signature: large}
+		if err := client.PublishContract(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return count
+}
+
+func watching(t *testing.T, client *board.Client, opts ...board.WatchOption) *board.Watch {
+	t.Helper()
+	watch, err := client.Watch(t.Context(), opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return watch
+}
+
+// next returns the next event, for which it waits.
+func next(t *testing.T, watch *board.Watch) board.Event {
+	t.Helper()
+	select {
+	case e, ok := <-watch.Events():
+		if !ok {
+			t.Fatalf("the watch has ended: %v", watch.Err())
+		}
+		return e
+	case <-time.After(time.Minute):
+		t.Fatal("waited in vain for an event")
+		return board.Event{}
+	}
+}

@@ -1,0 +1,53 @@
+package servertest
+
+import (
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+var (
+	shared     *Server
+	startOnce  sync.Once
+	boardNames atomic.Int64
+)
+
+// Shared returns the target of one server for all tests of a package, which is
+// started when the first asks for it. Each uses boards of its own, and leaves
+// the server running. The package's TestMain is Run.
+func Shared(t testing.TB) (target string) {
+	t.Helper()
+	python := Python(t)
+	startOnce.Do(func() {
+		dir, err := os.MkdirTemp("", "board-shared-")
+		if err != nil {
+			t.Fatal(err)
+		}
+		started := &Server{Target: "127.0.0.1:0", Dir: dir, t: t, python: python}
+		started.run()
+		shared = started
+	})
+	if shared == nil {
+		t.Fatal("the shared board server did not start")
+	}
+	return shared.Target
+}
+
+// Run runs the tests of a package, and ends the server that they shared.
+func Run(m *testing.M) {
+	code := m.Run()
+	if shared != nil {
+		_ = shared.process.Process.Kill()
+		_ = shared.process.Wait()
+		if code != 0 && shared.stderr.Len() > 0 {
+			fmt.Fprintf(os.Stderr, "the shared server's standard error:\n%s", shared.stderr.String())
+		}
+		_ = os.RemoveAll(shared.Dir)
+	}
+	os.Exit(code)
+}
+
+// FreshName names a board that no other test uses.
+func FreshName() string { return fmt.Sprint("board-", boardNames.Add(1)) }

@@ -1,0 +1,38 @@
+"""`board complete`."""
+
+import json
+
+LINE = json.dumps({"kind": "type", "name": "T", "signature": "type T int"}).encode() + b"\n"
+
+
+def test_a_phase_is_completed_with_its_contracts_and_its_files_in_one_step(board):
+    board.client.set_phase_state("p1", "running")
+    board.client.claim_files(["a.go", "b.go"], "p1")
+    before = board.client.open_board().revision
+    done = board("complete", "p1", "--contracts", "-", stdin=LINE)
+    assert (done.code, done.err) == (0, "")
+    assert done.out == "p1 is done: 1 contract published, 2 files released\n"
+    assert board.client.open_board().revision == before + 1
+    (contract,) = board.client.contracts_for("p1")
+    assert contract.signature == "type T int"
+
+
+def test_a_worker_ends_its_own_phase_as_failed(board):
+    ended = board("complete", "--state", "failed", "--json", QUASAR_TASK_ID="p1").json
+    assert (ended["phase"]["phase_id"], ended["phase"]["state"]) == ("p1", "failed")
+    assert (ended["published"], ended["released"]) == (0, 0)
+
+
+def test_a_bad_contract_is_told_with_its_line_and_nothing_is_done(board, tmp_path):
+    file = tmp_path / "c.jsonl"
+    file.write_bytes(LINE + b"\n" + LINE.replace(b'"T"', b'"' + b"T" * 5000 + b'"'))
+    refused = board("complete", "p1", "--contracts", file)
+    assert (refused.code, refused.out) == (2, "")
+    assert refused.err.startswith(f"{file}:3: contracts[1].name: ")
+    assert board.client.get_phase("p1") is None
+
+
+def test_a_phase_ends_as_done_or_failed_and_no_other_way(board):
+    refused = board("complete", "p1", "--state", "running")
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert board.client.get_phase("p1") is None

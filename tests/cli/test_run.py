@@ -1,0 +1,181 @@
+"""`board run`: a command as a worker."""
+
+import os
+import select
+import signal
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from board_client import BoardClient, FileFree, PhaseIn
+from tests.cli.conftest import COMMAND, started
+from tests.servers import server_process
+
+AS_P1 = ("run", "--session", "--phase", "p1", "--claim", "a.go", "--claim", "b.go")
+
+
+def script(text):
+    return ("--", "sh", "-c", text)
+
+
+def test_a_command_runs_in_a_session_with_its_phase_running_and_its_files_claimed(board):
+    told = ["BOARD_TARGET", "BOARD_NAME", "BOARD_WORKER", "QUASAR_TASK_ID", "BOARD_SESSION"]
+    show = "; ".join(f"echo ${name}" for name in told)
+    with board.start(*AS_P1, "--worker", "w1", *script(f"{show}; read line; exit 0")) as run:
+        address, name, worker, phase, session_id = (run.stdout.readline().strip() for _ in told)
+        assert (address, name, worker, phase) == (board.target, board.name, "w1", "p1")
+
+        (session,) = board.client.list_sessions()
+        assert (session.session_id, session.worker) == (session_id, "w1")
+        running = board.client.get_phase("p1")
+        assert (running.state, running.worker, running.session_id) == ("running", "w1", session_id)
+        claims = {(c.filepath, c.owner, c.session_id) for c in board.client.list_claims()}
+        assert claims == {("a.go", "p1", session_id), ("b.go", "p1", session_id)}
+
+        out, err = run.communicate("go on\n", timeout=60)
+        assert (run.returncode, out, err) == (0, "", "")
+    assert board.client.get_phase_state("p1") == "done"
+    assert board.client.list_claims() == []
+    assert board.client.list_sessions() == []
+
+
+@pytest.mark.parametrize(("ends", "code"), [("exit 3", 3), ("kill -9 $$", 137)])
+def test_a_command_that_fails_fails_its_phase_and_its_exit_code_is_ours(board, ends, code):
+    ended = board(*AS_P1, *script(ends))
+    assert (ended.code, ended.out, ended.err) == (code, "", "")
+    assert board.client.get_phase_state("p1") == "failed"
+    assert board.client.list_claims() == []
+
+
+def test_a_command_that_has_moved_its_phase_on_has_the_last_word(board):
+    assert board(*AS_P1, *script(f"{COMMAND} phase set human_decision")).code == 0
+    assert board.client.get_phase_state("p1") == "human_decision"
+    assert board.client.list_claims() == [], "they end with the session"
+
+
+def test_without_a_session_the_phase_is_set_and_completed_too(board):
+    ended = board("run", "--phase", "p1", *script('test -z "$BOARD_SESSION"'))
+    assert (ended.code, board.client.get_phase_state("p1")) == (0, "done")
+    assert board.client.open_board().revision == 2, "it was set running and done, and no more"
+
+
+def test_a_refused_claim_leaves_the_phase_as_it_was_and_nothing_is_run(board):
+    board.client.set_phase_state("p1", "queued")
+    board.client.claim_file("b.go", "p2")
+    refused = board(*AS_P1, *script("echo run"))
+    assert (refused.code, refused.out) == (3, "")
+    assert '"b.go" owned by "p2"' in refused.err
+    assert board.client.get_phase_state("p1") == "queued"
+    assert board.client.list_sessions() == []
+
+
+def test_a_command_that_is_not_there_is_told_before_anything_is_done(board, tmp_path):
+    no_program = tmp_path / "text"
+    no_program.write_text("no program")
+    for command, code in (("nowhere/to/be/found", 127), (no_program, 126)):
+        missing = board(*AS_P1, "--", command)
+        assert (missing.code, missing.out, missing.err.count("\n")) == (code, "", 1)
+    assert board.client.open_board().revision == 0
+
+
+def test_signals_are_the_commands(board):
+    waits = 'trap "echo told; exit 9" TERM; echo ready; while :; do sleep 0.05; done'
+    with board.start(*AS_P1, *script(waits)) as run:
+        assert run.stdout.readline() == "ready\n"
+        run.terminate()
+        out, _ = run.communicate(timeout=60)
+        assert (run.returncode, out) == (9, "told\n")
+    assert board.client.get_phase_state("p1") == "failed"
+
+
+def test_a_command_that_a_signal_ends_gives_the_code_that_shells_give(board):
+    with board.start(*AS_P1, *script("echo ready; exec sleep 600")) as run:
+        assert run.stdout.readline() == "ready\n"
+        run.send_signal(signal.SIGINT)
+        assert run.wait(timeout=60) == 130
+    assert board.client.get_phase_state("p1") == "failed"
+
+
+@pytest.mark.parametrize(("on_expiry", "state"), [("fail", "failed"), ("requeue", "queued")])
+def test_a_worker_that_is_killed_loses_phase_and_files_within_its_ttl_and_a_second(
+    board, on_expiry, state
+):
+    options = ("--ttl", "1s", "--on-expiry", on_expiry)
+    with (
+        board.start(*AS_P1, *options, *script("echo $$; exec sleep 600")) as run,
+        ended(int(run.stdout.readline())) as command,
+    ):
+        killed = datetime.now(UTC)
+        run.kill()
+        met = board.client.within(60).wait_for(
+            PhaseIn("p1", state), FileFree("a.go"), FileFree("b.go")
+        )
+        assert met.phases[0].updated_at - killed <= timedelta(seconds=1 + 1)
+        assert command(), "it does not go on without us"
+
+
+@pytest.mark.parametrize("term", ["exit 0", ":"], ids=["gentle", "stubborn"])
+def test_a_command_whose_session_is_lost_is_ended(board, term):
+    loop = f"trap '{term}' TERM; echo ready; while :; do sleep 0.05; done"
+    with board.start(*AS_P1, "--ttl", "1s", "--grace", "300ms", *script(loop)) as run:
+        assert run.stdout.readline() == "ready\n"
+        (session,) = board.client.list_sessions()
+        board.client.close_session(session.session_id)
+        board.client.set_phase_state("p1", "queued", worker="")
+        _, err = run.communicate(timeout=60)
+        assert run.returncode == 6
+        assert err.endswith(  # the shell has its own word before it
+            f'board: session "{session.session_id}" has ended, and its work was handed on; '
+            "the command was ended\n"
+        )
+    assert board.client.get_phase_state("p1") == "queued", "it is somebody else's now"
+
+
+def test_a_command_that_ends_after_its_session_completes_nothing(board):
+    end_session = f"{COMMAND} session close $BOARD_SESSION > /dev/null"
+    late = board(*AS_P1, "--on-expiry", "requeue", *script(end_session))
+    assert late.code == 6
+    assert "its work was handed on; the command had ended with 0" in late.err
+    assert board.client.get_phase_state("p1") == "queued"
+
+
+def test_a_phase_is_completed_though_the_server_was_away_when_the_command_ended(tmp_path):
+    directory = tmp_path / "boards"
+    waits = script("echo $$; read line")
+    with (
+        server_process(directory) as server,
+        started("--target", server.address, *AS_P1, *waits) as run,
+        ended(int(run.stdout.readline())) as command,
+    ):
+        server.kill()
+        run.stdin.write("go on\n")
+        run.stdin.flush()
+        assert command()
+        with (
+            server_process(directory, listen=server.address),
+            BoardClient(server.address) as client,
+        ):
+            assert (run.wait(timeout=60), run.stderr.read()) == (0, "")
+            assert client.get_phase_state("p1") == "done"
+            assert client.list_claims() == []
+
+
+@contextmanager
+def ended(pid):
+    """Yield a function that waits for the end of a process, and tells whether it came."""
+    process = os.pidfd_open(pid)
+    try:
+        yield lambda: bool(select.select([process], [], [], 60)[0])
+    finally:
+        os.close(process)
+
+
+def test_a_claim_needs_a_phase(unopened):
+    refused = unopened("run", "--claim", "a.go", "--", "true")
+    assert (refused.code, refused.out) == (2, "")
+
+
+def test_a_command_dies_of_a_broken_pipe_as_it_expects_to(board):
+    ended = board("run", *script("yes | head -1"))
+    assert (ended.code, ended.out, ended.err) == (0, "y\n", "")

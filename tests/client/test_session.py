@@ -1,0 +1,255 @@
+"""session: renewed in the background while its block runs, and what its owner is told."""
+
+import asyncio
+import threading
+from contextlib import closing
+from datetime import timedelta
+
+import pytest
+
+from board_client import (
+    AsyncBoardClient,
+    BoardClient,
+    Contract,
+    InvalidArgument,
+    PhaseIn,
+    SessionExpired,
+    renewal,
+)
+from tests.servers import server_process, server_thread
+
+PATIENCE = 30
+"""Seconds until a test gives up on something that has to come."""
+
+
+@pytest.fixture
+def client(server, board):
+    with BoardClient(server, board) as client:
+        yield client
+
+
+@pytest.fixture
+async def tasks_client(server, board):
+    async with AsyncBoardClient(server, board) as client:
+        yield client
+
+
+def ends_of_others(client, count):
+    """Let so many sessions of a second's ttl, which nobody renews, end one after the other."""
+    with closing(client.watch("session")) as events:
+        for _ in range(count):
+            unrenewed = client.open_session("other", ttl=1).session_id
+            ended = next(event for event in events if event.change == "session_ended")
+            assert (ended.record.session_id, ended.cause) == (unrenewed, "session_expired")
+
+
+def test_what_is_done_in_a_session_is_bound_to_it(client):
+    with client.session("w1", ttl=5) as session:
+        assert session.session_id
+        bound = [
+            session.set_phase_state("p", "running", worker="w1"),
+            session.claim_file("a.go", "p"),
+            *session.claim_files(["b.go", "c.go"], "p"),
+        ]
+        assert {record.session_id for record in bound} == {session.session_id}
+        (listed,) = client.list_sessions()
+        assert (listed.worker, listed.ttl) == ("w1", timedelta(seconds=5))
+        assert client.claim_file("d.go", "q").session_id == ""
+
+
+@pytest.mark.parametrize(("on_expiry", "state"), [("fail", "failed"), ("requeue", "queued")])
+def test_the_end_of_the_block_closes_the_session(client, on_expiry, state):
+    with client.session("w1", on_expiry=on_expiry) as session:
+        session.set_phase_state("p", "running", worker="w1")
+        session.claim_file("a.go", "p")
+    assert client.list_sessions() == []
+    assert client.file_owner("a.go") == ""
+    assert client.get_phase("p").state == state
+
+
+async def test_the_end_of_a_tasks_block_closes_the_session(tasks_client):
+    async with tasks_client.session("w1", on_expiry="requeue") as session:
+        await session.set_phase_state("p", "running")
+        assert len(await tasks_client.list_sessions()) == 1
+    assert await tasks_client.list_sessions() == []
+    assert await tasks_client.get_phase_state("p") == "queued"
+
+
+def test_an_exception_in_the_block_closes_the_session_too(client):
+    def work():
+        with client.session("w1") as session:
+            session.set_phase_state("p", "running")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        work()
+    assert client.list_sessions() == []
+    assert client.get_phase_state("p") == "failed"
+
+
+async def test_an_exception_in_a_tasks_block_closes_the_session_too(tasks_client):
+    async def work():
+        async with tasks_client.session("w1") as session:
+            await session.set_phase_state("p", "running")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await work()
+    assert await tasks_client.list_sessions() == []
+    assert await tasks_client.get_phase_state("p") == "failed"
+
+
+async def test_a_task_that_is_cancelled_closes_its_session(tasks_client):
+    working = asyncio.Event()
+
+    async def work():
+        async with tasks_client.session("w1") as session:
+            await session.set_phase_state("p", "running")
+            working.set()
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(work())
+    async with asyncio.timeout(PATIENCE):
+        await working.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert await tasks_client.list_sessions() == []
+    assert await tasks_client.get_phase_state("p") == "failed"
+
+
+def test_what_was_completed_in_the_block_stays_completed(client):
+    with client.session("w1") as session:
+        session.set_phase_state("p", "running")
+        session.claim_file("a.go", "p")
+        done = session.complete_phase("p", contracts=[Contract("p", "type", "T")])
+        assert (done.published, done.released) == (1, 1)
+    assert client.get_phase("p") == done.phase
+    assert client.get_phase_state("p") == "done"
+
+
+def test_a_session_outlives_its_ttl_while_its_block_runs(client):
+    with client.session("w1", ttl=1) as session:
+        session.set_phase_state("p", "running")
+        ends_of_others(client, 2)
+        assert session.claim_file("a.go", "p").session_id == session.session_id
+        assert not session.lost.is_set()
+        assert client.get_phase_state("p") == "running"
+
+
+async def test_a_tasks_session_outlives_its_ttl_while_its_block_runs(tasks_client, client):
+    async with tasks_client.session("w1", ttl=1) as session:
+        await session.set_phase_state("p", "running")
+        await asyncio.to_thread(ends_of_others, client, 2)
+        assert (await session.claim_file("a.go", "p")).session_id == session.session_id
+        assert not session.lost.is_set()
+
+
+def test_the_owner_of_a_session_is_told_that_it_is_lost(client):
+    told = threading.Event()
+    with client.session("w1", ttl=1, on_lost=told.set) as session:
+        session.set_phase_state("p", "running")
+        client.close_session(session.session_id)  # as the server does when its time is up
+        assert told.wait(PATIENCE)
+        assert session.lost.is_set()
+        with pytest.raises(SessionExpired) as caught:
+            session.complete_phase("p")
+        assert caught.value.session_id == session.session_id
+    assert client.get_phase_state("p") == "failed"
+
+
+async def test_the_owner_of_a_tasks_session_is_told_that_it_is_lost(tasks_client):
+    told = asyncio.Event()
+    async with tasks_client.session("w1", ttl=1, on_lost=told.set) as session:
+        await tasks_client.close_session(session.session_id)
+        async with asyncio.timeout(PATIENCE):
+            await told.wait()
+            await session.lost.wait()
+        with pytest.raises(SessionExpired):
+            await session.claim_file("a.go", "p")
+
+
+def test_a_session_is_not_lost_when_it_is_closed(client):
+    told = threading.Event()
+    with client.session("w1", ttl=1, on_lost=told.set) as session:
+        pass
+    assert not told.is_set()
+    assert not session.lost.is_set()
+
+
+def test_a_session_has_a_clients_other_methods(client):
+    with client.session("w1") as session:
+        session.set_phase_state("p", "done")
+        assert session.within(PATIENCE).wait_for(PhaseIn("p", "done")).revision == 2
+        with closing(session.watch(after_revision=0)) as events:
+            assert next(events).change == "session_opened"
+
+
+def test_two_sessions_of_one_client_are_two(client):
+    with client.session("w1") as one, client.session("w2") as two:
+        one.set_phase_state("p", "running")
+        two.set_phase_state("q", "running")
+        assert one.session_id != two.session_id
+        assert [s.worker for s in client.list_sessions()] in (["w1", "w2"], ["w2", "w1"])
+    assert client.list_sessions() == []
+
+
+@pytest.mark.parametrize("ttl", [0, 0.5, -1, timedelta(hours=25)], ids=str)
+def test_a_ttl_under_a_second_or_over_a_day_is_refused(client, ttl):
+    with pytest.raises(InvalidArgument) as caught, client.session("w1", ttl=ttl):
+        pytest.fail("the block must not be entered")
+    assert caught.value.field == "ttl"
+    assert client.list_sessions() == []
+
+
+def test_a_word_that_no_session_ends_by_is_refused(client):
+    with (
+        pytest.raises(InvalidArgument, match="on_expiry"),
+        client.session("w1", on_expiry="explode"),
+    ):
+        pytest.fail("the block must not be entered")
+
+
+def test_a_session_rides_over_a_restart_of_its_server(tmp_path):
+    listen = f"unix:{tmp_path}/board.sock"
+    with BoardClient(listen) as client:
+        with server_process(tmp_path / "boards", listen=listen) as server:
+            block = client.session("w1", ttl=2)
+            session = block.__enter__()
+            session.set_phase_state("p", "running")
+            server.kill()
+        with server_thread(tmp_path / "boards", listen=listen):
+            ends_of_others(client.within(PATIENCE), 3)
+            assert not session.lost.is_set()
+            assert session.complete_phase("p").phase.state == "done"
+            block.__exit__(None, None, None)
+            assert client.list_sessions() == []
+
+
+def test_a_block_ends_well_though_its_server_has_gone(tmp_path):
+    listen = f"unix:{tmp_path}/board.sock"
+    with BoardClient(listen, timeout=1) as client:
+        with server_thread(tmp_path / "boards", listen=listen):
+            block = client.session("w1", ttl=3)
+            session = block.__enter__()
+        block.__exit__(None, None, None)
+        assert not session.lost.is_set()
+        with server_thread(tmp_path / "boards", listen=listen):
+            (left,) = client.within(PATIENCE).list_sessions()
+            assert left.session_id == session.session_id
+
+
+def test_a_session_is_renewed_twice_before_it_would_end():
+    ttl = timedelta(seconds=30)
+    assert renewal.pause_after_success(ttl) == 10
+    assert renewal.pause_after_failure(ttl) == 1
+    assert renewal.pause_after_failure(timedelta(seconds=1)) == pytest.approx(0.1)
+
+
+def test_a_session_leaves_no_thread_behind(client):
+    client.open_board()
+    before = threading.active_count()
+    for _ in range(5):
+        with client.session("w1"):
+            assert threading.active_count() == before + 1
+    assert threading.active_count() == before

@@ -1,0 +1,155 @@
+"""wait_for: one call that returns when what it asks for is so, over servers that come and go."""
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from board_client import (
+    AsyncBoardClient,
+    BoardClient,
+    BoardNotFound,
+    BoardReplaced,
+    Contract,
+    ContractPublished,
+    DeadlineExceeded,
+    FileFree,
+    InvalidArgument,
+    PhaseIn,
+    Unavailable,
+)
+from tests.servers import server_process, server_thread
+
+PATIENCE = 30
+"""Seconds until a test gives up on something that has to come."""
+
+
+@pytest.fixture
+def pool():
+    with ThreadPoolExecutor(4) as pool:
+        yield pool
+
+
+@pytest.fixture
+def plain(server, board):
+    """A client that writes what others wait for."""
+    with BoardClient(server, board) as client:
+        yield client
+
+
+@pytest.fixture
+def listen(tmp_path):
+    return f"unix:{tmp_path}/board.sock"
+
+
+def test_what_holds_already_is_answered_at_once(client):
+    done = client.complete_phase("p", contracts=[Contract("p", "type", "T", package="x")])
+    contracts = client.all_contracts()
+    met = client.wait_for(
+        PhaseIn("p", "failed", "done"),
+        ContractPublished("T"),
+        ContractPublished(kind="type", producer="p", package="x"),
+        FileFree("a.go"),
+    )
+    assert (met.revision, met.phases, met.contracts) == (1, [done.phase], contracts * 2)
+
+
+def test_a_waiter_is_answered_when_all_its_conditions_hold(client, plain, pool):
+    plain.claim_file("a.go", "p")
+    conditions = PhaseIn("p", "done"), ContractPublished("T"), FileFree("a.go")
+    waiting = pool.submit(client.within(PATIENCE).wait_for, *conditions)
+    done = plain.complete_phase("p", contracts=[Contract("p", "type", "T")])
+    met = waiting.result()
+    assert (met.revision, met.phases) == (2, [done.phase])
+    assert met.contracts == plain.all_contracts()
+
+
+@pytest.mark.parametrize(
+    ("condition", "field"),
+    [
+        (PhaseIn("p"), "conditions[0].phase.states"),
+        (PhaseIn("", "done"), "conditions[0].phase.phase_id"),
+        (ContractPublished(), "conditions[0].contract"),
+        (FileFree(""), "conditions[0].file_free.filepath"),
+        (PhaseIn("p", "dreaming"), "states"),
+        (ContractPublished(kind="rumour"), "kind"),
+    ],
+    ids=str,
+)
+def test_a_condition_that_cannot_be_meant_is_refused(client, condition, field):
+    with pytest.raises(InvalidArgument) as caught:
+        client.wait_for(condition)
+    assert caught.value.field.endswith(field)
+
+
+def test_waiting_for_nothing_is_refused(client):
+    with pytest.raises(InvalidArgument) as caught:
+        client.wait_for()
+    assert caught.value.field == "conditions"
+
+
+def test_a_wait_ends_with_the_clients_timeout(client):
+    began = time.monotonic()
+    with pytest.raises(DeadlineExceeded):
+        client.within(0.3).wait_for(PhaseIn("p", "done"))
+    assert 0.25 < time.monotonic() - began < 10
+
+
+def test_a_board_that_nobody_opened_cannot_be_waited_on(client):
+    with pytest.raises(BoardNotFound):
+        client.on("nowhere").wait_for(FileFree("a.go"))
+
+
+def test_a_board_that_is_deleted_ends_the_wait(connect, tmp_path, listen, pool):
+    """Whoever looks first, the waiter's own call or the server."""
+    with server_thread(tmp_path / "boards", listen=listen):
+        client = connect(listen, timeout=PATIENCE)
+        client.open_board()
+        waiting = pool.submit(client.wait_for, PhaseIn("p", "done"))
+        for file in (tmp_path / "boards").glob("*.board.db*"):
+            file.unlink()
+        with pytest.raises((BoardReplaced, BoardNotFound)):
+            waiting.result()
+
+
+def test_a_wait_rides_over_a_restart(connect, tmp_path, listen, pool):
+    with BoardClient(listen) as plain:
+        with server_process(tmp_path / "boards", listen=listen) as server:
+            client = connect(listen, timeout=4 * PATIENCE)
+            plain.claim_file("a.go", "p")
+            waiting = pool.submit(client.wait_for, PhaseIn("p", "done"), FileFree("a.go"))
+            plain.claim_file("b.go", "p")
+            server.kill()
+        with server_thread(tmp_path / "boards", listen=listen):
+            plain.complete_phase("p")
+            assert waiting.result().revision == 3
+
+
+def test_a_wait_gives_up_when_no_server_comes(connect, listen):
+    began = time.monotonic()
+    with pytest.raises((Unavailable, DeadlineExceeded)):
+        connect(listen, timeout=1.0).wait_for(FileFree("a.go"))
+    assert 0.5 < time.monotonic() - began < 10
+
+
+async def test_many_tasks_wait_over_one_connection(server, board):
+    async with AsyncBoardClient(server, board, timeout=PATIENCE) as client:
+        waiting = [
+            asyncio.create_task(client.wait_for(PhaseIn(f"p{number}", "done")))
+            for number in range(200)
+        ]
+        for number in range(200):
+            await client.set_phase_state(f"p{number}", "done")
+        met = await asyncio.gather(*waiting)
+        assert [one.revision for one in met] == list(range(1, 201))
+
+
+async def test_a_task_that_is_cancelled_waits_no_longer(server, board):
+    async with AsyncBoardClient(server, board) as client:
+        waiting = asyncio.create_task(client.wait_for(PhaseIn("p", "done")))
+        await client.claim_file("a.go", "p")
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        await client.set_phase_state("p", "done")

@@ -1,0 +1,105 @@
+"""The end of sessions when the storage, or the machine, does not keep up."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from board_server.errors import SessionExpired
+from board_server.model import Cause, Change, OnExpiry, PhaseChange, PhaseState
+from board_server.sqlite import SqliteStore
+from tests.conformance.backend import ALL, BOARD
+from tests.conformance.events import PATIENCE, listening
+
+SHORT = timedelta(milliseconds=50)
+
+
+class Disk:
+    """Refuses every commit while it is told to."""
+
+    def __init__(self):
+        self.refusing = False
+        self.refused = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+
+    def __call__(self):
+        if self.refusing:
+            self._loop.call_soon_threadsafe(self.refused.set)
+        return self.refusing
+
+
+@pytest.fixture
+async def disk(connection_hook):
+    disk = Disk()
+    connection_hook(lambda connection: connection.set_commit_hook(disk))
+    return disk
+
+
+@pytest.fixture
+async def store(disk, unopened):  # noqa: ARG001  the disk is there before the store
+    await unopened.open_board(BOARD)
+    return unopened
+
+
+async def working(store):
+    """Open a short session in which a phase runs; return its ID."""
+    session, _ = await store.open_session(BOARD, "w", SHORT, OnExpiry.FAIL)
+    change = PhaseChange("p", PhaseState.RUNNING, session_id=session.session_id)
+    await store.set_phase_state(BOARD, change)
+    return session.session_id
+
+
+async def test_an_end_that_the_disk_did_not_take_is_tried_again(store, disk):
+    listener = await listening(store)
+    session_id = await working(store)
+    disk.refusing = True
+    async with asyncio.timeout(PATIENCE):
+        await disk.refused.wait()
+    with pytest.raises(SessionExpired):
+        await store.renew_session(BOARD, session_id)
+    disk.refusing = False
+    commit = await listener.change(Change.SESSION_ENDED)
+    assert {event.cause for event in commit.events} == {Cause.SESSION_EXPIRED}
+    assert (await store.get_phase_state(BOARD, "p")).state == PhaseState.FAILED
+
+
+async def test_a_store_closes_though_the_disk_does_not_take_the_end_of_a_session(
+    store, disk, directory
+):
+    session_id = await working(store)
+    disk.refusing = True
+    async with asyncio.timeout(PATIENCE):
+        await disk.refused.wait()
+        await store.close()
+    disk.refusing = False
+    again = SqliteStore(directory)
+    (session,) = (await again.list_sessions(BOARD, ALL)).items
+    assert session.session_id == session_id
+    await again.close()
+
+
+async def test_renewals_that_a_standing_machine_did_not_read_in_time_still_count(store):
+    """The loop stands still for longer than the ttl, while a renewal is on its way."""
+    session, _ = await store.open_session(BOARD, "w", SHORT, OnExpiry.FAIL)
+    loop = asyncio.get_running_loop()
+
+    async def arrive():
+        for _ in range(5):  # a call takes some turns of the loop to be read
+            await asyncio.sleep(0)
+        return await store.renew_session(BOARD, session.session_id)
+
+    renewal = loop.create_task(arrive())
+    before = loop.time()
+    while loop.time() < before + 4 * SHORT.total_seconds():
+        pass
+    assert (await renewal).value.session_id == session.session_id
+    assert (await store.list_sessions(BOARD, ALL)).items != []
+
+
+async def test_a_closed_board_counts_no_session_down(store):
+    opening = asyncio.create_task(working(store))
+    await asyncio.sleep(0)  # let it begin
+    await store.close()
+    await asyncio.wait([opening])
+    assert opening.exception() is not None
+    assert [task for task in asyncio.all_tasks() if task is not asyncio.current_task()] == []

@@ -7,7 +7,7 @@ from board_server.sqlite.transaction import Transaction
 
 
 def empty(tx: Transaction, revision: int) -> Archived:
-    """Store.archive."""
+    """Store.archive_board."""
     if tx.revision != revision:
         raise RevisionMismatch(revision, tx.revision)
     return Archived(

@@ -74,7 +74,7 @@ def release_bound(tx: Transaction, session_id: str, cause: Cause) -> int:
 
 
 def remove_all(tx: Transaction) -> int:
-    """Release every claim, for Store.archive."""
+    """Release every claim, for Store.archive_board."""
     held = tx.db.execute(f"{_SELECT} ORDER BY filepath").fetchall()
     return _release(tx, held, Cause.ARCHIVE)
 

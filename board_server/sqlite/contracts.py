@@ -111,7 +111,7 @@ def _contract(id_: int, draft: ContractDraft, created_at: str) -> Contract:
 
 
 def remove_all(tx: Transaction) -> int:
-    """Remove every contract, for Store.archive; return how many there were."""
+    """Remove every contract, for Store.archive_board; return how many there were."""
     rows = tx.db.execute(
         "SELECT id, producer, kind, name, '', package, status, created_at "
         "FROM contracts ORDER BY id"

@@ -97,7 +97,7 @@ def end_bound(tx: Transaction, session_id: str, state: PhaseState, cause: Cause)
 
 
 def remove_all(tx: Transaction) -> int:
-    """Remove every phase, for Store.archive; return how many there were."""
+    """Remove every phase, for Store.archive_board; return how many there were."""
     rows = tx.db.execute(f"{_SELECT} ORDER BY {_POSTED}, task_id").fetchall()
     for row in rows:
         tx.record(Change.PHASE_REMOVED, from_row(row), row, Cause.ARCHIVE)

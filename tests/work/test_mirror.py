@@ -67,7 +67,7 @@ class Reader:
         return pb.GetSnapshotResponse.FromString(b"".join(parts))
 
     async def stored_snapshot(self) -> pb.GetSnapshotResponse:
-        parts = replies.snapshot_parts(await self.store.snapshot(BOARD))
+        parts = replies.snapshot_parts(await self.store.get_snapshot(BOARD))
         return pb.GetSnapshotResponse.FromString(b"".join(p.SerializeToString() for p in parts))
 
 

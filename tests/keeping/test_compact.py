@@ -24,7 +24,7 @@ def test_a_compacted_board_is_smaller_and_holds_what_it_held(tmp_path):
     with server_thread(tmp_path, board=BOARD) as address, BoardClient(address) as client:
         assert client.get_snapshot() == held
         with pytest.raises(RevisionCompacted):
-            client.watch(after_revision=held.revision - 11)
+            next(client.watch(after_revision=held.revision - 11))
         watch = client.watch(after_revision=held.revision - 10)
         assert next(watch).revision == held.revision - 9
         watch.close()

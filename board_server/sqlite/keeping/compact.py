@@ -11,7 +11,7 @@ from board_server.sqlite.migrate import check
 
 
 def compact(board: Path, keep_revisions: int) -> tuple[int, int]:
-    """Drop the events and replies of all but the last revisions, and give free pages back to the disk.
+    """Drop the events and replies of all but the last revisions; give free pages back.
 
     Returns the file's bytes before and after. Refuses while a server has the board.
     """

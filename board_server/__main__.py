@@ -9,6 +9,7 @@ os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 import asyncio
 import gc
 import logging
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -23,6 +24,8 @@ from board_server.errors import BoardError
 from board_server.sqlite import SqliteStore
 from board_server.sqlite.connection import UnsafeSqlite
 from board_server.sqlite.settings import Synchronous
+
+MANY_FILES = 65_536
 
 app = typer.Typer(add_completion=False)
 
@@ -71,6 +74,7 @@ def serve(
     choose(engine)
     from board_server.server import CannotListen  # noqa: PLC0415  the engine is chosen
 
+    _allow_many_files()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         config = Config(directory, board, tuple(listen), insecure, grace)
@@ -78,6 +82,14 @@ def serve(
     except (BadConfig, BoardError, CannotListen, UnsafeSqlite) as error:
         print(f"board serve: {error}", file=sys.stderr)  # noqa: T201
         raise typer.Exit(1) from error
+
+
+def _allow_many_files() -> None:
+    """Let a thousand callers connect: the usual limit of open files is 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    enough = MANY_FILES if hard == resource.RLIM_INFINITY else min(MANY_FILES, hard)
+    if soft < enough:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (enough, hard))
 
 
 def _synchronous(word: str) -> Synchronous:

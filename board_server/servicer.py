@@ -239,7 +239,9 @@ class BoardServicer(BoardServiceServicer):
         self, request: pb.ArchiveBoardRequest, context: Context
     ) -> pb.ArchiveBoardResponse:
         board, at = requests.archive_board(request)
-        archived, revision = await self._store.archive_board(self._named(board), at, _request_id(context))
+        archived, revision = await self._store.archive_board(
+            self._named(board), at, _request_id(context)
+        )
         return pb.ArchiveBoardResponse(
             phases=archived.phases,
             contracts=archived.contracts,

@@ -233,7 +233,9 @@ class Store(Protocol):
         """Read the sessions that live, ordered by the bytes of their IDs."""
         ...
 
-    async def archive_board(self, board: str, revision: int, request_id: str = "") -> Revised[Archived]:
+    async def archive_board(
+        self, board: str, revision: int, request_id: str = ""
+    ) -> Revised[Archived]:
         """Remove every phase, contract and claim, if the board is at this revision.
 
         Each is an event with the cause ARCHIVE; sessions live on. An empty

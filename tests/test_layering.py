@@ -85,7 +85,7 @@ MAY_IMPORT = {
     "mirror": {"table", "convert", "store", "model"},
     "feed": {"mirror", "waiters", "convert", "store", "faults", "errors", "model"},
     "mirrors": {"feed", "mirror", "convert", "store", "errors", "model"},
-    "servicer": {"mirrors", "feed", "convert", "store"},
+    "servicer": {"mirrors", "feed", "convert", "store", "model"},
     "interceptors": {"errors", "status", "malformed"},
     "server": {"config", "mirrors", "feed", "interceptors", "servicer", "store"},
 }

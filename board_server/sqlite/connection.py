@@ -1,5 +1,6 @@
 """Connections to a board file: how they are set up."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import apsw
@@ -39,3 +40,25 @@ def configure(connection: apsw.Connection, synchronous: Synchronous) -> None:
     connection.pragma("synchronous", synchronous)
     connection.pragma("foreign_keys", True)
     connection.pragma("journal_size_limit", 64 * 2**20)
+    connection.set_wal_hook(_checkpoint)
+
+
+_CHECKPOINT_PAGES = 1000
+_LONG_LOG_PAGES = 8000
+"""Pages of the log, 32 MiB, from which on a checkpoint waits for whoever still reads in it.
+
+One that does not wait never comes to the log's end while large reads follow
+each other without a pause, and the log grows as long as they do.
+"""
+
+
+def _checkpoint(connection: apsw.Connection, name: str, pages: int) -> int:
+    """Move what was written from the log to the file, now and then. Called after a commit."""
+    if pages >= _CHECKPOINT_PAGES:
+        long = pages >= _LONG_LOG_PAGES
+        # What fails here does so again, and is told, when something is written.
+        with suppress(apsw.Error):
+            connection.wal_checkpoint(
+                name, apsw.SQLITE_CHECKPOINT_RESTART if long else apsw.SQLITE_CHECKPOINT_PASSIVE
+            )
+    return apsw.SQLITE_OK

@@ -219,7 +219,9 @@ class SqliteStore:
             partial(sessions.list_page, page=page)
         )
 
-    async def archive_board(self, board: str, revision: int, request_id: str = "") -> Revised[Archived]:
+    async def archive_board(
+        self, board: str, revision: int, request_id: str = ""
+    ) -> Revised[Archived]:
         work = partial(archive.empty, revision=revision)
         return await (await self._board(board)).write(work, request_id=request_id)
 

@@ -6,7 +6,9 @@ touches all of them alike.
 """
 
 import itertools
+import os
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -232,7 +234,14 @@ def go_client(bench: Bench) -> Figures:
         raise Skipped("no Go client here")
     command = ["go", "test", "./board", "-run", "^$", "-bench", "^BenchmarkGetPhaseState$/^serial$"]
     command += ["-benchtime", f"{bench.scale.calls}x"]
-    done = subprocess.run(command, cwd=GO_CLIENT, stdout=subprocess.PIPE, text=True, check=True)
+    done = subprocess.run(
+        command,
+        cwd=GO_CLIENT,
+        env={**os.environ, "BOARD_PYTHON": sys.executable},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
     words = done.stdout.split()
     micro = {unit: float(words[at - 1]) for at, unit in enumerate(words) if unit.endswith("-µs")}
     return {BOARD: micro["client-p50-µs"] / 1000, "stub": micro["stub-p50-µs"] / 1000}

@@ -107,6 +107,8 @@ async def run(config: Config, synchronous: Synchronous, keep_revisions: int) -> 
     # What has been imported stays; what calls leave behind is small, and goes by itself.
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)
+    # How long the event loop may wait for a writer that computes, in seconds.
+    sys.setswitchinterval(0.001)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

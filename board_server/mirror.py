@@ -14,7 +14,6 @@ from board_client.v1 import board_pb2 as pb
 from board_server.convert import replies
 from board_server.convert.lists import Listed
 from board_server.model import (
-    Cause,
     Change,
     Commit,
     Contract,
@@ -99,7 +98,7 @@ class Mirror:
         for commit in self._waiting:
             self._take(commit)
         self._waiting.clear()
-        self.loaded = True
+        self.loaded = self._true
         return True
 
     def committed(self, commit: Commit) -> None:
@@ -115,23 +114,23 @@ class Mirror:
             self._put(event, commit.revision)
 
     def _put(self, event: Event, revision: int) -> None:
-        match event.record:
-            case Phase() as phase:
+        match event.change, event.record:
+            case Change.PHASE, Phase() as phase:
                 self._phases.put(phase)
-            case Contract() as contract:
+            case Change.CONTRACT, Contract() as contract:
                 self._contracts.put(contract)
-            case FileClaim() as claim if event.change is Change.CLAIMED:
+            case Change.CLAIMED, FileClaim() as claim:
                 self._claims.put(claim)
-            case FileClaim() as claim:
+            case Change.RELEASED, FileClaim() as claim:
                 self._claims.remove(claim)
-            case Session() as session:
+            case Change.SESSION_OPENED, Session() as session:
+                self.sessions.add(session.session_id)
                 self.sessions_changed = revision
-                if event.change is Change.SESSION_OPENED:
-                    self.sessions.add(session.session_id)
-                else:
-                    self.sessions.discard(session.session_id)
-        # What is archived is gone, whatever its event says.
-        self._true = self._true and event.cause is not Cause.ARCHIVE
+            case Change.SESSION_ENDED, Session() as session:
+                self.sessions.discard(session.session_id)
+                self.sessions_changed = revision
+            case _:  # whatever else may happen to a board: it is read anew
+                self._true = False
 
     def list_contracts(self, listed: Listed, revision: int) -> bytes:
         """Return an encoded ListContractsResponse."""

@@ -181,8 +181,8 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 def _timestamp(moment: datetime) -> Timestamp:
-    seconds, microseconds = divmod((moment - _EPOCH) // _MICROSECOND, 1_000_000)
-    return Timestamp(seconds=seconds, nanos=microseconds * 1000)
+    since = moment - _EPOCH  # whose parts are ready, unlike a number of microseconds
+    return Timestamp(seconds=since.days * 86_400 + since.seconds, nanos=since.microseconds * 1000)
 
 
 def _duration(span: timedelta) -> Duration:

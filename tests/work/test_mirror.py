@@ -18,9 +18,13 @@ from board_server.errors import BoardNotFound
 from board_server.feed import Feeds
 from board_server.mirrors import Mirrors
 from board_server.model import (
+    Cause,
+    Change,
+    Commit,
     Completion,
     ContractDraft,
     ContractKind,
+    Event,
     OnExpiry,
     PhaseChange,
     PhaseState,
@@ -211,6 +215,18 @@ async def test_a_mirror_that_nobody_reads_is_let_go(reader, monkeypatch):
     for turn in range(10):
         await reader.store.publish_contract(BOARD, draft("a", str(turn)))
     assert (await reader.feeds.of(BOARD)).mirror is None
+
+
+async def test_what_a_mirror_has_no_word_for_makes_it_read_the_board_anew(reader):
+    await reader.store.publish_contract(BOARD, draft("a"))
+    await reader.loaded()
+    feed = await reader.feeds.of(BOARD)
+    phase, revision = await reader.store.set_phase_state(BOARD, PhaseChange("p", PhaseState.DONE))
+    unheard_of = Event(Change.CONTRACT, Cause.ARCHIVE, phase)
+    feed.committed(Commit(revision + 1, phase.updated_at, (unheard_of,)))
+    assert feed.mirror is None
+    await reader.loaded()
+    assert [contract.name for contract in (await reader.listed()).contracts] == ["a"]
 
 
 async def test_a_board_made_anew_is_not_mistaken_for_the_old_one(reader, tmp_path):

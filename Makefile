@@ -22,6 +22,13 @@ demo: .venv/.installed  ## run a real nebula end to end, with a live view
 test: .venv/.installed  ## run the whole test suite
 	$(BIN)/python -m pytest
 
+bench: .venv/.bench  ## measure everything: the table of docs/performance.md (QUICK=1: a smoke run)
+	$(BIN)/python -m benchmarks $(if $(QUICK),--quick,--out docs)
+
+.venv/.bench: .venv/.installed
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[server,bench]'
+	@touch $@
+
 lint: .venv/.installed  ## check style, types, and the proto
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -45,4 +52,4 @@ check: lint test  ## what CI runs
 clean:  ## remove what the other targets made
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help serve demo test lint format generate check clean
+.PHONY: help serve demo test bench lint format generate check clean

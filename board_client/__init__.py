@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         InternalError,
         InvalidArgument,
         RevisionCompacted,
+        RevisionMismatch,
         SessionExpired,
         ShuttingDown,
         StateMismatch,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
         WatchTooSlow,
     )
     from board_client.model import (
+        Archived,
         BoardInfo,
         Change,
         Completion,
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "Archived",
     "AsyncBoardClient",
     "AsyncBoardSession",
     "BoardClient",
@@ -88,6 +91,7 @@ __all__ = [
     "PhaseIn",
     "PhaseState",
     "RevisionCompacted",
+    "RevisionMismatch",
     "Session",
     "SessionExpired",
     "ShuttingDown",

@@ -13,7 +13,7 @@ import grpc
 
 from board_client import calls, renewal
 from board_client.calls import Call, Listing, Scope, Stream
-from board_client.channel import DEFAULT_TARGET, DEFAULT_TIMEOUT, OPTIONS
+from board_client.channel import DEFAULT_TARGET, DEFAULT_TIMEOUT, MAX_ATTEMPTS, OPTIONS, metadata
 from board_client.errors import BoardError, DeadlineExceeded, SessionExpired, from_rpc_error
 from board_client.model import Condition, Event, EventKind, Met, OnExpiry, Snapshot
 from board_client.v1.board_pb2_grpc import BoardServiceStub
@@ -85,6 +85,7 @@ class AsyncBoardClient:
     list_claims = _all(calls.list_claims)
     complete_phase = _one(calls.complete_phase)
     get_snapshot = _parts(calls.get_snapshot)
+    archive_board = _one(calls.archive_board)
     open_session = _one(calls.open_session)
     renew_session = _one(calls.renew_session)
     close_session = _one(calls.close_session)
@@ -178,7 +179,9 @@ class AsyncBoardClient:
         timeout = self.timeout if seconds is None else seconds
         try:
             method = getattr(self._stub, call.method)
-            return call.result(await method(call.request, timeout=timeout))
+            return call.result(
+                await method(call.request, timeout=timeout, metadata=metadata(call.method))
+            )
         except grpc.RpcError as error:
             raise from_rpc_error(error, self.target, self.timeout) from error
 
@@ -192,9 +195,17 @@ class AsyncBoardClient:
         return items
 
     async def _assemble(self, stream: Stream[Any, T]) -> T:
+        patience = Patience(self.timeout, MAX_ATTEMPTS)
+        while True:
+            try:
+                return stream.result(await self._parts_of(stream, patience.left()))
+            except BoardError as error:
+                await asyncio.sleep(patience.pause(error))
+
+    async def _parts_of(self, stream: Stream[Any, T], seconds: float) -> list[Any]:
+        method = getattr(self._stub, stream.method)
         try:
-            method = getattr(self._stub, stream.method)
-            return stream.result([r async for r in method(stream.request, timeout=self.timeout)])
+            return [part async for part in method(stream.request, timeout=seconds)]
         except grpc.RpcError as error:
             raise from_rpc_error(error, self.target, self.timeout) from error
 

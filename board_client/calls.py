@@ -15,6 +15,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from board_client.errors import InvalidArgument
 from board_client.model import (
+    Archived,
     BoardInfo,
     Change,
     Completion,
@@ -262,6 +263,16 @@ def get_snapshot(scope: Scope) -> Stream[pb.GetSnapshotResponse, Snapshot]:
     return Stream("GetSnapshot", pb.GetSnapshotRequest(board=scope.board), _snapshot)
 
 
+def archive_board(scope: Scope, revision: int) -> Call[Archived]:
+    """Remove all phases, contracts and claims of a board whose snapshot you have stored.
+
+    `revision` is the snapshot's. Raises RevisionMismatch when the board has
+    changed since.
+    """
+    request = pb.ArchiveBoardRequest(board=scope.board, revision=revision)
+    return Call("ArchiveBoard", request, lambda r: Archived(r.phases, r.contracts, r.claims))
+
+
 def wait_for(scope: Scope, *conditions: Condition) -> Call[Met]:
     """Return as soon as all the conditions hold at one revision."""
     request = pb.WaitForRequest(
@@ -428,6 +439,8 @@ _RECORDS: dict[str, Callable[[Any], Record]] = {
     "released": _claim,
     "session_opened": _session,
     "session_ended": _session,
+    "phase_removed": _phase,
+    "contract_removed": _contract,
 }
 
 

@@ -102,6 +102,20 @@ class StateMismatch(BoardError):
         return self.metadata.get("actual", "")
 
 
+class RevisionMismatch(BoardError):
+    """The board is not at the expected revision: it has changed since. Read it again."""
+
+    @property
+    def expected(self) -> int:
+        """Revision that the call expected."""
+        return int(self.metadata.get("expected", "0"))
+
+    @property
+    def actual(self) -> int:
+        """Revision that the board was at."""
+        return int(self.metadata.get("actual", "0"))
+
+
 class SessionExpired(BoardError):
     """The session has ended and its work was handed on. Drop it."""
 
@@ -180,6 +194,7 @@ _BY_REASON: Mapping[str, type[BoardError]] = {
     "BOARD_NOT_FOUND": BoardNotFound,
     "FILE_ALREADY_CLAIMED": FileAlreadyClaimed,
     "STATE_MISMATCH": StateMismatch,
+    "REVISION_MISMATCH": RevisionMismatch,
     "SESSION_EXPIRED": SessionExpired,
     "REVISION_COMPACTED": RevisionCompacted,
     "BOARD_REPLACED": BoardReplaced,

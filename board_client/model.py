@@ -71,6 +71,8 @@ class Change(StrEnum):
     RELEASED = "released"
     SESSION_OPENED = "session_opened"
     SESSION_ENDED = "session_ended"
+    PHASE_REMOVED = "phase_removed"
+    CONTRACT_REMOVED = "contract_removed"
 
 
 class EventCause(StrEnum):
@@ -156,8 +158,8 @@ Record = Phase | Contract | FileClaim | Session
 class Event:
     """One change of the board: when (UTC), why, what, and the whole record as it then was.
 
-    All events of one call have its revision. The record of a released claim is
-    the claim as it had been.
+    All events of one call have its revision. What was released or removed is
+    told as it had been, a removed contract without its signature.
     """
 
     revision: int
@@ -186,6 +188,15 @@ class Completion:
     phase: Phase
     published: int
     released: int
+
+
+@dataclass(frozen=True, slots=True)
+class Archived:
+    """How many phases, contracts and claims a board has lost when it was archived."""
+
+    phases: int
+    contracts: int
+    claims: int
 
 
 @dataclass(frozen=True, slots=True)

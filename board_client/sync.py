@@ -14,7 +14,7 @@ import grpc
 
 from board_client import calls, renewal
 from board_client.calls import Call, Listing, Scope, Stream
-from board_client.channel import DEFAULT_TARGET, DEFAULT_TIMEOUT, OPTIONS
+from board_client.channel import DEFAULT_TARGET, DEFAULT_TIMEOUT, MAX_ATTEMPTS, OPTIONS, metadata
 from board_client.errors import BoardError, DeadlineExceeded, SessionExpired, from_rpc_error
 from board_client.model import Condition, Event, EventKind, Met, OnExpiry, Snapshot
 from board_client.v1.board_pb2_grpc import BoardServiceStub
@@ -92,6 +92,7 @@ class BoardClient:
     list_claims = _all(calls.list_claims)
     complete_phase = _one(calls.complete_phase)
     get_snapshot = _parts(calls.get_snapshot)
+    archive_board = _one(calls.archive_board)
     open_session = _one(calls.open_session)
     renew_session = _one(calls.renew_session)
     close_session = _one(calls.close_session)
@@ -109,13 +110,7 @@ class BoardClient:
         raises DeadlineExceeded after five minutes. A server that goes away and
         comes back meanwhile is waited for too.
         """
-        call = calls.wait_for(self.scope, *conditions)
-        patience = Patience(self.timeout)
-        while True:
-            try:
-                return self._send(call, patience.left())
-            except BoardError as error:
-                time.sleep(patience.pause(error))
+        return self._insist(calls.wait_for(self.scope, *conditions), Patience(self.timeout))
 
     def watch(
         self, *kinds: EventKind | str, after_revision: int | None = None
@@ -205,7 +200,10 @@ class BoardClient:
             return call.result(None)
         timeout = self.timeout if seconds is None else seconds
         try:
-            return call.result(getattr(self._stub, call.method)(call.request, timeout=timeout))
+            method = getattr(self._stub, call.method)
+            return call.result(
+                method(call.request, timeout=timeout, metadata=metadata(call.method))
+            )
         except grpc.RpcError as error:
             raise from_rpc_error(error, self.target, self.timeout) from error
 
@@ -219,7 +217,16 @@ class BoardClient:
         return items
 
     def _assemble(self, stream: Stream[Any, T]) -> T:
-        return self._send(Call(stream.method, stream.request, lambda r: stream.result(list(r))))
+        call = Call(stream.method, stream.request, lambda r: stream.result(list(r)))
+        return self._insist(call, Patience(self.timeout, MAX_ATTEMPTS))
+
+    def _insist(self, call: Call[T], patience: Patience) -> T:
+        """Send a call again for as long as patience lasts."""
+        while True:
+            try:
+                return self._send(call, patience.left())
+            except BoardError as error:
+                time.sleep(patience.pause(error))
 
     def _follow(self, follow: Follow) -> Generator[list[Snapshot | Event], None, None]:
         """Yield what each message brings; the first as soon as the watch stands."""

@@ -1,4 +1,4 @@
-"""How a watch, or a wait, goes on when its server goes away: the logic of both clients.
+"""How a stream, or a wait, goes on when its server goes away: the logic of both clients.
 
 follow = Follow(scope, kinds, ...)
 while True:
@@ -7,11 +7,13 @@ while True:
     on an error: sleep follow.pause(error) seconds
 """
 
+import math
 import time
 from collections.abc import Sequence
 
 from board_client import calls
 from board_client.calls import Scope
+from board_client.channel import MAX_ATTEMPTS
 from board_client.errors import (
     BoardError,
     BoardReplaced,
@@ -28,10 +30,11 @@ _LAST_PAUSE = 2.0
 
 
 class Patience:
-    """How long a wait may go on, over servers that come and go."""
+    """How long a call may go on over servers that come and go, and how often it is sent."""
 
-    def __init__(self, timeout: float) -> None:
+    def __init__(self, timeout: float, attempts: float = math.inf) -> None:
         self._deadline = time.monotonic() + timeout
+        self._attempts = attempts
         self._pause = _FIRST_PAUSE
 
     def left(self) -> float:
@@ -40,7 +43,8 @@ class Patience:
 
     def pause(self, error: BoardError) -> float:
         """Return the seconds to wait before the next try; raise the error if none helps."""
-        if not isinstance(error, Unavailable) or self.left() <= self._pause:
+        self._attempts -= 1
+        if not isinstance(error, Unavailable) or self._attempts < 1 or self.left() <= self._pause:
             raise error
         pause = self._pause
         self._pause = min(2 * pause, _LAST_PAUSE)
@@ -61,16 +65,17 @@ class Follow:
         self._scope = scope
         self._kinds = kinds
         self._after = after_revision
+        self._reached = -1
         self._board_id = ""
         self._snapshots = snapshots
-        self._connected = False
+        self._attempts: float = MAX_ATTEMPTS  # without end once it stands
         self._pause = _FIRST_PAUSE
         self.needs_snapshot = snapshots
 
     @property
     def revision(self) -> int:
         """The revision up to which everything has come; -1 before the first message."""
-        return -1 if self._after is None or not self._connected else self._after
+        return self._reached
 
     def start_from(self, snapshot: Snapshot) -> Snapshot:
         """Watch from this snapshot on."""
@@ -85,24 +90,25 @@ class Follow:
 
     def take(self, response: pb.WatchResponse) -> list[Event]:
         """Return a message's events, and remember where to go on after them."""
-        self._connected = True
+        self._attempts = math.inf
         self._pause = _FIRST_PAUSE
-        self._after = response.revision
+        self._after = self._reached = response.revision
         self._board_id = response.board_id or self._board_id
         return [calls.event(event) for event in response.events]
 
     def pause(self, error: BoardError) -> float:
         """Return for how many seconds to wait before the next try; raise the error if none helps.
 
-        A watch that never was connected gives up at once: its target may be wrong.
+        A watch that never was connected gives up soon: its target may be wrong.
         """
+        self._attempts -= 1
         match error:
             case WatchTooSlow():
                 return 0.0
             case RevisionCompacted() | BoardReplaced() if self._snapshots:
                 self.needs_snapshot = True
                 return 0.0
-            case Unavailable() if self._connected:
+            case Unavailable() if self._attempts >= 1:
                 pause = self._pause
                 self._pause = min(2 * pause, _LAST_PAUSE)
                 return pause

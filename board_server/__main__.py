@@ -7,7 +7,9 @@ import os
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 import asyncio
+import gc
 import logging
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -17,11 +19,13 @@ import typer
 import uvloop
 
 from board_server.config import DEFAULT_LISTEN, BadConfig, Config
+from board_server.engine import Engine, choose
 from board_server.errors import BoardError
-from board_server.server import CannotListen, serving
 from board_server.sqlite import SqliteStore
 from board_server.sqlite.connection import UnsafeSqlite
 from board_server.sqlite.settings import Synchronous
+
+MANY_FILES = 65_536
 
 app = typer.Typer(add_completion=False)
 
@@ -61,8 +65,16 @@ def serve(
     grace: Annotated[
         float, typer.Option(min=0, help="Seconds that calls may take after SIGTERM.")
     ] = 10.0,
+    engine: Annotated[
+        Engine,
+        typer.Option(help="How gRPC does its I/O: poller is faster, default is its own choice."),
+    ] = Engine.POLLER,
 ) -> None:
     """Serve the boards of a directory over gRPC until SIGTERM or SIGINT."""
+    choose(engine)
+    from board_server.server import CannotListen  # noqa: PLC0415  the engine is chosen
+
+    _allow_many_files()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     try:
         config = Config(directory, board, tuple(listen), insecure, grace)
@@ -70,6 +82,14 @@ def serve(
     except (BadConfig, BoardError, CannotListen, UnsafeSqlite) as error:
         print(f"board serve: {error}", file=sys.stderr)  # noqa: T201
         raise typer.Exit(1) from error
+
+
+def _allow_many_files() -> None:
+    """Let a thousand callers connect: the usual limit of open files is 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    enough = MANY_FILES if hard == resource.RLIM_INFINITY else min(MANY_FILES, hard)
+    if soft < enough:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (enough, hard))
 
 
 def _synchronous(word: str) -> Synchronous:
@@ -82,6 +102,13 @@ def _synchronous(word: str) -> Synchronous:
 
 async def run(config: Config, synchronous: Synchronous, keep_revisions: int) -> None:
     """Serve until a signal comes. The first lines on standard output tell the addresses."""
+    from board_server.server import serving  # noqa: PLC0415  as above
+
+    # What has been imported stays; what calls leave behind is small, and goes by itself.
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+    # How long the event loop may wait for a writer that computes, in seconds.
+    sys.setswitchinterval(0.001)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

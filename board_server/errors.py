@@ -56,6 +56,17 @@ class StateMismatch(BoardError):
         self.actual = actual
 
 
+class RevisionMismatch(BoardError):
+    """The board is not at the revision that the caller expected. Nothing was changed."""
+
+    def __init__(self, expected: int, actual: int) -> None:
+        super().__init__(
+            f"the board is at revision {actual}, not {expected}; it has changed: read it again"
+        )
+        self.expected = expected
+        self.actual = actual
+
+
 class SessionExpired(BoardError):
     """The session has ended, or never was. Its work was handed on."""
 

@@ -1,4 +1,4 @@
-"""Feed: one board's commits, encoded once, for every watcher and waiter.
+"""Feed: one board's commits, encoded once, for every watcher and waiter, and for its mirror.
 
 A feed follows the store from its first subscriber on. What a subscriber has
 missed it reads from the store's events; what happens from then on reaches it
@@ -20,6 +20,8 @@ from board_server.errors import (
     Violation,
     WatchTooSlow,
 )
+from board_server.faults import reach
+from board_server.mirror import Mirror
 from board_server.model import BoardInfo, Change, Commit, Condition, Evidence, Revised
 from board_server.store import Store
 from board_server.waiters import Waiters
@@ -63,6 +65,16 @@ class Feeds:
             raise
         return feed
 
+    async def caught_up(self, board: str) -> "Feed":
+        """Return the board's feed once it has been told of all that the store shows by now."""
+        while True:
+            info = await self._store.get_board(board)
+            feed = await self.of(board)
+            if feed.board_id == info.board_id:
+                break  # else another board has taken the place of the one we asked about
+        await feed.reached(info.revision)
+        return feed
+
     def close(self) -> None:
         """End every watch and wait with SHUTTING_DOWN."""
         self._closed = True
@@ -77,8 +89,11 @@ class Feed:
         self._store = store
         self._board = board
         self._starting: asyncio.Task[BoardInfo] | None = None
-        self._board_id = ""
-        self._revision = 0
+        self.board_id = ""
+        self.revision = 0
+        """That of the last commit that was told."""
+        self.mirror: Mirror | None = None
+        self._reached: list[tuple[int, asyncio.Future[None]]] = []
         self._subscriptions: set[_Subscription] = set()
         self._waiters = Waiters()
         self._error: BoardError | None = None
@@ -93,19 +108,26 @@ class Feed:
         if self._starting is None:
             self._starting = asyncio.create_task(self._store.follow(self._board, self))
         info = await asyncio.shield(self._starting)
-        if not self._board_id:
-            self._board_id = info.board_id
-            self._revision = max(self._revision, info.revision)
+        if not self.board_id:
+            self.board_id = info.board_id
+            self.revision = max(self.revision, info.revision)
 
     def committed(self, commit: Commit) -> None:
         """Hand a commit on to all who watch or wait."""
-        if commit.revision <= self._revision:
+        if commit.revision <= self.revision:
             return
-        self._revision = commit.revision
+        self.revision = commit.revision
         delivery = _Delivery(commit)
         for subscription in self._subscriptions:
             subscription.offer(delivery)
         self._waiters.committed(commit)
+        if self.mirror:
+            self.mirror.committed(commit)
+            if not self.mirror.useful:
+                self.mirror = None
+        for revision, reached in self._reached:
+            if revision <= self.revision and not reached.done():
+                reached.set_result(None)
 
     def ended(self, error: BoardError) -> None:
         """End every watch and wait with the error."""
@@ -115,19 +137,35 @@ class Feed:
         for subscription in self._subscriptions:
             subscription.end(error)
         self._waiters.end(error)
+        for _, reached in self._reached:
+            if not reached.done():
+                reached.set_exception(error)
+
+    async def reached(self, revision: int) -> None:
+        """Return once the commit of a revision was told, which the store has made already."""
+        if self.revision >= revision:
+            return
+        if self._error:
+            raise self._error
+        waiting = revision, asyncio.get_running_loop().create_future()
+        self._reached.append(waiting)
+        try:
+            await waiting[1]
+        finally:
+            self._reached.remove(waiting)
 
     async def watch(self, asked: Watched, send: Send) -> None:
         """Send a watcher its messages until it goes; raise the error that ends its stream."""
-        if asked.board_id and asked.board_id != self._board_id:
-            raise BoardReplaced(self._board_id)
+        if asked.board_id and asked.board_id != self.board_id:
+            raise BoardReplaced(self.board_id)
         if asked.after is not None:
             await self._refuse_the_future(asked.after)
-        after = self._revision if asked.after is None else asked.after
+        after = self.revision if asked.after is None else asked.after
         subscription = _Subscription(asked.kinds, after)
         if self._error:
             raise self._error
         self._subscriptions.add(subscription)
-        sending = asyncio.create_task(self._send_all(subscription, self._revision, send))
+        sending = asyncio.create_task(self._send_all(subscription, self.revision, send))
         try:
             # Beside the sending, which stands still while the watcher does not read.
             both: set[asyncio.Future[Any]] = {sending, subscription.over}
@@ -153,7 +191,7 @@ class Feed:
         return met
 
     async def _refuse_the_future(self, after: int) -> None:
-        if after <= self._revision:
+        if after <= self.revision:
             return
         # A reader may have seen a commit before it is told here: the store knows.
         _, revision = await self._store.find(self._board, [])
@@ -162,11 +200,13 @@ class Feed:
             raise InvalidArgument([Violation("after_revision", what)])
 
     async def _send_all(self, subscription: "_Subscription", upto: int, send: Send) -> None:
-        await send(encoded_bookmark(subscription.sent, self._board_id))
+        await send(encoded_bookmark(subscription.sent, self.board_id))
         async for message in self._history(subscription, upto):
             await send(message)
         while True:
-            await send(await subscription.next_message())
+            message = await subscription.next_message()
+            reach("before-watch-send")
+            await send(message)
 
     async def _history(self, subscription: "_Subscription", upto: int) -> AsyncIterator[bytes]:
         """Read what came between the watcher's revision and its subscription."""

@@ -71,6 +71,8 @@ class Change(StrEnum):
     RELEASED = "released"
     SESSION_OPENED = "session_opened"
     SESSION_ENDED = "session_ended"
+    PHASE_REMOVED = "phase_removed"
+    CONTRACT_REMOVED = "contract_removed"
 
 
 class Cause(StrEnum):
@@ -134,7 +136,7 @@ class ContractDraft:
     @property
     def key(self) -> tuple[str, str, str]:
         """What makes two drafts the same contract: producer, kind and name."""
-        return self.producer, self.kind.value, self.name
+        return self.producer, self.kind, self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,12 +203,24 @@ class Completed(NamedTuple):
     released: int
 
 
+class Archived(NamedTuple):
+    """How many phases, contracts and claims an archived board has lost."""
+
+    phases: int
+    contracts: int
+    claims: int
+
+
 Record = Phase | Contract | FileClaim | Session
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One change, with the whole record as it then was (a released claim: as it had been)."""
+    """One change, with the whole record as it then was.
+
+    What was released or removed is told as it had been, a removed contract
+    without its signature, which may be large.
+    """
 
     change: Change
     cause: Cause

@@ -12,6 +12,7 @@ from board_client.v1 import board_pb2_grpc
 from board_server.config import Config
 from board_server.feed import Feeds
 from board_server.interceptors import SERVICE, Handler, intercepted
+from board_server.mirrors import Mirrors
 from board_server.servicer import BoardServicer
 from board_server.store import Store
 
@@ -40,7 +41,8 @@ async def serving(store: Store, config: Config) -> AsyncIterator[list[str]]:
     """
     server = grpc.aio.server(options=_OPTIONS)
     feeds = Feeds(store)
-    servicer = BoardServicer(store, feeds, config.default_board)
+    mirrors = Mirrors(store, feeds)
+    servicer = BoardServicer(store, feeds, mirrors, config.default_board)
     board_pb2_grpc.add_BoardServiceServicer_to_server(servicer, _Registrar(server))  # type: ignore[arg-type]
     checks = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
@@ -58,6 +60,7 @@ async def serving(store: Store, config: Config) -> AsyncIterator[list[str]]:
         await checks.enter_graceful_shutdown()
         feeds.close()
         await server.stop(config.grace)
+        await mirrors.close()
         await store.close()
 
 

@@ -1,25 +1,31 @@
 """BoardServicer: one method per RPC. Convert, await the store, convert."""
 
 import asyncio
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import grpc
+from google.protobuf.message import Message
 
 from board_client.v1 import board_pb2 as pb
 from board_client.v1.board_pb2_grpc import BoardServiceServicer
 from board_server.convert import lists, replies, requests
 from board_server.feed import Feeds
+from board_server.mirrors import Mirrors
+from board_server.model import ContractFilter
 from board_server.store import Store
 
+T = TypeVar("T")
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class BoardServicer(BoardServiceServicer):
     """The service over a store. A request that names no board is for the default board."""
 
-    def __init__(self, store: Store, feeds: Feeds, default_board: str) -> None:
+    def __init__(self, store: Store, feeds: Feeds, mirrors: Mirrors, default_board: str) -> None:
         self._store = store
         self._feeds = feeds
+        self._mirrors = mirrors
         self._default_board = default_board
 
     def _named(self, board: str) -> str:
@@ -46,7 +52,9 @@ class BoardServicer(BoardServiceServicer):
         self, request: pb.SetPhaseStateRequest, context: Context
     ) -> pb.SetPhaseStateResponse:
         board, change = requests.set_phase_state(request)
-        phase, revision = await self._store.set_phase_state(self._named(board), change)
+        phase, revision = await self._store.set_phase_state(
+            self._named(board), change, _request_id(context)
+        )
         return pb.SetPhaseStateResponse(phase=replies.phase(phase), revision=revision)
 
     async def GetPhaseState(
@@ -56,15 +64,14 @@ class BoardServicer(BoardServiceServicer):
         phase = await self._store.get_phase_state(self._named(board), phase_id)
         return pb.GetPhaseStateResponse(phase=replies.phase(phase) if phase else None)
 
-    async def ListPhases(
+    async def ListPhases(  # type: ignore[override]  # encoded bit by bit
         self, request: pb.ListPhasesRequest, context: Context
-    ) -> pb.ListPhasesResponse:
+    ) -> bytes:
         listed, states = lists.list_phases(request)
         page = await self._store.list_phases(self._named(listed.board), states, listed.page)
-        return pb.ListPhasesResponse(
-            phases=map(replies.phase, page.items),
-            next_page_token=listed.token(page.next),
-            revision=page.revision,
+        end = pb.ListPhasesResponse(next_page_token=listed.token(page.next), revision=page.revision)
+        return await _encoded(
+            page.items, lambda some: pb.ListPhasesResponse(phases=map(replies.phase, some)), end
         )
 
     async def PublishContract(
@@ -72,7 +79,7 @@ class BoardServicer(BoardServiceServicer):
     ) -> pb.PublishContractResponse:
         board, draft, session_id = requests.publish_contract(request)
         contract, revision = await self._store.publish_contract(
-            self._named(board), draft, session_id
+            self._named(board), draft, session_id, _request_id(context)
         )
         return pb.PublishContractResponse(contract=replies.contract(contract), revision=revision)
 
@@ -81,19 +88,27 @@ class BoardServicer(BoardServiceServicer):
     ) -> pb.PublishContractsResponse:
         board, drafts, session_id = requests.publish_contracts(request)
         published, revision = await self._store.publish_contracts(
-            self._named(board), drafts, session_id
+            self._named(board), drafts, session_id, _request_id(context)
         )
         return pb.PublishContractsResponse(published=published, revision=revision)
 
-    async def ListContracts(
+    async def ListContracts(  # type: ignore[override]  # a mirror's replies are encoded
         self, request: pb.ListContractsRequest, context: Context
-    ) -> pb.ListContractsResponse:
+    ) -> bytes:
         listed, where = lists.list_contracts(request)
-        page = await self._store.list_contracts(self._named(listed.board), where, listed.page)
-        return pb.ListContractsResponse(
-            contracts=map(replies.contract, page.items),
-            next_page_token=listed.token(page.next),
-            revision=page.revision,
+        board = self._named(listed.board)
+        if where == ContractFilter():
+            mirrored = await self._mirrors.list_contracts(board, listed)
+            if mirrored is not None:
+                return mirrored
+        page = await self._store.list_contracts(board, where, listed.page)
+        end = pb.ListContractsResponse(
+            next_page_token=listed.token(page.next), revision=page.revision
+        )
+        return await _encoded(
+            page.items,
+            lambda some: pb.ListContractsResponse(contracts=map(replies.contract, some)),
+            end,
         )
 
     async def ClaimFile(
@@ -101,7 +116,7 @@ class BoardServicer(BoardServiceServicer):
     ) -> pb.ClaimFileResponse:
         board, filepath, owner, session_id = requests.claim_file(request)
         claim, revision = await self._store.claim_file(
-            self._named(board), filepath, owner, session_id
+            self._named(board), filepath, owner, session_id, _request_id(context)
         )
         return pb.ClaimFileResponse(claim=replies.claim(claim), revision=revision)
 
@@ -110,7 +125,7 @@ class BoardServicer(BoardServiceServicer):
     ) -> pb.ClaimFilesResponse:
         board, filepaths, owner, session_id = requests.claim_files(request)
         claims, revision = await self._store.claim_files(
-            self._named(board), filepaths, owner, session_id
+            self._named(board), filepaths, owner, session_id, _request_id(context)
         )
         return pb.ClaimFilesResponse(claims=map(replies.claim, claims), revision=revision)
 
@@ -118,7 +133,9 @@ class BoardServicer(BoardServiceServicer):
         self, request: pb.ReleaseClaimsRequest, context: Context
     ) -> pb.ReleaseClaimsResponse:
         board, owner, filepaths = requests.release_claims(request)
-        released, revision = await self._store.release_claims(self._named(board), owner, filepaths)
+        released, revision = await self._store.release_claims(
+            self._named(board), owner, filepaths, _request_id(context)
+        )
         return pb.ReleaseClaimsResponse(released=released, revision=revision)
 
     async def GetFileOwner(
@@ -128,22 +145,23 @@ class BoardServicer(BoardServiceServicer):
         owner = await self._store.get_file_owner(self._named(board), filepath)
         return pb.GetFileOwnerResponse(owner=owner)
 
-    async def ListClaims(
+    async def ListClaims(  # type: ignore[override]  # encoded bit by bit
         self, request: pb.ListClaimsRequest, context: Context
-    ) -> pb.ListClaimsResponse:
+    ) -> bytes:
         listed, owner = lists.list_claims(request)
         page = await self._store.list_claims(self._named(listed.board), owner, listed.page)
-        return pb.ListClaimsResponse(
-            claims=map(replies.claim, page.items),
-            next_page_token=listed.token(page.next),
-            revision=page.revision,
+        end = pb.ListClaimsResponse(next_page_token=listed.token(page.next), revision=page.revision)
+        return await _encoded(
+            page.items, lambda some: pb.ListClaimsResponse(claims=map(replies.claim, some)), end
         )
 
     async def CompletePhase(
         self, request: pb.CompletePhaseRequest, context: Context
     ) -> pb.CompletePhaseResponse:
         board, completion = requests.complete_phase(request)
-        done, revision = await self._store.complete_phase(self._named(board), completion)
+        done, revision = await self._store.complete_phase(
+            self._named(board), completion, _request_id(context)
+        )
         return pb.CompletePhaseResponse(
             phase=replies.phase(done.phase),
             published=done.published,
@@ -154,8 +172,13 @@ class BoardServicer(BoardServiceServicer):
     async def GetSnapshot(  # type: ignore[override]  # grpc takes a coroutine that writes, too
         self, request: pb.GetSnapshotRequest, context: Context
     ) -> None:
-        board = requests.board(request)
-        snapshot = await self._store.get_snapshot(self._named(board))
+        board = self._named(requests.board(request))
+        mirrored = await self._mirrors.snapshot(board)
+        if mirrored is not None:
+            for encoded in mirrored:
+                await context.write(encoded)
+            return
+        snapshot = await self._store.get_snapshot(board)
         parts = await asyncio.to_thread(list, replies.snapshot_parts(snapshot))
         for part in parts:
             await context.write(part)
@@ -178,7 +201,7 @@ class BoardServicer(BoardServiceServicer):
     ) -> pb.OpenSessionResponse:
         board, worker, ttl, on_expiry = requests.open_session(request)
         session, revision = await self._store.open_session(
-            self._named(board), worker, ttl, on_expiry
+            self._named(board), worker, ttl, on_expiry, _request_id(context)
         )
         return pb.OpenSessionResponse(session=replies.session(session), revision=revision)
 
@@ -193,16 +216,55 @@ class BoardServicer(BoardServiceServicer):
         self, request: pb.CloseSessionRequest, context: Context
     ) -> pb.CloseSessionResponse:
         board, session_id = requests.session(request)
-        released, revision = await self._store.close_session(self._named(board), session_id)
+        released, revision = await self._store.close_session(
+            self._named(board), session_id, _request_id(context)
+        )
         return pb.CloseSessionResponse(released=released, revision=revision)
 
-    async def ListSessions(
+    async def ListSessions(  # type: ignore[override]  # encoded bit by bit
         self, request: pb.ListSessionsRequest, context: Context
-    ) -> pb.ListSessionsResponse:
+    ) -> bytes:
         listed = lists.list_sessions(request)
         page = await self._store.list_sessions(self._named(listed.board), listed.page)
-        return pb.ListSessionsResponse(
-            sessions=map(replies.session, page.items),
-            next_page_token=listed.token(page.next),
-            revision=page.revision,
+        end = pb.ListSessionsResponse(
+            next_page_token=listed.token(page.next), revision=page.revision
         )
+        return await _encoded(
+            page.items,
+            lambda some: pb.ListSessionsResponse(sessions=map(replies.session, some)),
+            end,
+        )
+
+    async def ArchiveBoard(
+        self, request: pb.ArchiveBoardRequest, context: Context
+    ) -> pb.ArchiveBoardResponse:
+        board, at = requests.archive_board(request)
+        archived, revision = await self._store.archive_board(
+            self._named(board), at, _request_id(context)
+        )
+        return pb.ArchiveBoardResponse(
+            phases=archived.phases,
+            contracts=archived.contracts,
+            claims=archived.claims,
+            revision=revision,
+        )
+
+
+def _request_id(context: Context) -> str:
+    return requests.request_id(context.invocation_metadata())
+
+
+AT_ONCE = 200
+"""Records that are encoded before others have their turn: some half a millisecond's worth."""
+
+
+async def _encoded(
+    items: Sequence[T], encode: Callable[[Sequence[T]], Message], end: Message
+) -> bytes:
+    """Encode a list's reply, without keeping the event loop from other calls."""
+    parts = []
+    for start in range(0, len(items), AT_ONCE):
+        parts.append(encode(items[start : start + AT_ONCE]).SerializeToString())
+        if start + AT_ONCE < len(items):
+            await asyncio.sleep(0)
+    return b"".join((*parts, end.SerializeToString()))

@@ -15,6 +15,7 @@ from board_server.errors import (
     FileAlreadyClaimed,
     InvalidArgument,
     RevisionCompacted,
+    RevisionMismatch,
     SessionExpired,
     ShuttingDown,
     StateMismatch,
@@ -42,6 +43,7 @@ TABLE: Mapping[type[BoardError], tuple[grpc.StatusCode, pb.ErrorReason.ValueType
     BoardNotFound: (_Code.NOT_FOUND, pb.ERROR_REASON_BOARD_NOT_FOUND),
     FileAlreadyClaimed: (_Code.ALREADY_EXISTS, pb.ERROR_REASON_FILE_ALREADY_CLAIMED),
     StateMismatch: (_Code.FAILED_PRECONDITION, pb.ERROR_REASON_STATE_MISMATCH),
+    RevisionMismatch: (_Code.FAILED_PRECONDITION, pb.ERROR_REASON_REVISION_MISMATCH),
     SessionExpired: (_Code.FAILED_PRECONDITION, pb.ERROR_REASON_SESSION_EXPIRED),
     RevisionCompacted: (_Code.OUT_OF_RANGE, pb.ERROR_REASON_REVISION_COMPACTED),
     BoardReplaced: (_Code.FAILED_PRECONDITION, pb.ERROR_REASON_BOARD_REPLACED),
@@ -87,6 +89,8 @@ def _metadata(error: BoardError) -> dict[str, str]:
                 "expected": error.expected,
                 "actual": error.actual,
             }
+        case RevisionMismatch():
+            return {"expected": str(error.expected), "actual": str(error.actual)}
         case SessionExpired():
             return {"session_id": error.session_id}
         case RevisionCompacted():

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from board_server.errors import BoardError
 from board_server.model import (
+    Archived,
     BoardInfo,
     Commit,
     Completed,
@@ -58,17 +59,28 @@ class Store(Protocol):
     BoardNotFound for a board that nobody has opened. All may raise
     StoreUnavailable, ShuttingDown, and those that write StoreFull; those that
     take a session's ID ("" for none), SessionExpired if no such session lives.
+
+    A `request_id` ("" for none) stands for one call, and makes it safe to
+    repeat: where the call of that ID has made one of the board's last 50,000
+    revisions, it is not done again, and returns what it returned then, with the
+    revision that it made. That is on disk as soon as the change is.
     """
 
     async def open_board(self, board: str) -> BoardInfo:
         """Create the board if it is absent, and tell about it. Idempotent."""
         ...
 
+    async def get_board(self, board: str) -> BoardInfo:
+        """Tell about a board, with the revision that other reads see now."""
+        ...
+
     async def list_boards(self, page: PageRequest) -> Page[BoardInfo]:
         """Read the boards in the byte order of their names. The page's revision is 0."""
         ...
 
-    async def set_phase_state(self, board: str, change: PhaseChange) -> Revised[Phase]:
+    async def set_phase_state(
+        self, board: str, change: PhaseChange, request_id: str = ""
+    ) -> Revised[Phase]:
         """Create or update one phase, and return it as it now is.
 
         Always a change, even to an equal state: `updated_at` moves and never
@@ -91,7 +103,11 @@ class Store(Protocol):
         ...
 
     async def publish_contract(
-        self, board: str, contract: ContractDraft, session_id: str = ""
+        self,
+        board: str,
+        contract: ContractDraft,
+        session_id: str = "",
+        request_id: str = "",
     ) -> Revised[Contract]:
         """Create or replace the contract with this producer, kind and name.
 
@@ -100,7 +116,11 @@ class Store(Protocol):
         ...
 
     async def publish_contracts(
-        self, board: str, contracts: Sequence[ContractDraft], session_id: str = ""
+        self,
+        board: str,
+        contracts: Sequence[ContractDraft],
+        session_id: str = "",
+        request_id: str = "",
     ) -> Revised[int]:
         """Publish a batch, all or none; of equal keys the last one wins.
 
@@ -118,7 +138,12 @@ class Store(Protocol):
         ...
 
     async def claim_file(
-        self, board: str, filepath: str, owner: str, session_id: str = ""
+        self,
+        board: str,
+        filepath: str,
+        owner: str,
+        session_id: str = "",
+        request_id: str = "",
     ) -> Revised[FileClaim]:
         """Give the file to the owner; if it already has it, that changes nothing.
 
@@ -129,7 +154,12 @@ class Store(Protocol):
         ...
 
     async def claim_files(
-        self, board: str, filepaths: Sequence[str], owner: str, session_id: str = ""
+        self,
+        board: str,
+        filepaths: Sequence[str],
+        owner: str,
+        session_id: str = "",
+        request_id: str = "",
     ) -> Revised[list[FileClaim]]:
         """Give all the files to the owner, or none, each as claim_file does.
 
@@ -139,7 +169,7 @@ class Store(Protocol):
         ...
 
     async def release_claims(
-        self, board: str, owner: str, filepaths: Sequence[str]
+        self, board: str, owner: str, filepaths: Sequence[str], request_id: str = ""
     ) -> Revised[int]:
         """Free those of the files that the owner holds, or all it holds when none is named.
 
@@ -157,7 +187,9 @@ class Store(Protocol):
         """Read the claims of one owner, or of all, in the byte order of their paths."""
         ...
 
-    async def complete_phase(self, board: str, completion: Completion) -> Revised[Completed]:
+    async def complete_phase(
+        self, board: str, completion: Completion, request_id: str = ""
+    ) -> Revised[Completed]:
         """Publish the contracts, set the state, release all the phase's claims; all or none."""
         ...
 
@@ -170,7 +202,12 @@ class Store(Protocol):
         ...
 
     async def open_session(
-        self, board: str, worker: str, ttl: timedelta, on_expiry: OnExpiry
+        self,
+        board: str,
+        worker: str,
+        ttl: timedelta,
+        on_expiry: OnExpiry,
+        request_id: str = "",
     ) -> Revised[Session]:
         """Start a session that ends when it is closed, or `ttl` after its last renewal.
 
@@ -186,12 +223,24 @@ class Store(Protocol):
         """Give the session its full ttl again. Makes no revision."""
         ...
 
-    async def close_session(self, board: str, session_id: str) -> Revised[int]:
+    async def close_session(
+        self, board: str, session_id: str, request_id: str = ""
+    ) -> Revised[int]:
         """End the session now; return how many claims that released."""
         ...
 
     async def list_sessions(self, board: str, page: PageRequest) -> Page[Session]:
         """Read the sessions that live, ordered by the bytes of their IDs."""
+        ...
+
+    async def archive_board(
+        self, board: str, revision: int, request_id: str = ""
+    ) -> Revised[Archived]:
+        """Remove every phase, contract and claim, if the board is at this revision.
+
+        Each is an event with the cause ARCHIVE; sessions live on. An empty
+        board stays as it is. Raises RevisionMismatch when it has changed since.
+        """
         ...
 
     async def follow(self, board: str, follower: Follower) -> BoardInfo:

@@ -68,11 +68,14 @@ class Waiter:
             match condition, event.record:
                 case PhaseCondition(phase_id, states), Phase() as phase:
                     if phase.phase_id == phase_id:
-                        evidence[index] = phase if phase.state in states else None
+                        there = event.change is Change.PHASE
+                        evidence[index] = phase if there and phase.state in states else None
                 case ContractCondition(), Contract() as contract:
                     held = evidence[index]
                     first = not isinstance(held, Contract) or contract.id <= held.id
-                    if first and _meets(contract, condition):
+                    if event.change is Change.CONTRACT_REMOVED:
+                        evidence[index] = None  # they only ever go all at once
+                    elif first and _meets(contract, condition):
                         evidence[index] = contract
                     elif isinstance(held, Contract) and contract.id == held.id:
                         known = False

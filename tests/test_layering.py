@@ -79,10 +79,15 @@ MAY_IMPORT = {
     "malformed": {"errors"},
     "config": {"model"},
     "waiters": {"errors", "model"},
-    "feed": {"waiters", "convert", "store", "errors", "model"},
-    "servicer": {"feed", "convert", "store"},
+    "faults": set(),
+    "table": set(),
+    "engine": set(),
+    "mirror": {"table", "convert", "store", "model"},
+    "feed": {"mirror", "waiters", "convert", "store", "faults", "errors", "model"},
+    "mirrors": {"feed", "mirror", "convert", "store", "errors", "model"},
+    "servicer": {"mirrors", "feed", "convert", "store", "model"},
     "interceptors": {"errors", "status", "malformed"},
-    "server": {"config", "feed", "interceptors", "servicer", "store"},
+    "server": {"config", "mirrors", "feed", "interceptors", "servicer", "store"},
 }
 
 
@@ -135,7 +140,8 @@ def test_a_backend_knows_nothing_of_grpc_or_protobuf(name):
 @pytest.mark.parametrize("name", modules(*BACKENDS))
 def test_a_backend_imports_the_model_the_errors_and_itself(name):
     (backend,) = (backend for backend in BACKENDS if under(name, backend))
-    allowed = ("board_server.model", "board_server.errors", "board_server.store", backend)
+    shared = ("model", "errors", "store", "faults")
+    allowed = (*(f"board_server.{module}" for module in shared), backend)
     assert all(under(module, *allowed) for module in ours(name))
 
 

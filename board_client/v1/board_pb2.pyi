@@ -29,6 +29,15 @@ batch up to 10,000 items and 32 MiB.
 
 A call that names a `session_id` fails with SESSION_EXPIRED, and changes
 nothing, when that session has ended; its worker drops the work.
+
+A reply can be lost after its call has changed the board. A call whose
+metadata has `board-request-id`, up to 256 bytes that no other call has, can
+be sent again with the same ID: where the board still knows that ID, of a
+call that made one of its last 50,000 revisions, it changes nothing and
+gives the first reply again, revision and all. So each call is done at most
+once. Clients that retry (the service config's retries keep the metadata)
+should send it with every write; one that begins with the time, as a UUID of
+version 7 does, costs the board least. In reads it is passed over.
 """
 
 from collections import abc as _abc
@@ -208,9 +217,9 @@ class _EventKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventKind.V
     EVENT_KIND_UNSPECIFIED: _EventKind.ValueType  # 0
     """Not used."""
     EVENT_KIND_PHASE: _EventKind.ValueType  # 1
-    """A phase was created or set."""
+    """A phase was created, set or removed."""
     EVENT_KIND_CONTRACT: _EventKind.ValueType  # 2
-    """A contract was published."""
+    """A contract was published or removed."""
     EVENT_KIND_CLAIM: _EventKind.ValueType  # 3
     """A file was claimed or released."""
     EVENT_KIND_SESSION: _EventKind.ValueType  # 4
@@ -222,9 +231,9 @@ class EventKind(_EventKind, metaclass=_EventKindEnumTypeWrapper):
 EVENT_KIND_UNSPECIFIED: EventKind.ValueType  # 0
 """Not used."""
 EVENT_KIND_PHASE: EventKind.ValueType  # 1
-"""A phase was created or set."""
+"""A phase was created, set or removed."""
 EVENT_KIND_CONTRACT: EventKind.ValueType  # 2
-"""A contract was published."""
+"""A contract was published or removed."""
 EVENT_KIND_CLAIM: EventKind.ValueType  # 3
 """A file was claimed or released."""
 EVENT_KIND_SESSION: EventKind.ValueType  # 4
@@ -357,6 +366,13 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
         { "reason": "INTERNAL", "domain": "board.v1",
           "metadata": { "error_id": "5f0c1c7e" } }
     """
+    ERROR_REASON_REVISION_MISMATCH: _ErrorReason.ValueType  # 15
+    """The board is not at the expected revision. Status FAILED_PRECONDITION. The
+    caller reads again.
+
+        { "reason": "REVISION_MISMATCH", "domain": "board.v1",
+          "metadata": { "expected": "811", "actual": "812" } }
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason lists the values of google.rpc.ErrorInfo.reason in the domain
@@ -450,6 +466,13 @@ has the cause beside the same error_id. The caller reports it.
 
     { "reason": "INTERNAL", "domain": "board.v1",
       "metadata": { "error_id": "5f0c1c7e" } }
+"""
+ERROR_REASON_REVISION_MISMATCH: ErrorReason.ValueType  # 15
+"""The board is not at the expected revision. Status FAILED_PRECONDITION. The
+caller reads again.
+
+    { "reason": "REVISION_MISMATCH", "domain": "board.v1",
+      "metadata": { "expected": "811", "actual": "812" } }
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
@@ -714,6 +737,8 @@ class Event(_message.Message):
     RELEASED_FIELD_NUMBER: _builtins.int
     SESSION_OPENED_FIELD_NUMBER: _builtins.int
     SESSION_ENDED_FIELD_NUMBER: _builtins.int
+    PHASE_REMOVED_FIELD_NUMBER: _builtins.int
+    CONTRACT_REMOVED_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """revision of the transaction that made the change."""
     cause: Global___EventCause.ValueType
@@ -746,6 +771,16 @@ class Event(_message.Message):
     def session_ended(self) -> Global___Session:
         """session_ended: a session was closed or has expired."""
 
+    @_builtins.property
+    def phase_removed(self) -> Global___Phase:
+        """phase_removed: a phase as it was before it went."""
+
+    @_builtins.property
+    def contract_removed(self) -> Global___Contract:
+        """contract_removed: a contract as it was before it went, but for its
+        signature, which is left out.
+        """
+
     def __init__(
         self,
         *,
@@ -758,12 +793,14 @@ class Event(_message.Message):
         released: Global___FileClaim | None = ...,
         session_opened: Global___Session | None = ...,
         session_ended: Global___Session | None = ...,
+        phase_removed: Global___Phase | None = ...,
+        contract_removed: Global___Contract | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "claimed", b"claimed", "contract", b"contract", "phase", b"phase", "released", b"released", "session_ended", b"session_ended", "session_opened", b"session_opened", "time", b"time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "claimed", b"claimed", "contract", b"contract", "contract_removed", b"contract_removed", "phase", b"phase", "phase_removed", b"phase_removed", "released", b"released", "session_ended", b"session_ended", "session_opened", b"session_opened", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "change", b"change", "claimed", b"claimed", "contract", b"contract", "phase", b"phase", "released", b"released", "revision", b"revision", "session_ended", b"session_ended", "session_opened", b"session_opened", "time", b"time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "change", b"change", "claimed", b"claimed", "contract", b"contract", "contract_removed", b"contract_removed", "phase", b"phase", "phase_removed", b"phase_removed", "released", b"released", "revision", b"revision", "session_ended", b"session_ended", "session_opened", b"session_opened", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_change: _TypeAlias = _typing.Literal["phase", "contract", "claimed", "released", "session_opened", "session_ended"]  # noqa: Y015
+    _WhichOneofReturnType_change: _TypeAlias = _typing.Literal["phase", "contract", "claimed", "released", "session_opened", "session_ended", "phase_removed", "contract_removed"]  # noqa: Y015
     _WhichOneofArgType_change: _TypeAlias = _typing.Literal["change", b"change"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_change) -> _WhichOneofReturnType_change | None: ...
 
@@ -2230,3 +2267,63 @@ class ListSessionsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListSessionsResponse: _TypeAlias = ListSessionsResponse  # noqa: Y015
+
+@_typing.final
+class ArchiveBoardRequest(_message.Message):
+    """ArchiveBoardRequest is the request of BoardService.ArchiveBoard."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BOARD_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    board: _builtins.str
+    """board to empty; empty for the server's default board."""
+    revision: _builtins.int
+    """revision that the board must be at: that of the stored snapshot."""
+    def __init__(
+        self,
+        *,
+        board: _builtins.str = ...,
+        revision: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["board", b"board", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ArchiveBoardRequest: _TypeAlias = ArchiveBoardRequest  # noqa: Y015
+
+@_typing.final
+class ArchiveBoardResponse(_message.Message):
+    """ArchiveBoardResponse is the reply of BoardService.ArchiveBoard."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PHASES_FIELD_NUMBER: _builtins.int
+    CONTRACTS_FIELD_NUMBER: _builtins.int
+    CLAIMS_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    phases: _builtins.int
+    """phases counts the phases that were removed."""
+    contracts: _builtins.int
+    """contracts counts the contracts that were removed."""
+    claims: _builtins.int
+    """claims counts the claims that were removed."""
+    revision: _builtins.int
+    """revision that the call made, or the current one if it changed nothing."""
+    def __init__(
+        self,
+        *,
+        phases: _builtins.int = ...,
+        contracts: _builtins.int = ...,
+        claims: _builtins.int = ...,
+        revision: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["claims", b"claims", "contracts", b"contracts", "phases", b"phases", "revision", b"revision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ArchiveBoardResponse: _TypeAlias = ArchiveBoardResponse  # noqa: Y015

@@ -141,6 +141,11 @@ class BoardServiceStub:
                 request_serializer=board__client_dot_v1_dot_board__pb2.ListSessionsRequest.SerializeToString,
                 response_deserializer=board__client_dot_v1_dot_board__pb2.ListSessionsResponse.FromString,
                 _registered_method=True)
+        self.ArchiveBoard = channel.unary_unary(
+                '/board.v1.BoardService/ArchiveBoard',
+                request_serializer=board__client_dot_v1_dot_board__pb2.ArchiveBoardRequest.SerializeToString,
+                response_deserializer=board__client_dot_v1_dot_board__pb2.ArchiveBoardResponse.FromString,
+                _registered_method=True)
 
 
 class BoardServiceServicer:
@@ -368,6 +373,20 @@ class BoardServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ArchiveBoard(self, request, context):
+        """ArchiveBoard empties the board in one transaction: it removes every phase,
+        contract and claim, provided that the board is still at `revision`. Take a
+        snapshot, store it safely, and archive with its revision: then nothing is
+        removed that was not stored. Its events have the cause ARCHIVE. Sessions
+        live on. An empty board stays as it is.
+
+        Errors: REVISION_MISMATCH when the board has changed since `revision`:
+        nothing was removed; take another snapshot.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_BoardServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -475,6 +494,11 @@ def add_BoardServiceServicer_to_server(servicer, server):
                     servicer.ListSessions,
                     request_deserializer=board__client_dot_v1_dot_board__pb2.ListSessionsRequest.FromString,
                     response_serializer=board__client_dot_v1_dot_board__pb2.ListSessionsResponse.SerializeToString,
+            ),
+            'ArchiveBoard': grpc.unary_unary_rpc_method_handler(
+                    servicer.ArchiveBoard,
+                    request_deserializer=board__client_dot_v1_dot_board__pb2.ArchiveBoardRequest.FromString,
+                    response_serializer=board__client_dot_v1_dot_board__pb2.ArchiveBoardResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1046,6 +1070,33 @@ class BoardService:
             '/board.v1.BoardService/ListSessions',
             board__client_dot_v1_dot_board__pb2.ListSessionsRequest.SerializeToString,
             board__client_dot_v1_dot_board__pb2.ListSessionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ArchiveBoard(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/board.v1.BoardService/ArchiveBoard',
+            board__client_dot_v1_dot_board__pb2.ArchiveBoardRequest.SerializeToString,
+            board__client_dot_v1_dot_board__pb2.ArchiveBoardResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -29,6 +29,15 @@ batch up to 10,000 items and 32 MiB.
 
 A call that names a `session_id` fails with SESSION_EXPIRED, and changes
 nothing, when that session has ended; its worker drops the work.
+
+A reply can be lost after its call has changed the board. A call whose
+metadata has `board-request-id`, up to 256 bytes that no other call has, can
+be sent again with the same ID: where the board still knows that ID, of a
+call that made one of its last 50,000 revisions, it changes nothing and
+gives the first reply again, revision and all. So each call is done at most
+once. Clients that retry (the service config's retries keep the metadata)
+should send it with every write; one that begins with the time, as a UUID of
+version 7 does, costs the board least. In reads it is passed over.
 """
 
 from board_client.v1 import board_pb2 as _board_pb2
@@ -198,6 +207,16 @@ class BoardServiceStub:
     """ListSessions reads the sessions that live, ordered by the bytes of their
     IDs, a page at a time.
     """
+    ArchiveBoard: _grpc.UnaryUnaryMultiCallable[_board_pb2.ArchiveBoardRequest, _board_pb2.ArchiveBoardResponse]
+    """ArchiveBoard empties the board in one transaction: it removes every phase,
+    contract and claim, provided that the board is still at `revision`. Take a
+    snapshot, store it safely, and archive with its revision: then nothing is
+    removed that was not stored. Its events have the cause ARCHIVE. Sessions
+    live on. An empty board stays as it is.
+
+    Errors: REVISION_MISMATCH when the board has changed since `revision`:
+    nothing was removed; take another snapshot.
+    """
 
 @_typing.type_check_only
 class BoardServiceAsyncStub(BoardServiceStub):
@@ -340,6 +359,16 @@ class BoardServiceAsyncStub(BoardServiceStub):
     ListSessions: _aio.UnaryUnaryMultiCallable[_board_pb2.ListSessionsRequest, _board_pb2.ListSessionsResponse]  # type: ignore[assignment]
     """ListSessions reads the sessions that live, ordered by the bytes of their
     IDs, a page at a time.
+    """
+    ArchiveBoard: _aio.UnaryUnaryMultiCallable[_board_pb2.ArchiveBoardRequest, _board_pb2.ArchiveBoardResponse]  # type: ignore[assignment]
+    """ArchiveBoard empties the board in one transaction: it removes every phase,
+    contract and claim, provided that the board is still at `revision`. Take a
+    snapshot, store it safely, and archive with its revision: then nothing is
+    removed that was not stored. Its events have the cause ARCHIVE. Sessions
+    live on. An empty board stays as it is.
+
+    Errors: REVISION_MISMATCH when the board has changed since `revision`:
+    nothing was removed; take another snapshot.
     """
 
 class BoardServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -606,6 +635,22 @@ class BoardServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_board_pb2.ListSessionsResponse, _abc.Awaitable[_board_pb2.ListSessionsResponse]]:
         """ListSessions reads the sessions that live, ordered by the bytes of their
         IDs, a page at a time.
+        """
+
+    @_abc_1.abstractmethod
+    def ArchiveBoard(
+        self,
+        request: _board_pb2.ArchiveBoardRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_board_pb2.ArchiveBoardResponse, _abc.Awaitable[_board_pb2.ArchiveBoardResponse]]:
+        """ArchiveBoard empties the board in one transaction: it removes every phase,
+        contract and claim, provided that the board is still at `revision`. Take a
+        snapshot, store it safely, and archive with its revision: then nothing is
+        removed that was not stored. Its events have the cause ARCHIVE. Sessions
+        live on. An empty board stays as it is.
+
+        Errors: REVISION_MISMATCH when the board has changed since `revision`:
+        nothing was removed; take another snapshot.
         """
 
 def add_BoardServiceServicer_to_server(servicer: BoardServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

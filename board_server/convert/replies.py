@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from board_client.v1 import board_pb2 as pb
@@ -124,6 +125,23 @@ def _part(snapshot: Snapshot) -> pb.GetSnapshotResponse:
     return pb.GetSnapshotResponse(revision=snapshot.revision, board_id=snapshot.board_id)
 
 
+def tag(message: type[Message], field: str) -> bytes:
+    """Encode the tag of a field that holds messages."""
+    return bytes([message.DESCRIPTOR.fields_by_name[field].number << 3 | 2])
+
+
+def entry(record: Record) -> bytes:
+    """Encode a record with its length before it: a field without its tag."""
+    encoded = _written(record).SerializeToString()
+    length = bytearray()
+    left = len(encoded)
+    while left >= 0x80:  # noqa: PLR2004  seven bits to a byte, the eighth says that more follow
+        length.append(left & 0x7F | 0x80)
+        left >>= 7
+    length.append(left)
+    return bytes(length) + encoded
+
+
 def encoded_commit(commit: Commit, kinds: Collection[Change]) -> bytes:
     """Write a commit as an encoded WatchResponse, with its events of these kinds."""
     response = pb.WatchResponse(revision=commit.revision)
@@ -163,8 +181,8 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 def _timestamp(moment: datetime) -> Timestamp:
-    seconds, microseconds = divmod((moment - _EPOCH) // _MICROSECOND, 1_000_000)
-    return Timestamp(seconds=seconds, nanos=microseconds * 1000)
+    since = moment - _EPOCH  # whose parts are ready, unlike a number of microseconds
+    return Timestamp(seconds=since.days * 86_400 + since.seconds, nanos=since.microseconds * 1000)
 
 
 def _duration(span: timedelta) -> Duration:

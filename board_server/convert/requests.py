@@ -1,11 +1,12 @@
 """Read the requests of all RPCs but the lists."""
 
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import NamedTuple
 
 from board_client.v1 import board_pb2 as pb
 from board_server.convert import words
-from board_server.fields import MAX_NAME, MAX_PACKAGE, MAX_SIGNATURE, Fields
+from board_server.fields import MAX_ID, MAX_NAME, MAX_PACKAGE, MAX_SIGNATURE, Fields
 from board_server.model import (
     Change,
     Completion,
@@ -25,6 +26,21 @@ MAX_CONDITIONS = 100
 MIN_TTL = timedelta(seconds=1)
 MAX_TTL = timedelta(hours=24)
 _DAY = 24 * 60 * 60
+
+
+REQUEST_ID_KEY = "board-request-id"
+"""The metadata that stands for one call, however often it is sent."""
+
+
+def request_id(metadata: Iterable[tuple[str, str | bytes]] | None) -> str:
+    """Read the ID that a caller has given its call; "" when there is none."""
+    for key, value in metadata or ():
+        if key == REQUEST_ID_KEY:
+            fields = Fields()
+            found = fields.identifier(key, str(value), may_be_empty=True)
+            fields.done()
+            return found
+    return ""
 
 
 def board(request: pb.OpenBoardRequest | pb.GetSnapshotRequest) -> str:
@@ -212,6 +228,16 @@ def session(
     return asked
 
 
+def archive_board(request: pb.ArchiveBoardRequest) -> tuple[str, int]:
+    """Read ArchiveBoard's request: board, revision."""
+    fields = Fields()
+    board = fields.board(request.board)
+    if request.revision < 0:
+        fields.refuse("revision", "must not be negative")
+    fields.done()
+    return board, request.revision
+
+
 def _state(fields: Fields, field: str, number: int) -> PhaseState:
     return fields.word(field, number, words.WRITABLE_STATES, instead=PhaseState.UNSPECIFIED)
 
@@ -284,18 +310,43 @@ def _contract_condition(
 
 
 def _draft(fields: Fields, field: str, contract: pb.Contract) -> ContractDraft:
-    return ContractDraft(
-        fields.identifier(f"{field}.producer", contract.producer),
-        fields.word(
-            f"{field}.kind", contract.kind, words.WRITABLE_KINDS, instead=ContractKind.UNSPECIFIED
-        ),
-        fields.text(f"{field}.name", contract.name, MAX_NAME),
-        fields.text(f"{field}.signature", contract.signature, MAX_SIGNATURE, may_be_empty=True),
-        fields.text(f"{field}.package", contract.package, MAX_PACKAGE, may_be_empty=True),
-        fields.word(
-            f"{field}.status",
-            contract.status,
-            words.WRITABLE_STATUSES,
-            instead=ContractStatus.UNSPECIFIED,
-        ),
+    draft = ContractDraft(
+        contract.producer,
+        words.WRITABLE_KINDS.get(contract.kind, ContractKind.UNSPECIFIED),
+        contract.name,
+        contract.signature,
+        contract.package,
+        words.WRITABLE_STATUSES.get(contract.status, ContractStatus.UNSPECIFIED),
+    )
+    if not _surely_valid(draft):
+        _check_draft(fields, field, contract)
+    return draft
+
+
+def _surely_valid(draft: ContractDraft) -> bool:
+    """Tell at a glance, as batches have thousands: a character has at most four bytes."""
+    return bool(
+        0 < len(draft.producer) <= MAX_ID // 4
+        and draft.producer.isprintable()
+        and draft.kind
+        and 0 < len(draft.name) <= MAX_NAME // 4
+        and len(draft.signature) <= MAX_SIGNATURE // 4
+        and len(draft.package) <= MAX_PACKAGE // 4
+        and draft.status
+    )
+
+
+def _check_draft(fields: Fields, field: str, contract: pb.Contract) -> None:
+    fields.identifier(f"{field}.producer", contract.producer)
+    fields.word(
+        f"{field}.kind", contract.kind, words.WRITABLE_KINDS, instead=ContractKind.UNSPECIFIED
+    )
+    fields.text(f"{field}.name", contract.name, MAX_NAME)
+    fields.text(f"{field}.signature", contract.signature, MAX_SIGNATURE, may_be_empty=True)
+    fields.text(f"{field}.package", contract.package, MAX_PACKAGE, may_be_empty=True)
+    fields.word(
+        f"{field}.status",
+        contract.status,
+        words.WRITABLE_STATUSES,
+        instead=ContractStatus.UNSPECIFIED,
     )

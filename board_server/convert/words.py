@@ -38,8 +38,8 @@ WRITABLE_ON_EXPIRY = {
 ENDS = {pb.PHASE_STATE_DONE: PhaseState.DONE, pb.PHASE_STATE_FAILED: PhaseState.FAILED}
 
 CHANGES: Mapping[int, frozenset[Change]] = {
-    pb.EVENT_KIND_PHASE: frozenset({Change.PHASE}),
-    pb.EVENT_KIND_CONTRACT: frozenset({Change.CONTRACT}),
+    pb.EVENT_KIND_PHASE: frozenset({Change.PHASE, Change.PHASE_REMOVED}),
+    pb.EVENT_KIND_CONTRACT: frozenset({Change.CONTRACT, Change.CONTRACT_REMOVED}),
     pb.EVENT_KIND_CLAIM: frozenset({Change.CLAIMED, Change.RELEASED}),
     pb.EVENT_KIND_SESSION: frozenset({Change.SESSION_OPENED, Change.SESSION_ENDED}),
 }

@@ -23,11 +23,11 @@ from board_server.model import (
     Session,
 )
 from board_server.sqlite import sessions
-from board_server.sqlite.connection import storage_error
 from board_server.sqlite.files import BoardFiles, info
 from board_server.sqlite.leases import Leases
 from board_server.sqlite.settings import Settings
 from board_server.sqlite.transaction import Transaction
+from board_server.sqlite.trouble import Trouble
 from board_server.sqlite.writer import Writer
 from board_server.store import Follower
 
@@ -46,8 +46,14 @@ class OpenBoard:
         self.name = name
         self._files = files
         self._followers: list[Follower] = []
+        self._trouble = Trouble(files.path)
         self._writer = Writer(
-            files.writing, settings.clock, settings.keep_revisions, self._committed, name
+            files.writing,
+            settings.clock,
+            settings.keep_revisions,
+            self._committed,
+            self._trouble,
+            name,
         )
         self._scans = ThreadPoolExecutor(1, thread_name_prefix=f"scans {name}")
         self._leases = Leases(partial(self._end_session, cause=Cause.SESSION_EXPIRED))
@@ -58,23 +64,25 @@ class OpenBoard:
         """Tell whether the file is still the one that was opened."""
         return self._files.intact()
 
-    async def write(self, work: Callable[[Transaction], T], session_id: str = "") -> Revised[T]:
+    async def write(
+        self, work: Callable[[Transaction], T], session_id: str = "", request_id: str = ""
+    ) -> Revised[T]:
         """Run one write call in a transaction, if its session lives; return once it is synced."""
         if not session_id:
-            return await self._writer.write(work)
+            return await self._writer.write(work, request_id)
 
         def in_session(tx: Transaction) -> T:
             sessions.require(tx, session_id)
             return work(tx)
 
-        return await self._writer.write(in_session)
+        return await self._writer.write(in_session, request_id)
 
     def read(self, query: Callable[[apsw.Connection], T]) -> T:
         """Run a query of a few rows, here and now."""
         try:
             return query(self._files.reading)
         except apsw.Error as error:
-            raise storage_error(error) from error
+            raise self._trouble.of(error) from error
 
     def read_revised(self, query: Callable[[apsw.Connection], T]) -> Revised[T]:
         """Run several queries of a few rows at one revision, here and now."""
@@ -87,7 +95,7 @@ class OpenBoard:
                 self._scans, _at_one_revision, self._files.scanning, query
             )
         except apsw.Error as error:
-            raise storage_error(error) from error
+            raise self._trouble.of(error) from error
 
     def info(self) -> BoardInfo:
         """Tell about the board."""
@@ -101,11 +109,11 @@ class OpenBoard:
         return self.info()
 
     async def open_session(
-        self, worker: str, ttl: timedelta, on_expiry: OnExpiry
+        self, worker: str, ttl: timedelta, on_expiry: OnExpiry, request_id: str
     ) -> Revised[Session]:
         """Store.open_session."""
         work = partial(sessions.open_session, worker=worker, ttl=ttl, on_expiry=on_expiry)
-        session, revision = await self._writer.write(work)
+        session, revision = await self._writer.write(work, request_id)
         return Revised(self._dated(session), revision)
 
     def renew_session(self, session_id: str) -> Revised[Session]:
@@ -116,9 +124,9 @@ class OpenBoard:
             raise SessionExpired(session_id)
         return Revised(self._dated(session), revision)
 
-    async def close_session(self, session_id: str) -> Revised[int]:
+    async def close_session(self, session_id: str, request_id: str) -> Revised[int]:
         """Store.close_session."""
-        return await self._end_session(session_id, Cause.SESSION_CLOSED)
+        return await self._end_session(session_id, Cause.SESSION_CLOSED, request_id)
 
     async def list_sessions(
         self, query: Callable[[apsw.Connection, int], Page[Session]]
@@ -134,9 +142,11 @@ class OpenBoard:
     def _dated(self, session: Session) -> Session:
         return replace(session, expires_at=self._leases.expires_at(session.session_id))
 
-    async def _end_session(self, session_id: str, cause: Cause) -> Revised[int]:
+    async def _end_session(
+        self, session_id: str, cause: Cause, request_id: str = ""
+    ) -> Revised[int]:
         work = partial(sessions.end, session_id=session_id, cause=cause)
-        return await self._writer.write(work)
+        return await self._writer.write(work, request_id)
 
     def _committed(self, commit: Commit) -> None:
         for event in commit.events:

@@ -73,6 +73,12 @@ def release_bound(tx: Transaction, session_id: str, cause: Cause) -> int:
     return _release(tx, held.fetchall(), cause)
 
 
+def remove_all(tx: Transaction) -> int:
+    """Release every claim, for Store.archive_board."""
+    held = tx.db.execute(f"{_SELECT} ORDER BY filepath").fetchall()
+    return _release(tx, held, Cause.ARCHIVE)
+
+
 def _release(tx: Transaction, held: Sequence[Row], cause: Cause) -> int:
     for row in held:
         tx.db.execute("DELETE FROM file_claims WHERE filepath = ?", (row[0],))

@@ -20,6 +20,8 @@ _READ: dict[Change, Callable[[Row], Record]] = {
     Change.RELEASED: claims.from_row,
     Change.SESSION_OPENED: sessions.from_row,
     Change.SESSION_ENDED: sessions.from_row,
+    Change.PHASE_REMOVED: phases.from_row,
+    Change.CONTRACT_REMOVED: contracts.from_row,
 }
 
 
@@ -53,9 +55,15 @@ def _event(row: Row) -> Event:
     return Event(change, Cause(cause), _READ[change](json.loads(record)))
 
 
-def compact(db: apsw.Connection, revision: int, keep: int) -> None:
-    """Drop the events of all but the last `keep` revisions, a tenth of them at a time."""
-    kept = revision - int(db.execute("SELECT compacted_revision FROM meta").get)
-    if kept >= keep + max(1, keep // 10):
-        db.execute("DELETE FROM events WHERE revision <= ?", (revision - keep,))
-        db.execute("UPDATE meta SET compacted_revision = ?", (revision - keep,))
+def compact(db: apsw.Connection, revision: int, keep: int) -> int:
+    """Drop the events of all but the last `keep` revisions, a tenth of them at a time.
+
+    Returns the revision from which on there is more to drop.
+    """
+    oldest = int(db.execute("SELECT compacted_revision FROM meta").get)
+    slack = max(1, keep // 10)
+    if revision - oldest >= keep + slack:
+        oldest = revision - keep
+        db.execute("DELETE FROM events WHERE revision <= ?", (oldest,))
+        db.execute("UPDATE meta SET compacted_revision = ?", (oldest,))
+    return oldest + keep + slack

@@ -12,6 +12,7 @@ from board_server.sqlite.lock import FileLock
 from board_server.sqlite.migrate import check, migrate
 from board_server.sqlite.settings import Settings
 from board_server.sqlite.timestamps import from_text
+from board_server.sqlite.trouble import storage_error
 
 
 class BoardFiles:
@@ -22,12 +23,12 @@ class BoardFiles:
     """
 
     def __init__(self, path: Path, settings: Settings) -> None:
-        """Create or open the file. Raises StoreUnavailable, naming it, if it is not to be had."""
-        self._path = path
+        """Create or open the file. Raises StoreUnavailable or StoreFull, which name it."""
+        self.path = path
         try:
             self._lock = FileLock(path.with_name(path.name + ".lock"))
         except OSError as error:
-            raise StoreUnavailable(f"{path}: {error.strerror}") from error
+            raise storage_error(error, path) from error
         opened: list[apsw.Connection] = []
         try:
             opened.append(connect(path, create=True))
@@ -40,13 +41,13 @@ class BoardFiles:
             for connection in opened:
                 connection.close()
             self._lock.release()
-            raise StoreUnavailable(f"{path}: {error}") from error
+            raise storage_error(error, path) from error
         self.writing, self.reading, self.scanning = opened
 
     def intact(self) -> bool:
         """Tell whether the path still leads to the file that was opened."""
         try:
-            return _identity(self._path) == self._identity
+            return _identity(self.path) == self._identity
         except OSError:
             return False
 

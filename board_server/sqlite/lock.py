@@ -27,8 +27,12 @@ class FileLock:
                 f"{path.with_suffix('')} is served by {holder or 'another process'}; "
                 "stop that server, or use it"
             ) from None
-        os.ftruncate(self._file, 0)
-        os.write(self._file, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+        try:
+            os.ftruncate(self._file, 0)
+            os.write(self._file, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+        except OSError:
+            os.close(self._file)
+            raise
 
     def release(self) -> None:
         """Give the lock up."""

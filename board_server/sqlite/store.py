@@ -19,6 +19,7 @@ from board_server.errors import (
     StoreUnavailable,
 )
 from board_server.model import (
+    Archived,
     BoardInfo,
     Commit,
     Completed,
@@ -40,9 +41,19 @@ from board_server.model import (
     Snapshot,
     is_board_name,
 )
-from board_server.sqlite import claims, completion, contracts, events, overview, phases, sessions
+from board_server.sqlite import (
+    archive,
+    claims,
+    completion,
+    contracts,
+    events,
+    overview,
+    phases,
+    sessions,
+)
 from board_server.sqlite.board import OpenBoard
 from board_server.sqlite.connection import connect, require_safe_sqlite
+from board_server.sqlite.contracts import publish_batch
 from board_server.sqlite.files import BoardFiles, info
 from board_server.sqlite.migrate import check
 from board_server.sqlite.settings import Clock, Settings, Synchronous, utc_now
@@ -83,13 +94,18 @@ class SqliteStore:
     async def open_board(self, board: str) -> BoardInfo:
         return (await self._board(board, create=True)).info()
 
+    async def get_board(self, board: str) -> BoardInfo:
+        return (await self._board(board)).info()
+
     async def list_boards(self, page: PageRequest) -> Page[BoardInfo]:
         self._refuse_if_closed()
         return await asyncio.to_thread(self._list_boards, page)
 
-    async def set_phase_state(self, board: str, change: PhaseChange) -> Revised[Phase]:
+    async def set_phase_state(
+        self, board: str, change: PhaseChange, request_id: str = ""
+    ) -> Revised[Phase]:
         work = partial(phases.set_state, change=change)
-        return await (await self._board(board)).write(work, change.session_id)
+        return await (await self._board(board)).write(work, change.session_id, request_id)
 
     async def get_phase_state(self, board: str, phase_id: str) -> Phase | None:
         return (await self._board(board)).read(partial(phases.get, phase_id=phase_id))
@@ -101,16 +117,24 @@ class SqliteStore:
         return await (await self._board(board)).scan(query)
 
     async def publish_contract(
-        self, board: str, contract: ContractDraft, session_id: str = ""
+        self,
+        board: str,
+        contract: ContractDraft,
+        session_id: str = "",
+        request_id: str = "",
     ) -> Revised[Contract]:
         work = partial(contracts.publish, draft=contract)
-        return await (await self._board(board)).write(work, session_id)
+        return await (await self._board(board)).write(work, session_id, request_id)
 
     async def publish_contracts(
-        self, board: str, drafts: Sequence[ContractDraft], session_id: str = ""
+        self,
+        board: str,
+        contracts: Sequence[ContractDraft],
+        session_id: str = "",
+        request_id: str = "",
     ) -> Revised[int]:
-        work = partial(contracts.publish_batch, drafts=drafts)
-        return await (await self._board(board)).write(work, session_id)
+        work = partial(publish_batch, drafts=contracts)
+        return await (await self._board(board)).write(work, session_id, request_id)
 
     async def list_contracts(
         self, board: str, where: ContractFilter, page: PageRequest
@@ -119,22 +143,34 @@ class SqliteStore:
         return await (await self._board(board)).scan(query)
 
     async def claim_file(
-        self, board: str, filepath: str, owner: str, session_id: str = ""
+        self,
+        board: str,
+        filepath: str,
+        owner: str,
+        session_id: str = "",
+        request_id: str = "",
     ) -> Revised[FileClaim]:
-        (claim,), revision = await self.claim_files(board, [filepath], owner, session_id)
+        (claim,), revision = await self.claim_files(
+            board, [filepath], owner, session_id, request_id
+        )
         return Revised(claim, revision)
 
     async def claim_files(
-        self, board: str, filepaths: Sequence[str], owner: str, session_id: str = ""
+        self,
+        board: str,
+        filepaths: Sequence[str],
+        owner: str,
+        session_id: str = "",
+        request_id: str = "",
     ) -> Revised[list[FileClaim]]:
         work = partial(claims.claim_all, filepaths=filepaths, owner=owner, session_id=session_id)
-        return await (await self._board(board)).write(work, session_id)
+        return await (await self._board(board)).write(work, session_id, request_id)
 
     async def release_claims(
-        self, board: str, owner: str, filepaths: Sequence[str]
+        self, board: str, owner: str, filepaths: Sequence[str], request_id: str = ""
     ) -> Revised[int]:
         work = partial(claims.release, owner=owner, filepaths=filepaths)
-        return await (await self._board(board)).write(work)
+        return await (await self._board(board)).write(work, request_id=request_id)
 
     async def get_file_owner(self, board: str, filepath: str) -> str:
         return (await self._board(board)).read(partial(claims.owner_of, filepath=filepath))
@@ -145,9 +181,11 @@ class SqliteStore:
         query = partial(claims.list_page, owner=owner, page=page)
         return await (await self._board(board)).scan(query)
 
-    async def complete_phase(self, board: str, ended: Completion) -> Revised[Completed]:
+    async def complete_phase(
+        self, board: str, ended: Completion, request_id: str = ""
+    ) -> Revised[Completed]:
         work = partial(completion.complete, completion=ended)
-        return await (await self._board(board)).write(work, ended.session_id)
+        return await (await self._board(board)).write(work, ended.session_id, request_id)
 
     async def get_snapshot(self, board: str) -> Snapshot:
         opened = await self._board(board)
@@ -159,20 +197,33 @@ class SqliteStore:
         return (await self._board(board)).read_revised(query)
 
     async def open_session(
-        self, board: str, worker: str, ttl: timedelta, on_expiry: OnExpiry
+        self,
+        board: str,
+        worker: str,
+        ttl: timedelta,
+        on_expiry: OnExpiry,
+        request_id: str = "",
     ) -> Revised[Session]:
-        return await (await self._board(board)).open_session(worker, ttl, on_expiry)
+        return await (await self._board(board)).open_session(worker, ttl, on_expiry, request_id)
 
     async def renew_session(self, board: str, session_id: str) -> Revised[Session]:
         return (await self._board(board)).renew_session(session_id)
 
-    async def close_session(self, board: str, session_id: str) -> Revised[int]:
-        return await (await self._board(board)).close_session(session_id)
+    async def close_session(
+        self, board: str, session_id: str, request_id: str = ""
+    ) -> Revised[int]:
+        return await (await self._board(board)).close_session(session_id, request_id)
 
     async def list_sessions(self, board: str, page: PageRequest) -> Page[Session]:
         return await (await self._board(board)).list_sessions(
             partial(sessions.list_page, page=page)
         )
+
+    async def archive_board(
+        self, board: str, revision: int, request_id: str = ""
+    ) -> Revised[Archived]:
+        work = partial(archive.empty, revision=revision)
+        return await (await self._board(board)).write(work, request_id=request_id)
 
     async def follow(self, board: str, follower: Follower) -> BoardInfo:
         opened = await self._board(board)

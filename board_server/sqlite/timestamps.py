@@ -5,6 +5,7 @@ as RFC 3339, with `T` and `Z`. All of these are read here.
 """
 
 from datetime import UTC, datetime
+from functools import lru_cache
 
 
 def to_text(moment: datetime) -> str:
@@ -12,6 +13,7 @@ def to_text(moment: datetime) -> str:
     return moment.astimezone(UTC).replace(tzinfo=None).isoformat(" ", "microseconds")
 
 
+@lru_cache(4096)  # rows that were written together have the same time
 def from_text(text: str) -> datetime:
     """Read any of the forms as an aware datetime in UTC. Raises ValueError on other text."""
     moment = datetime.fromisoformat(text)

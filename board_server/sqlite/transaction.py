@@ -1,7 +1,8 @@
 """Transaction: what one write call sees and does, and the events that it leaves."""
 
-import json
 from datetime import datetime
+from functools import cache
+from itertools import groupby
 
 import apsw
 
@@ -19,7 +20,7 @@ class Transaction:
         self.now = to_text(moment)
         self._revision = revision
         self._events: list[Event] = []
-        self._rows: list[tuple[str, str, str]] = []
+        self._rows: list[Row] = []
 
     @property
     def revision(self) -> int:
@@ -29,15 +30,24 @@ class Transaction:
     def record(self, change: Change, record: Record, row: Row, cause: Cause = Cause.CALL) -> None:
         """Note a change; `row` is the record as its table has it."""
         self._events.append(Event(change, cause, record))
-        self._rows.append((change.value, cause.value, json.dumps(row, ensure_ascii=False)))
+        self._rows.append((change, cause, *row))
 
     def finish(self) -> Commit | None:
         """Write the events beside their changes; None if there are none."""
         if not self._events:
             return None
-        self.db.executemany(
-            "INSERT INTO events (revision, position, time, change, cause, record) "
-            "VALUES (?, ?, ?, ?, ?, ?)",
-            ((self.revision, position, self.now, *row) for position, row in enumerate(self._rows)),
-        )
+        head = self.revision, self.now
+        rows = [(position, *head, *row) for position, row in enumerate(self._rows)]
+        for width, alike in groupby(rows, key=len):
+            self.db.executemany(_insert(width), alike)
         return Commit(self.revision, self.moment, tuple(self._events))
+
+
+@cache
+def _insert(width: int) -> str:
+    """Make the INSERT of events with so many values, those of the record among them."""
+    record = ", ".join("?" * (width - 5))
+    return (
+        "INSERT INTO events (position, revision, time, change, cause, record) "
+        f"VALUES (?, ?, ?, ?, ?, json_array({record}))"
+    )

@@ -2,7 +2,9 @@
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from queue import Empty, SimpleQueue
@@ -11,20 +13,31 @@ from typing import Any, Generic, TypeVar
 import apsw
 
 from board_server.errors import ShuttingDown
+from board_server.faults import reach
 from board_server.model import Commit, Revised
-from board_server.sqlite import events
-from board_server.sqlite.connection import storage_error
+from board_server.sqlite import events, requests
 from board_server.sqlite.transaction import Transaction
+from board_server.sqlite.trouble import Trouble
 
 T = TypeVar("T")
 
 MAX_BATCH = 256
 """Most calls in one commit; bounds how long the first of them waits for the last."""
 
+IDLE = 0.05
+"""Seconds without a call after which the writer tidies up."""
+
+WORTH_A_CHECKPOINT = 1_000
+"""Pages in the WAL, of 4 KiB, that are brought to the board's file when nobody waits."""
+
+MAX_WAL = 8_000
+"""Pages from which on that is done whoever waits."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Call(Generic[T]):
     work: Callable[[Transaction], T]
+    request_id: str
     reply: asyncio.Future[Revised[T]]
 
 
@@ -46,91 +59,163 @@ class Writer:
         clock: Callable[[], datetime],
         keep_revisions: int,
         committed: Callable[[Commit], None],
+        trouble: Trouble,
         name: str,
     ) -> None:
         self._db = connection
         self._clock = clock
         self._keep_revisions = keep_revisions
         self._committed = committed
+        self._trouble = trouble
         self._revision = int(connection.execute("SELECT revision FROM meta").get)
         self._loop = asyncio.get_running_loop()
-        self._calls: SimpleQueue[_Call[Any] | None] = SimpleQueue()
+        self._arrived: list[_Call[Any]] = []  # in this turn of the event loop
+        self._handed_over: SimpleQueue[list[_Call[Any]] | None] = SimpleQueue()
+        self._calls: deque[_Call[Any]] = deque()  # the thread's own
         self._closing = False
+        self._compact_at = 0
+        self._wal = 0
+        # In place of SQLite's own checkpoints, which are made while a caller waits.
+        connection.set_wal_hook(self._note_wal)
         self._thread = threading.Thread(target=self._run, name=f"writer {name}", daemon=True)
         self._thread.start()
 
-    async def write(self, work: Callable[[Transaction], T]) -> Revised[T]:
-        """Run `work` in the writer's thread; return its value and revision once synced."""
+    async def write(self, work: Callable[[Transaction], T], request_id: str = "") -> Revised[T]:
+        """Run `work` in the writer's thread; return its value and revision once synced.
+
+        What the call of this ID was answered before, if it was, is returned again.
+        """
         if self._closing:
             raise ShuttingDown
         reply: asyncio.Future[Revised[T]] = self._loop.create_future()
-        self._calls.put(_Call(work, reply))
+        if not self._arrived:
+            # With all others of this turn, so that they wake the thread once and
+            # are one commit.
+            self._loop.call_soon(self._hand_over)
+        self._arrived.append(_Call(work, request_id, reply))
         return await reply
 
     async def close(self) -> None:
         """Commit what was accepted, then end the thread and its connection."""
         self._closing = True
-        self._calls.put(None)
+        self._hand_over()
+        self._handed_over.put(None)
         await asyncio.to_thread(self._thread.join)
 
+    def _hand_over(self) -> None:
+        if self._arrived:
+            self._handed_over.put(self._arrived)
+            self._arrived = []
+
     def _run(self) -> None:
-        while batch := self._next_batch():
-            outcomes, commits = self._commit(batch)
-            self._loop.call_soon_threadsafe(self._answer, batch, outcomes, commits)
+        while self._receive():
+            while batch := self._next_batch():
+                outcomes, commits = self._commit(batch)
+                self._loop.call_soon_threadsafe(self._answer, batch, outcomes, commits)
+                if self._wal >= MAX_WAL:
+                    self._checkpoint()
         self._db.close()
 
+    def _receive(self) -> bool:
+        """Wait for calls; False when the writer is closed. Tidies up where none come."""
+        try:
+            calls = self._handed_over.get(timeout=IDLE if self._wal >= WORTH_A_CHECKPOINT else None)
+        except Empty:
+            self._checkpoint()
+            calls = self._handed_over.get()
+        self._calls.extend(calls or ())
+        return calls is not None
+
     def _next_batch(self) -> list[_Call[Any]]:
-        """Wait for a call and take those behind it; empty when the writer is closed."""
-        batch: list[_Call[Any]] = []
-        call = self._calls.get()
-        while call is not None:
-            # A caller that has gone before its work began gets none.
-            if not call.reply.cancelled():
-                batch.append(call)
-            if len(batch) == MAX_BATCH:
-                return batch
-            try:
-                call = self._calls.get(block=not batch)
-            except Empty:
-                return batch
-        if batch:
-            self._calls.put(None)  # found the end behind a batch: meet it again
-        return batch
+        """Take the calls that wait, as many as go into one commit."""
+        while len(self._calls) < MAX_BATCH and not self._handed_over.empty():
+            if not self._receive():
+                self._handed_over.put(None)  # the end stands behind all calls: meet it again
+                break
+        waiting = [self._calls.popleft() for _ in range(min(MAX_BATCH, len(self._calls)))]
+        # A caller that has gone before its work began gets none.
+        batch = [call for call in waiting if not call.reply.cancelled()]
+        return batch or (self._next_batch() if self._calls else [])
+
+    def _note_wal(self, _db: apsw.Connection, _name: str, pages: int) -> int:
+        self._wal = pages
+        return apsw.SQLITE_OK
+
+    def _checkpoint(self) -> None:
+        """Bring what the WAL holds to the board's file; where that fails, the WAL keeps it."""
+        self._wal = 0
+        with suppress(apsw.Error):
+            self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
 
     def _commit(self, batch: Sequence[_Call[Any]]) -> tuple[list[Outcome], list[Commit]]:
         before = self._revision
         commits: list[Commit] = []
         try:
             self._db.execute("BEGIN IMMEDIATE")
-            outcomes = [self._attempt(call, commits) for call in batch]
+            alone = len(batch) == 1
+            outcomes = [self._attempt(call, commits, alone=alone) for call in batch]
             if commits:
                 self._db.execute("UPDATE meta SET revision = ?", (self._revision,))
-                events.compact(self._db, self._revision, self._keep_revisions)
+                if self._revision >= self._compact_at:
+                    self._compact_at = events.compact(
+                        self._db, self._revision, self._keep_revisions
+                    )
+                requests.forget(self._db, before, self._revision)
+            reach("before-commit")
             self._db.execute("COMMIT")
-        except apsw.Error as error:
+            reach("after-commit")
+        except Exception as error:
             self._revision = before
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            return [storage_error(error)] * len(batch), []
+            self._give_up()
+            return [self._said(error)] * len(batch), []
+        self._trouble.over()
         return outcomes, commits
 
-    def _attempt(self, call: _Call[Any], commits: list[Commit]) -> Outcome:
+    def _give_up(self) -> None:
+        """Undo a transaction that failed, in the log too.
+
+        A commit that could not be synced may stand in the log whole. After a
+        crash it would come back, although its callers were told that nothing
+        was changed; so it is overwritten, as far as the disk takes anything.
+        """
+        with suppress(apsw.Error):
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            # Written even though it is what it was; a row would not be.
+            self._db.pragma("user_version", self._db.pragma("user_version"))
+
+    def _said(self, error: Exception) -> Exception:
+        return self._trouble.of(error) if isinstance(error, apsw.Error) else error
+
+    def _attempt(self, call: _Call[Any], commits: list[Commit], *, alone: bool) -> Outcome:
+        """Run one call of a transaction; `alone`, it needs no savepoint."""
         transaction = Transaction(self._db, self._clock(), self._revision)
-        self._db.execute("SAVEPOINT call")
+        if not alone:
+            self._db.execute("SAVEPOINT call")
         try:
+            if call.request_id and (answer := requests.answer(self._db, call.request_id)):
+                if not alone:
+                    self._db.execute("RELEASE call")
+                return answer
             value = call.work(transaction)
+            answer = Revised(value, transaction.revision)
+            reach("before-events")
             commit = transaction.finish()
+            if commit and call.request_id:
+                requests.remember(self._db, call.request_id, answer)
         except Exception as error:
             if not self._db.in_transaction:
                 raise  # SQLite has given up the whole transaction
-            self._db.execute("ROLLBACK TO call")
+            self._db.execute(
+                "ROLLBACK; BEGIN IMMEDIATE" if alone else "ROLLBACK TO call; RELEASE call"
+            )
+            return self._said(error)
+        if not alone:
             self._db.execute("RELEASE call")
-            return storage_error(error) if isinstance(error, apsw.Error) else error
-        self._db.execute("RELEASE call")
         self._revision = transaction.revision
         if commit:
             commits.append(commit)
-        return Revised(value, transaction.revision)
+        return answer
 
     def _answer(
         self,
@@ -140,6 +225,7 @@ class Writer:
     ) -> None:
         for commit in commits:
             self._committed(commit)
+        reach("before-reply")
         for call, outcome in zip(batch, outcomes, strict=True):
             if call.reply.cancelled():
                 continue

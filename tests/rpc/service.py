@@ -45,6 +45,7 @@ GOOD = {
     "RenewSession": {"session_id": "unknown"},
     "CloseSession": {"session_id": "unknown"},
     "ListSessions": {},
+    "ArchiveBoard": {},
 }
 """A good request of each RPC, without its board."""
 
@@ -52,6 +53,7 @@ REASONS = {
     "SetPhaseState": {"STATE_MISMATCH"},
     "ClaimFile": {"FILE_ALREADY_CLAIMED"},
     "ClaimFiles": {"FILE_ALREADY_CLAIMED"},
+    "ArchiveBoard": {"REVISION_MISMATCH"},
     "Watch": {"REVISION_COMPACTED", "BOARD_REPLACED"},
 }
 """What an RPC may be refused with, by its comment in the proto."""
@@ -83,6 +85,14 @@ def first_reply(method: Any, rpc: str) -> Callable[[Any], Any]:
 def call_of(stub: Any, rpc: str) -> Callable[[Any], Any]:
     """Give the RPC as a call of the stub, whether it streams or not."""
     return first_reply(getattr(stub, rpc), rpc)
+
+
+def whole_board(stub: Any, board: str = "") -> pb.GetSnapshotResponse:
+    """Read a snapshot, its parts made one."""
+    whole = pb.GetSnapshotResponse()
+    for part in stub.GetSnapshot(pb.GetSnapshotRequest(board=board)):
+        whole.MergeFrom(part)
+    return whole
 
 
 def is_text(field: FieldDescriptor) -> bool:

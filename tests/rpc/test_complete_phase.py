@@ -6,7 +6,7 @@ import grpc
 import pytest
 
 from board_client.v1 import board_pb2 as pb
-from tests.rpc.service import invalid, refusal
+from tests.rpc.service import invalid, refusal, whole_board
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def snapshot(grpc_stub, board):
     """Read the whole board, of which sessions are left out: their times move on."""
 
     def snapshot():
-        (part,) = grpc_stub.GetSnapshot(pb.GetSnapshotRequest(board=board))
+        part = whole_board(grpc_stub, board)
         del part.sessions[:]
         return part
 

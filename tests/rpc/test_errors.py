@@ -62,6 +62,13 @@ TABLE = [
         (),
     ),
     (
+        errors.RevisionMismatch(3, 4),
+        Code.FAILED_PRECONDITION,
+        "REVISION_MISMATCH",
+        {"expected": "3", "actual": "4"},
+        (),
+    ),
+    (
         errors.WatchTooSlow(9),
         Code.RESOURCE_EXHAUSTED,
         "WATCH_TOO_SLOW",

@@ -10,7 +10,7 @@ from board_client.v1 import board_pb2 as pb
 from board_client.v1.board_pb2_grpc import BoardServiceStub
 from board_server.convert import replies
 from board_server.model import FileClaim, Snapshot
-from tests.rpc.service import refusal_of
+from tests.rpc.service import refusal_of, whole_board
 
 
 def contract(name, signature=""):
@@ -20,7 +20,7 @@ def contract(name, signature=""):
 
 
 def test_the_snapshot_of_an_empty_board_is_one_part(grpc_stub, board):
-    (part,) = grpc_stub.GetSnapshot(pb.GetSnapshotRequest(board=board))
+    part = whole_board(grpc_stub, board)
     info = grpc_stub.OpenBoard(pb.OpenBoardRequest(board=board)).board
     assert part == pb.GetSnapshotResponse(revision=0, board_id=info.board_id)
 
@@ -35,7 +35,7 @@ def test_a_snapshot_holds_what_the_lists_hold(grpc_stub, board):
         grpc_stub.OpenSession(
             pb.OpenSessionRequest(board=board, worker="w", ttl=timedelta(hours=1))
         )
-    (part,) = grpc_stub.GetSnapshot(pb.GetSnapshotRequest(board=board))
+    part = whole_board(grpc_stub, board)
     assert part.revision == 12
     assert part.phases == grpc_stub.ListPhases(pb.ListPhasesRequest(board=board)).phases
     assert part.contracts == grpc_stub.ListContracts(pb.ListContractsRequest(board=board)).contracts
@@ -91,7 +91,7 @@ def test_watching_from_a_snapshot_on_keeps_it_up_to_date(grpc_stub, board):
     writer.start()
     revision = 0
     while revision < 80:
-        (part,) = grpc_stub.GetSnapshot(pb.GetSnapshotRequest(board=board))
+        part = whole_board(grpc_stub, board)
         revision, paths = part.revision, [claim.filepath for claim in part.claims]
         assert len(paths) == revision
         request = pb.WatchRequest(board=board, after_revision=revision, board_id=part.board_id)

@@ -13,7 +13,7 @@ from board_client.v1 import board_pb2 as pb
 from board_client.v1.board_pb2_grpc import BoardServiceStub
 from board_server import feed
 from board_server.sqlite import SqliteStore
-from tests.rpc.service import refusal_of
+from tests.rpc.service import refusal_of, whole_board
 from tests.servers import server_process, server_thread
 
 PATIENCE = 30
@@ -284,7 +284,7 @@ def test_a_watch_from_a_snapshot_stands_however_new_the_snapshot_is(tmp_path, wa
         after_commit.hold()
         claim = pool.submit(stub.ClaimFile, pb.ClaimFileRequest(filepath="a.go", owner="p"))
         after_commit.reached.wait(PATIENCE)
-        (part,) = stub.GetSnapshot(pb.GetSnapshotRequest())
+        part = whole_board(stub)
         assert part.revision == 1
         stream = watch(stub, board="", after_revision=part.revision)
         assert next(stream).revision == 1

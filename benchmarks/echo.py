@@ -1,0 +1,60 @@
+"""A bare grpc.aio server of the board's messages: the limit for a server in Python.
+
+Each handler makes a reply of the size that the board's would have, from nothing
+but the request. Asyncio's own loop and gRPC's default engine, as they come.
+"""
+
+import asyncio
+
+import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from board_client.v1 import board_pb2 as pb
+from board_client.v1.board_pb2_grpc import (
+    BoardServiceServicer,
+    add_BoardServiceServicer_to_server,
+)
+
+NOW = Timestamp(seconds=1_790_000_000, nanos=123_456_000)
+
+
+class Echo(BoardServiceServicer):
+    """Answers two methods; the others are not implemented."""
+
+    async def GetPhaseState(  # noqa: N802  the proto's name
+        self, request: pb.GetPhaseStateRequest, _context: object
+    ) -> pb.GetPhaseStateResponse:
+        """Make up the phase that was asked for."""
+        return pb.GetPhaseStateResponse(phase=_phase(request.phase_id, "worker-1"))
+
+    async def SetPhaseState(  # noqa: N802  the proto's name
+        self, request: pb.SetPhaseStateRequest, _context: object
+    ) -> pb.SetPhaseStateResponse:
+        """Say what was asked back."""
+        return pb.SetPhaseStateResponse(
+            phase=_phase(request.phase_id, request.worker), revision=123_456
+        )
+
+
+def _phase(phase_id: str, worker: str) -> pb.Phase:
+    return pb.Phase(
+        phase_id=phase_id,
+        state=pb.PHASE_STATE_RUNNING,
+        worker=worker,
+        posted_at=NOW,
+        updated_at=NOW,
+    )
+
+
+async def serve() -> None:
+    """Serve until killed; tell the address as `board serve` does."""
+    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+    add_BoardServiceServicer_to_server(Echo(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    print(f"listening on 127.0.0.1:{port}", flush=True)  # noqa: T201
+    await server.wait_for_termination()
+
+
+if __name__ == "__main__":
+    asyncio.run(serve())

@@ -1,0 +1,71 @@
+"""The board's server with one thing changed, to measure what that thing is worth.
+
+`python -m benchmarks.variants slow-sync,commit-on-loop DIR ...`: the names of the
+changes, then what `board serve` takes.
+"""
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import apsw
+
+from board_server.engine import Engine, choose
+
+choose(Engine.POLLER)  # before grpc is imported, as the program does
+
+from board_server import feed  # noqa: E402
+from board_server.__main__ import app  # noqa: E402
+from board_server.sqlite import board, writer  # noqa: E402
+
+SYNC = 0.005
+"""Seconds that every sync takes with slow-sync, as on a disk that is busy."""
+
+
+_SYSTEM = apsw.vfs_names()[0]
+
+
+class _SlowSyncFile(apsw.VFSFile):
+    def xSync(self, flags: int) -> None:  # noqa: N802  apsw's name
+        time.sleep(SYNC)
+        super().xSync(flags)
+
+
+class _SlowSync(apsw.VFS):
+    def __init__(self) -> None:
+        super().__init__("slow-sync", base=_SYSTEM, makedefault=True)
+
+    def xOpen(  # noqa: N802  apsw's name
+        self, name: str | apsw.URIFilename | None, flags: list[int]
+    ) -> apsw.VFSFile:
+        return _SlowSyncFile(_SYSTEM, name, flags)
+
+
+class _CommitOnLoop(writer.Writer):
+    """Commits each call by itself, on the event loop."""
+
+    async def write(self, work: Callable[[Any], Any]) -> Any:
+        call = writer._Call(work, self._loop.create_future())  # noqa: SLF001  varies the inside
+        self._answer([call], *self._commit([call]))
+        return await call.reply
+
+
+def _commit_on_loop() -> None:
+    board.Writer = _CommitOnLoop  # type: ignore[misc]
+
+
+def _one_message_per_event() -> None:
+    feed.MAX_MESSAGE = 1
+
+
+CHANGES: dict[str, Callable[[], object]] = {
+    "slow-sync": _SlowSync,
+    "commit-on-loop": _commit_on_loop,
+    "one-message-per-event": _one_message_per_event,
+}
+
+if __name__ == "__main__":
+    changes = sys.argv.pop(1)
+    kept = [CHANGES[name]() for name in changes.split(",")]  # a VFS lives as long as its object
+    app(prog_name=f"board serve with {changes}")

@@ -1,0 +1,83 @@
+"""Archive a board: store all that it holds as JSON lines, then empty it.
+
+The first line tells of the board: its name, ID, and revision. Every other is an
+object with one key, `phase`, `contract` or `claim`, and the record under it.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import fields
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from board_client.errors import RevisionMismatch
+from board_client.model import Archived, Contract, FileClaim, Phase, Snapshot
+from board_client.sync import BoardClient
+
+ATTEMPTS = 5
+"""How often a board that changes under way is archived anew."""
+
+
+def archive(client: BoardClient, file: Path) -> Archived:
+    """Write the client's board to the file, sync it, and remove what it holds from the board.
+
+    Nothing is removed that is not in the file. Raises FileExistsError rather
+    than overwrite one, and RevisionMismatch if the board will not stand still.
+    """
+    file.open("x").close()  # from here on the place is ours
+    removing = False
+    try:
+        for attempt in range(1, ATTEMPTS + 1):
+            snapshot = client.get_snapshot()
+            _write(file, snapshot, client.board)
+            removing = True
+            try:
+                return client.archive_board(snapshot.revision)
+            except RevisionMismatch:
+                removing = False
+                if attempt == ATTEMPTS:
+                    raise
+    finally:
+        # Where no answer came, the board may be empty, and the file all there is.
+        if not removing:
+            file.unlink()
+    raise AssertionError("the last attempt returns or raises")
+
+
+def lines(snapshot: Snapshot, board: str) -> Iterator[str]:
+    """Make the lines of an archive, without their ends."""
+    yield _line("board", {"name": board, "id": snapshot.board_id, "revision": snapshot.revision})
+    for phase in snapshot.phases:
+        yield _line("phase", _plain(phase))
+    for contract in snapshot.contracts:
+        yield _line("contract", _plain(contract))
+    for claim in snapshot.claims:
+        yield _line("claim", _plain(claim))
+
+
+def _write(file: Path, snapshot: Snapshot, board: str) -> None:
+    partial = file.with_name(f"{file.name}.partial")
+    with partial.open("w", encoding="utf-8") as opened:
+        opened.writelines(f"{line}\n" for line in lines(snapshot, board))
+        opened.flush()
+        os.fsync(opened.fileno())
+    partial.rename(file)
+    directory = os.open(file.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def _line(kind: str, record: dict[str, Any]) -> str:
+    return json.dumps({kind: record}, ensure_ascii=False)
+
+
+def _plain(record: Phase | Contract | FileClaim) -> dict[str, Any]:
+    values = {field.name: getattr(record, field.name) for field in fields(record)}
+    return {
+        name: value.isoformat() if isinstance(value, datetime) else value
+        for name, value in values.items()
+    }

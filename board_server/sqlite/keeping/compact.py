@@ -1,0 +1,38 @@
+"""Make a board file as small as what it holds."""
+
+from contextlib import closing
+from pathlib import Path
+
+import apsw
+
+from board_server.sqlite.connection import connect
+from board_server.sqlite.keeping.unserved import CannotKeep, unserved
+from board_server.sqlite.migrate import check
+
+
+def compact(board: Path, keep_revisions: int) -> tuple[int, int]:
+    """Drop the events and replies of all but the last revisions; give free pages back.
+
+    Returns the file's bytes before and after. Refuses while a server has the board.
+    """
+    if not board.exists():
+        raise CannotKeep(f"{board} does not exist")
+    with unserved(board), closing(connect(board)) as db:
+        check(db)
+        before = board.stat().st_size
+        if db.table_exists(None, "events"):
+            _forget(db, keep_revisions)
+        db.execute("VACUUM")
+        db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        return before, board.stat().st_size
+
+
+def _forget(db: apsw.Connection, keep_revisions: int) -> None:
+    with db:
+        oldest = int(db.execute("SELECT revision FROM meta").get) - keep_revisions
+        db.execute("DELETE FROM events WHERE revision <= ?", (oldest,))
+        if db.table_exists(None, "requests"):
+            db.execute("DELETE FROM requests WHERE revision <= ?", (oldest,))
+        db.execute(
+            "UPDATE meta SET compacted_revision = max(compacted_revision, ?)", (max(0, oldest),)
+        )

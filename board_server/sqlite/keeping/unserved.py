@@ -1,0 +1,25 @@
+"""Have a board file to oneself, as only a server has it otherwise."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from board_server.errors import StoreUnavailable
+from board_server.sqlite.lock import FileLock
+
+
+class CannotKeep(Exception):
+    """What was asked for is refused, or came to nothing. Its text says why and what to do."""
+
+
+@contextmanager
+def unserved(board: Path) -> Iterator[None]:
+    """Keep servers off the board for a `with` block. Raises CannotKeep if one has it."""
+    try:
+        lock = FileLock(board.with_name(f"{board.name}.lock"))
+    except StoreUnavailable as error:
+        raise CannotKeep(str(error)) from error
+    try:
+        yield
+    finally:
+        lock.release()

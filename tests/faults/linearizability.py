@@ -1,0 +1,91 @@
+"""Is a history linearizable? Wing and Gong's search, with a memo, for one object at a time.
+
+A history holds the operations of concurrent clients on one object: when each
+was called, when it returned, and what. It is linearizable if each operation can
+be given one moment between its call and its return so that, in the order of
+those moments, every result is what the object's own rules give. An operation
+whose result never came may have happened at any moment after its call, or never.
+"""
+
+import math
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+NEVER = math.inf
+"""When an operation returned whose result nobody has seen."""
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One call: `called` and `returned` are moments of one clock, `returned` NEVER if in doubt."""
+
+    call: Hashable
+    result: Any
+    called: float
+    returned: float = NEVER
+
+    @property
+    def in_doubt(self) -> bool:
+        return self.returned == NEVER
+
+
+Step = Callable[[Hashable, Hashable], tuple[Hashable, Any]]
+"""An object's rules: from its state and a call to its next state and the call's result."""
+
+
+def is_linearizable(history: Sequence[Operation], initial: Hashable, step: Step) -> bool:
+    """Tell whether some order of the operations explains every result."""
+    operations = sorted(history, key=lambda operation: operation.called)
+    everything = (1 << len(operations)) - 1
+    doubtful = sum(1 << n for n, operation in enumerate(operations) if operation.in_doubt)
+    seen: set[tuple[int, Hashable]] = set()
+    pending = [(0, initial)]  # which operations have happened, as bits, and the state after them
+    while pending:
+        node = pending.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        happened, state = node
+        if happened | doubtful == everything:
+            return True
+        for n in _next(operations, happened):
+            after, result = step(state, operations[n].call)
+            if operations[n].in_doubt or result == operations[n].result:
+                pending.append((happened | 1 << n, after))
+    return False
+
+
+def _next(operations: Sequence[Operation], happened: int) -> list[int]:
+    """Which operations can be the next: those called before any that is left has returned."""
+    found = []
+    earliest_return = NEVER
+    for n, operation in enumerate(operations):
+        if operation.called > earliest_return:
+            break
+        if not happened >> n & 1:
+            found.append(n)
+            earliest_return = min(earliest_return, operation.returned)
+    return found
+
+
+def phase(state: Hashable, call: Hashable) -> tuple[Hashable, Any]:
+    """A phase: ("set", s), ("swap", expected, s) and ("get",), with its state for a state."""
+    match call:
+        case ("set", new):
+            return new, new
+        case ("swap", expected, new):
+            return (new, new) if state == expected else (state, ("mismatch", state))
+        case _:
+            return state, state
+
+
+def claim(owner: Hashable, call: Hashable) -> tuple[Hashable, Any]:
+    """A file: ("claim", o), ("release", o) and ("owner",), with its owner or "" for a state."""
+    match call:
+        case ("claim", new):
+            return (new, new) if owner in {"", new} else (owner, ("conflict", owner))
+        case ("release", holder):
+            return ("", 1) if owner == holder else (owner, 0)
+        case _:
+            return owner, owner

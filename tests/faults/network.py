@@ -1,0 +1,147 @@
+"""A network that fails on command: a TCP proxy between a client and a server."""
+
+import asyncio
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class Proxy:
+    """Passes bytes on between clients and one server, until it is told to fail.
+
+    Every method may be called from any thread; `reset_all` and `half_close_all`
+    return once it has happened, and new connections are good ones.
+    """
+
+    def __init__(self, server: str) -> None:
+        self._server = server.rsplit(":", 1)
+        self._links: set[_Link] = set()
+        self._delay = 0.0
+        self._swallowing = False
+        self._swallowed = 0
+        self._changed = threading.Condition()
+        self._stop: asyncio.Event
+        self._started: Future[str] = Future()
+        self._thread = threading.Thread(target=asyncio.run, args=(self._run(),), name="proxy")
+
+    def __enter__(self) -> "Proxy":
+        self._thread.start()
+        self.address = self._started.result(60)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
+
+    def pass_on(self) -> None:
+        """Behave."""
+        self._delay, self._swallowing = 0.0, False
+
+    def delay(self, seconds: float) -> None:
+        """Hold what the server sends back for so long."""
+        self._delay = seconds
+
+    def swallow_replies(self) -> None:
+        """Let requests through, and nothing of what the server sends back."""
+        with self._changed:
+            self._swallowing, self._swallowed = True, 0
+
+    def wait_for_swallowed(self, pieces: int, seconds: float = 60) -> bool:
+        """Wait until so many pieces of replies were swallowed, or time is up."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._swallowed >= pieces, seconds)
+
+    def reset_all(self) -> None:
+        """Break every connection, as a machine does that goes down and comes back."""
+        self._do(lambda link: link.reset())
+
+    def half_close_all(self) -> None:
+        """Tell every client that the server will send no more, and go on listening to it."""
+        self._do(lambda link: link.half_close())
+
+    def _do(self, what: Callable[["_Link"], None]) -> None:
+        async def do() -> None:
+            for link in list(self._links):
+                what(link)
+            self._swallowing = False  # only now: what was swallowed stays so
+
+        asyncio.run_coroutine_threadsafe(do(), self._loop).result(60)
+
+    async def _run(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        listening = await asyncio.start_server(self._connected, "127.0.0.1", 0)
+        host, port = listening.sockets[0].getsockname()
+        self._started.set_result(f"{host}:{port}")
+        await self._stop.wait()
+        listening.close()
+        for link in list(self._links):
+            link.reset()
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _connected(
+        self, from_client: asyncio.StreamReader, to_client: asyncio.StreamWriter
+    ) -> None:
+        try:
+            from_server, to_server = await asyncio.open_connection(*self._server)
+        except OSError:
+            to_client.close()
+            return
+        link = _Link(to_client, to_server)
+        self._links.add(link)
+        try:
+            await asyncio.gather(
+                self._carry(from_client, to_server), self._carry_back(from_server, to_client, link)
+            )
+        except OSError:
+            pass  # broken, by us or by them
+        finally:
+            self._links.discard(link)
+            link.reset()
+
+    async def _carry(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        while piece := await source.read(65536):
+            sink.write(piece)
+            await sink.drain()
+        sink.close()
+
+    async def _carry_back(
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, link: "_Link"
+    ) -> None:
+        while piece := await source.read(65536):
+            if self._swallowing or link.half_closed:
+                with self._changed:
+                    self._swallowed += 1
+                    self._changed.notify_all()
+                continue
+            await asyncio.sleep(self._delay)
+            if link.half_closed:
+                continue
+            sink.write(piece)
+            await sink.drain()
+        sink.close()
+
+
+class _Link:
+    def __init__(self, to_client: asyncio.StreamWriter, to_server: asyncio.StreamWriter) -> None:
+        self._to_client, self._to_server = to_client, to_server
+        self.half_closed = False
+
+    def reset(self) -> None:
+        for writer in (self._to_client, self._to_server):
+            raw = writer.get_extra_info("socket")
+            if raw and not writer.is_closing():
+                # To linger for no time makes closing send a reset.
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            writer.transport.abort()
+
+    def half_close(self) -> None:
+        if not self._to_client.is_closing() and not self.half_closed:
+            self.half_closed = True
+            self._to_client.write_eof()

@@ -1,0 +1,206 @@
+"""The server is killed again and again under writes, and nothing that it promised is lost."""
+
+import random
+import threading
+from dataclasses import dataclass, field
+
+import grpc
+import pytest
+
+from board_client import BoardClient, BoardError, Contract, Event
+from board_client.v1 import board_pb2 as pb
+from board_client.v1.board_pb2_grpc import BoardServiceStub
+from board_server import faults
+from tests.faults.program import Program, assert_sound
+from tests.faults.soak import scaled
+
+BOARD = "nebula"
+WRITERS = 6
+POINTS = (
+    *("before-events", "before-commit", "after-commit", "before-reply", "before-watch-send"),
+    "",  # from outside, at whatever moment
+)
+CRASHES = scaled(12, 240)
+
+
+@dataclass
+class Writer:
+    """Writes one thing after the other, so that its part of the board tells how far it came."""
+
+    name: str
+    wrote: threading.Semaphore
+    over: threading.Event
+    step: int = 0
+    in_doubt: int = 0
+    failure: BaseException | None = None
+
+    def run(self, client: BoardClient) -> None:
+        try:
+            while not self.over.is_set():
+                self.write_one(client)
+        except BaseException as error:
+            self.failure = error
+
+    def write_one(self, client: BoardClient) -> None:
+        step = self.step + 1
+        try:
+            self.call(client, step)
+        except BoardError:
+            # Whether it happened is for the board to say: wholly, or not at all.
+            self.in_doubt += 1
+            self.step = self.how_far(client, self.step, step)
+        else:
+            self.step = step
+            self.wrote.release()
+
+    def call(self, client: BoardClient, step: int) -> None:
+        match step % 4:
+            case 1:
+                client.set_phase_state(self.name, "running", worker=f"{step}")
+            case 2:
+                client.claim_files(self.files, self.name)
+            case 3:
+                client.publish_contracts(self.contracts(step))
+            case 0:
+                client.complete_phase(self.name, "done", self.contracts(step))
+
+    def how_far(self, client: BoardClient, *possible: int) -> int:
+        while True:
+            try:
+                found = self.part_of(client)
+            except BoardError:
+                continue  # not back yet
+            matching = [step for step in possible if self.expected(step) == found]
+            assert matching, f"{self.name} did {possible}, and the board has {found}"
+            return matching[-1]
+
+    def part_of(self, client: BoardClient):
+        board = client.get_snapshot()
+        return (
+            [(p.state, p.worker) for p in board.phases if p.phase_id == self.name],
+            [c.signature for c in board.contracts if c.producer == self.name],
+            [c.filepath for c in board.claims if c.owner == self.name],
+        )
+
+    def expected(self, step: int):
+        last = {
+            kind: max((s for s in range(step + 1) if s % 4 == kind), default=0) for kind in range(4)
+        }
+        phase = [("running" if last[1] > last[0] else "done", f"{last[1]}")] if step else []
+        contracts = [f"{max(last[3], last[0])}"] * 3 if step > 2 else []
+        claims = self.files if last[2] > last[0] else []
+        return phase, contracts, claims
+
+    @property
+    def files(self) -> list[str]:
+        return [f"{self.name}/{letter}.go" for letter in "abc"]
+
+    def contracts(self, step: int) -> list[Contract]:
+        return [Contract(self.name, "function", f"F{n}", f"{step}") for n in range(3)]
+
+
+@dataclass
+class Watcher:
+    """Takes down every event, until the one that ends the test."""
+
+    events: list[Event] = field(default_factory=list)
+    failure: BaseException | None = None
+
+    def run(self, client: BoardClient, standing: threading.Event) -> None:
+        try:
+            watch = client.watch()
+            standing.set()
+            for event in watch:
+                self.events.append(event)
+                if getattr(event.record, "phase_id", "") == "the end":
+                    return
+        except BaseException as error:
+            self.failure = error
+
+
+def test_nothing_acknowledged_is_lost_and_nothing_is_half_done_however_often_it_crashes(tmp_path):
+    rng = random.Random(CRASHES)
+    wrote, over, standing = threading.Semaphore(0), threading.Event(), threading.Event()
+    writers = [Writer(f"phase-{n}", wrote, over) for n in range(WRITERS)]
+    watcher = Watcher()
+    with Program(tmp_path) as server, BoardClient(server.address, BOARD, timeout=20) as client:
+        server.start()
+        client.open_board()
+        watching = threading.Thread(target=watcher.run, args=(client, standing))
+        watching.start()
+        assert standing.wait(60)
+        threads = [threading.Thread(target=w.run, args=(client,)) for w in writers]
+        for thread in threads:
+            thread.start()
+        for crash in range(CRASHES):
+            point = POINTS[crash % len(POINTS)]
+            server.kill()
+            server.start(crash_at=point and f"{point}:{rng.randint(1, 12)}")
+            if point:
+                assert server.crashed()
+            else:
+                for _ in range(rng.randint(1, 60)):
+                    assert wrote.acquire(timeout=60)
+        server.kill()
+        server.start()
+        over.set()
+        for thread in threads:
+            thread.join(60)
+        for writer in writers:
+            assert writer.failure is None
+            assert writer.part_of(client) == writer.expected(writer.step)
+        client.set_phase_state("the end", "done")
+        watching.join(60)
+        assert watcher.failure is None
+        assert not watching.is_alive()
+        assert server.stop() == 0
+    assert sum(writer.step for writer in writers) > CRASHES
+    assert_each_revision_was_watched_once(watcher.events)
+    assert_sound(tmp_path, BOARD)
+
+
+def assert_each_revision_was_watched_once(events: list[Event]) -> None:
+    revisions = [event.revision for event in events]
+    assert revisions == sorted(revisions)
+    assert sorted(set(revisions)) == list(range(1, revisions[-1] + 1))
+    told = [(event.revision, event.change, event.record) for event in events]
+    assert all(told.count(event) == 1 for event in told[:: max(1, len(told) // 200)])
+
+
+@pytest.mark.parametrize("migration", [1, 2, 3])
+def test_a_server_that_dies_while_it_migrates_a_file_leaves_it_to_the_next(tmp_path, migration):
+    with Program(tmp_path, "--board", BOARD) as server:
+        server.start(crash_at=f"before-migration-commit:{migration}")
+        assert server.crashed()
+        server.kill()
+        server.start()
+        with BoardClient(server.address) as client:
+            client.set_phase_state("a", "queued")
+        assert server.stop() == 0
+    assert_sound(tmp_path, BOARD)
+
+
+def test_a_call_sent_again_is_answered_by_the_next_server_as_the_dead_one_would_have(tmp_path):
+    once = (("board-request-id", "01938c1e"),)
+    start = pb.SetPhaseStateRequest(
+        phase_id="a", state=pb.PHASE_STATE_RUNNING, expected_state=pb.PHASE_STATE_QUEUED
+    )
+    with Program(tmp_path, "--board", "nebula") as server:
+        server.start(crash_at="after-commit:2")
+        with grpc.insecure_channel(server.address) as channel:
+            board = BoardServiceStub(channel)
+            board.SetPhaseState(
+                pb.SetPhaseStateRequest(phase_id="a", state=pb.PHASE_STATE_QUEUED), timeout=60
+            )
+            with pytest.raises(grpc.RpcError):
+                board.SetPhaseState(start, metadata=once, timeout=60)
+            assert server.crashed()
+            server.kill()
+            server.start()
+            reply = board.SetPhaseState(start, metadata=once, timeout=60, wait_for_ready=True)
+        assert (reply.phase.state, reply.revision) == (pb.PHASE_STATE_RUNNING, 2)
+        assert server.stop() == 0
+
+
+def test_the_points_do_nothing_where_none_is_named():
+    assert faults.reach is faults._pass

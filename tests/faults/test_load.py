@@ -1,0 +1,186 @@
+"""A thousand connections and a hundred thousand phases: the server stays as small as it was."""
+
+import asyncio
+import random
+import resource
+from contextlib import closing
+from pathlib import Path
+
+import apsw
+import grpc
+import pytest
+
+from board_client import BoardClient
+from board_client.v1 import board_pb2 as pb
+from board_client.v1.board_pb2_grpc import BoardServiceStub
+from board_server.model import ContractDraft, ContractKind, PhaseChange, PhaseState
+from board_server.sqlite import SqliteStore
+from tests.faults.program import Program, assert_sound
+from tests.faults.soak import scaled
+
+BOARD = "nebula"
+CONNECTIONS = 1000
+PHASES = 100_000
+"""What ten thousand boards hold, at ten phases each."""
+
+SECONDS = scaled(4, 3600)
+LOG_BOUND = 40 * 2**20
+GROWTH = scaled(48, 32) * 2**20
+"""Bytes of memory that a second half may need more than the first: what is not warm yet."""
+
+
+@pytest.fixture
+def many_files():
+    """Let this process open them, and the server begin with the limit that shells have."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 2 * CONNECTIONS:
+        pytest.skip(f"this machine allows {hard} open files, and the test needs more")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, hard))
+    yield lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def post_many_phases(directory: Path) -> None:
+    """Make the file as quasar's own store would: the tables of the specification."""
+    with closing(apsw.Connection(str(directory / f"{BOARD}.board.db"))) as db, db:
+        scripts = Path(__file__).parents[2] / "board_server/sqlite/migrations/0001_tables.sql"
+        db.execute(scripts.read_text().partition("-- What the specification")[0])
+        db.executemany(
+            "INSERT INTO board (task_id, state) VALUES (?, 'queued')",
+            ((f"phase-{n:06}",) for n in range(PHASES)),
+        )
+
+
+def connection(address: str) -> grpc.aio.Channel:
+    # A pool of its own, or all channels of a process would be one connection.
+    return grpc.aio.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)])
+
+
+async def one_call(board: BoardServiceStub, rng: random.Random, me: int) -> None:
+    phase = f"phase-{rng.randrange(PHASES):06}"
+    match rng.randrange(10):
+        case 0:
+            await board.SetPhaseState(pb.SetPhaseStateRequest(phase_id=phase, state=3))
+        case 1:
+            await board.ClaimFile(pb.ClaimFileRequest(filepath=f"{me}.go", owner=f"{me}"))
+            await board.ReleaseClaims(pb.ReleaseClaimsRequest(owner=f"{me}"))
+        case 2:
+            contract = pb.Contract(producer=f"{me}", kind=1, name="T", signature=phase)
+            await board.PublishContract(pb.PublishContractRequest(contract=contract))
+        case 3:
+            await board.ListPhases(pb.ListPhasesRequest(page_size=20))
+        case _:
+            await board.GetPhaseState(pb.GetPhaseStateRequest(phase_id=phase))
+
+
+async def caller(address: str, me: int, over: asyncio.Event, connected: asyncio.Semaphore) -> int:
+    rng = random.Random(me)
+    made = 0
+    async with connection(address) as channel:
+        board = BoardServiceStub(channel)
+        await board.GetPhaseState(pb.GetPhaseStateRequest(phase_id="a"), wait_for_ready=True)
+        connected.release()
+        while not (made and over.is_set()):
+            await one_call(board, rng, me)
+            made += 1
+    return made
+
+
+async def watcher(address: str) -> None:
+    async with connection(address) as channel:
+        async for _ in BoardServiceStub(channel).Watch(pb.WatchRequest()):
+            pass
+
+
+def memory(pid: int) -> int:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.partition("VmRSS:")[2].split()[0]) * 1024
+
+
+def open_files(pid: int) -> int:
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+async def load(server: Program) -> tuple[int, int]:
+    """Call and watch from a thousand connections; return the server's memory half-way and after."""
+    pid = server.process.pid
+    watchers = [asyncio.create_task(watcher(server.address)) for _ in range(10)]
+    connected = asyncio.Semaphore(0)
+    over = asyncio.Event()
+    callers = [
+        asyncio.create_task(caller(server.address, n, over, connected)) for n in range(CONNECTIONS)
+    ]
+    for _ in range(CONNECTIONS):
+        await connected.acquire()
+    assert open_files(pid) > CONNECTIONS
+    await asyncio.sleep(SECONDS / 2)  # this is the load, not a wait for anything
+    half_way = memory(pid)
+    await asyncio.sleep(SECONDS / 2)
+    over.set()
+    made = await asyncio.gather(*callers)
+    assert min(made) > 0
+    for watching in watchers:
+        watching.cancel()
+    await asyncio.gather(*watchers, return_exceptions=True)
+    return half_way, memory(pid)
+
+
+@pytest.mark.timeout(SECONDS + 300)
+def test_a_thousand_connections_leave_nothing_behind(tmp_path, many_files):
+    post_many_phases(tmp_path)
+    with Program(tmp_path, "--board", BOARD) as server:
+        server.start()
+        many_files()
+        with BoardClient(server.address) as client:
+            assert client.get_phase_state("phase-000000") == "queued"
+            before = open_files(server.process.pid)
+            half_way, after = asyncio.run(load(server))
+            assert after < half_way + GROWTH
+            log = tmp_path / f"{BOARD}.board.db-wal"
+            assert log.stat().st_size < LOG_BOUND
+            while open_files(server.process.pid) > before + 5:  # until it has noticed; see timeout
+                client.get_phase_state("phase-000000")
+        assert server.stop() == 0
+    assert_sound(tmp_path, BOARD)
+
+
+async def test_the_log_stays_small_while_large_reads_follow_each_other(tmp_path):
+    store = SqliteStore(tmp_path, synchronous="normal")
+    await store.open_board(BOARD)
+    large = [ContractDraft("a", ContractKind.TYPE, f"{n}", "x" * 400, "") for n in range(4000)]
+    await store.publish_contracts(BOARD, large)
+    log = tmp_path / f"{BOARD}.board.db-wal"
+    over = asyncio.Event()
+
+    async def read():
+        while not over.is_set():
+            await store.snapshot(BOARD)
+
+    async def write(owner):
+        # Some 50 KB each, so that all of it is several times what the log may hold.
+        for number in range(scaled(100, 2000)):
+            draft = ContractDraft(owner, ContractKind.TYPE, "T", f"{number}" * 10_000, "")
+            await store.publish_contract(BOARD, draft)
+            assert log.stat().st_size < LOG_BOUND
+
+    reading = asyncio.create_task(read())
+    await asyncio.gather(*(write(f"{n}") for n in range(16)))
+    over.set()
+    await reading
+    await store.close()
+    assert_sound(tmp_path, BOARD)
+
+
+async def test_a_phase_is_found_as_fast_among_many(tmp_path):
+    """By counting: how often SQLite steps through a table, which no machine makes faster."""
+    post_many_phases(tmp_path)
+    store = SqliteStore(tmp_path)
+    await store.set_phase_state(BOARD, PhaseChange("phase-000001", PhaseState.DONE))
+    board = store._boards[BOARD]
+    steps = []
+    for connection_ in (board._files.reading, board._files.writing):
+        connection_.set_progress_handler(lambda: steps.append(1), 1000)
+    await store.get_phase_state(BOARD, "phase-099999")
+    await store.set_phase_state(BOARD, PhaseChange("phase-099999", PhaseState.DONE))
+    assert steps == []
+    await store.close()

@@ -1,0 +1,39 @@
+"""`board compact` makes a file small, and changes nothing but how far back it goes."""
+
+import pytest
+
+from board_client import BoardClient, Contract, RevisionCompacted
+from board_server.sqlite.keeping.compact import compact
+from board_server.sqlite.keeping.examine import faults
+from board_server.sqlite.keeping.unserved import CannotKeep
+from tests.faults.threaded import server_thread
+from tests.keeping.test_backup import BOARD, file_of, keep
+
+
+def test_a_compacted_board_is_smaller_and_holds_what_it_held(tmp_path):
+    board = file_of(tmp_path)
+    with server_thread(tmp_path, board=BOARD) as address, BoardClient(address) as client:
+        for number in range(40):
+            client.publish_contract(Contract("a", "type", f"{number % 4}", f"{number}" * 5000))
+        held = client.get_snapshot()
+        with pytest.raises(CannotKeep, match="is served by"):
+            compact(board, 10)
+    before, after = compact(board, 10)
+    assert after < before / 2
+    assert list(faults(board)) == []
+    with server_thread(tmp_path, board=BOARD) as address, BoardClient(address) as client:
+        assert client.get_snapshot() == held
+        with pytest.raises(RevisionCompacted):
+            next(client.watch(after_revision=held.revision - 11))
+        watch = client.watch(after_revision=held.revision - 10)
+        assert next(watch).revision == held.revision - 9
+        watch.close()
+
+
+def test_the_command_tells_what_it_gained(tmp_path):
+    with server_thread(tmp_path, board=BOARD) as address, BoardClient(address) as client:
+        client.set_phase_state("a", "queued")
+    told = keep("compact", "--dir", tmp_path, "--board", BOARD)
+    assert told.returncode == 0
+    assert "bytes before" in told.stdout
+    assert keep("compact", "--dir", tmp_path, "--board", "none").returncode == 1

@@ -1,0 +1,105 @@
+"""`board doctor` tells what is wrong with a board and what to do, and nothing if it is well."""
+
+from contextlib import closing
+
+import apsw
+import pytest
+
+from board_client import BoardClient, Contract
+from board_server.sqlite.keeping import examine as examining
+from board_server.sqlite.keeping.examine import examine, faults
+from tests.faults.threaded import server_thread
+from tests.keeping.test_backup import BOARD, file_of, keep, spoiled
+
+
+@pytest.fixture
+def board(tmp_path):
+    """A board at rest, with something of everything on it."""
+    with server_thread(tmp_path, board=BOARD) as address, BoardClient(address) as client:
+        session = client.open_session("w", 3600)
+        with client.session("w", ttl=3600) as mine:
+            mine.set_phase_state("a", "running")
+            mine.claim_file("bound.go", "a")
+            client.publish_contract(Contract("a", "type", "T"))
+            client.publish_contract(Contract("a", "type", "T", "changed"))
+            client.claim_file("x.go", "a")
+        client.close_session(session.session_id)
+        client.open_session("stays", 3600)
+        client.archive_board(client.get_snapshot().revision)
+        client.set_phase_state("b", "queued")
+    return file_of(tmp_path)
+
+
+def spoil(board, statement):
+    with closing(apsw.Connection(str(board))) as db:
+        db.execute(statement)
+
+
+def advice(board):
+    return [finding for finding in examine(board) if finding.advice]
+
+
+def test_a_board_that_is_well_gets_no_advice(board):
+    assert advice(board) == []
+    assert any("sound" in finding.what for finding in examine(board))
+
+
+def test_a_board_that_is_served_is_said_to_be(tmp_path):
+    with server_thread(tmp_path, board=BOARD) as address, BoardClient(address) as client:
+        client.set_phase_state("a", "queued")
+        assert any("served by process" in what for what, _ in examine(file_of(tmp_path)))
+        assert advice(file_of(tmp_path)) == []
+    assert any("no server has it" in what for what, _ in examine(file_of(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("statement", "fault"),
+    [
+        ("UPDATE board SET state = 'done'", "phase 'b' is"),
+        ("DELETE FROM board", "phase 'b' is missing"),
+        ("INSERT INTO file_claims VALUES ('y.go', 'a', '2026-01-01')", "no event tells of it"),
+        (
+            "INSERT INTO file_claims VALUES ('x.go', 'a', '2026-01-01')",
+            "the events say that it went",
+        ),
+        ("DELETE FROM sessions", "is missing"),
+        ("DELETE FROM events WHERE revision = 3", "has events of"),
+        ("UPDATE meta SET revision = revision + 1", "has events of"),
+        ("INSERT INTO phase_sessions VALUES ('nobody', 'none')", "is not there"),
+    ],
+)
+def test_what_the_events_do_not_tell_of_is_found(board, statement, fault):
+    spoil(board, statement)
+    assert any(fault in found for found in faults(board)), list(faults(board))
+
+
+def test_a_file_with_a_broken_page_is_found(board):
+    with board.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * 4096)
+    assert list(faults(board))
+    assert any("restore" in told for _, told in examine(board))
+
+
+def test_a_log_that_has_grown_is_said_to_be_too_large(board, monkeypatch):
+    monkeypatch.setattr(examining, "LARGE_LOG", -1)
+    (found,) = advice(board)
+    assert found.what.startswith("write-ahead log of")
+
+
+def test_a_disk_with_little_room_is_told(board, monkeypatch):
+    monkeypatch.setattr(examining, "LITTLE_ROOM", 2**62)
+    (found,) = advice(board)
+    assert "make room" in found.advice
+
+
+@pytest.mark.usefixtures("board")
+def test_the_command_ends_with_0_when_all_boards_are_well_and_with_1_when_one_is_not(tmp_path):
+    assert keep("doctor", "--dir", tmp_path).returncode == 0
+    (tmp_path / "more").mkdir()
+    spoiled(tmp_path / "more").rename(file_of(tmp_path, "spoiled"))
+    told = keep("doctor", "--dir", tmp_path)
+    assert told.returncode == 1
+    assert "✗ claim 'x.go' is" in told.stdout
+    assert keep("doctor", "--dir", tmp_path, "--board", BOARD).returncode == 0
+    assert keep("doctor", "--dir", tmp_path, "--board", "none").returncode == 1

@@ -7,7 +7,6 @@ import os
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 import asyncio
-import gc
 import logging
 import resource
 import signal
@@ -67,7 +66,7 @@ def serve(
     ] = 10.0,
     engine: Annotated[
         Engine,
-        typer.Option(help="How gRPC does its I/O: poller is faster, default is its own choice."),
+        typer.Option(help="How gRPC does its I/O: poller in one thread, default as it chooses."),
     ] = Engine.POLLER,
 ) -> None:
     """Serve the boards of a directory over gRPC until SIGTERM or SIGINT."""
@@ -104,11 +103,6 @@ async def run(config: Config, synchronous: Synchronous, keep_revisions: int) -> 
     """Serve until a signal comes. The first lines on standard output tell the addresses."""
     from board_server.server import serving  # noqa: PLC0415  as above
 
-    # What has been imported stays; what calls leave behind is small, and goes by itself.
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
-    # How long the event loop may wait for a writer that computes, in seconds.
-    sys.setswitchinterval(0.001)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

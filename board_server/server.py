@@ -25,6 +25,9 @@ _OPTIONS = [
     ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
     # A second server on the same port is a mistake, not a way to share load.
     ("grpc.so_reuseport", 0),
+    # Thousands may come at once to wait; gRPC would cancel those behind the first thousand.
+    ("grpc.server.max_pending_requests", 50_000),
+    ("grpc.server.max_pending_requests_hard_limit", 60_000),
 ]
 
 

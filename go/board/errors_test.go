@@ -215,16 +215,21 @@ func TestACallThatTheServerCancelsIsNotTheCallersCancellation(t *testing.T) {
 
 func TestAServerThatCannotServeNowIsAskedAgain(t *testing.T) {
 	t.Parallel()
-	var calls atomic.Int64
-	target := serve(t, &scripted{publish: func(context.Context) error {
-		if calls.Add(1) < 3 {
-			return errorStatus(codes.Unavailable, "board.v1", "STORE_UNAVAILABLE")
-		}
-		return nil
-	}})
 	large := board.Contract{Producer: "p", Kind: board.KindType, Name: "T", Signature: strings.Repeat("x", 1<<20)}
-	if err := dial(t, target).PublishContracts(t.Context(), []board.Contract{large}); err != nil {
-		t.Errorf("after %d calls: %v", calls.Load(), err)
+	for _, refusal := range []error{
+		errorStatus(codes.Unavailable, "board.v1", "STORE_UNAVAILABLE"),
+		status.Error(codes.Canceled, "told to stop before the call began"),
+	} {
+		var calls atomic.Int64
+		target := serve(t, &scripted{publish: func(context.Context) error {
+			if calls.Add(1) < 3 {
+				return refusal
+			}
+			return nil
+		}})
+		if err := dial(t, target).PublishContracts(t.Context(), []board.Contract{large}); err != nil {
+			t.Errorf("after %d calls: %v", calls.Load(), err)
+		}
 	}
 }
 

@@ -55,4 +55,4 @@ check: lint test  ## what CI runs
 clean:  ## remove what the other targets made
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help serve demo test soak bench bench-engine lint format generate check clean
+.PHONY: help serve demo test bench bench-engine lint format generate check clean

@@ -14,8 +14,8 @@ class SqliteMachine(StoreMachine):
 
 TestSqliteStore = SqliteMachine.TestCase
 TestSqliteStore.settings = settings(
-    max_examples=scaled(15, 2000),
-    stateful_step_count=scaled(25, 60),
+    max_examples=scaled(20, 2000),
+    stateful_step_count=scaled(30, 60),
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )

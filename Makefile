@@ -19,6 +19,9 @@ serve: .venv/.installed  ## serve ./boards on 127.0.0.1:7447
 test: .venv/.installed  ## run the whole test suite
 	$(BIN)/python -m pytest
 
+soak: .venv/.installed  ## run the tests of crashes, disks, networks and load for hours
+	BOARD_SOAK=1 $(BIN)/python -m pytest --timeout 7200 tests/faults tests/model
+
 lint: .venv/.installed  ## check style, types, and the proto
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -39,4 +42,4 @@ check: lint test  ## what CI runs
 clean:  ## remove what the other targets made
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help serve test lint format generate check clean
+.PHONY: help serve test soak lint format generate check clean

@@ -4,6 +4,7 @@ A backend subclasses StoreMachine and says how to open its store.
 """
 
 import asyncio
+import itertools
 import shutil
 import tempfile
 from collections.abc import Callable, Coroutine
@@ -40,6 +41,9 @@ from tests.model.board import UNKNOWN, Board, undated
 from tests.model.skipping import SkippingLoop
 
 NAME = "nebula"
+
+TICKS = (1, -5, 1e-6, 0, 3600)
+"""Seconds by which the clock moves from write to write; an operator sets it back."""
 
 phase_ids = st.sampled_from(["a", "a", "ä", "B"])
 states = st.sampled_from([state for state in PhaseState if state] + [PhaseState.RUNNING] * 4)
@@ -93,6 +97,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.directory = Path(tempfile.mkdtemp(prefix="model-"))
         self.runner = asyncio.Runner(loop_factory=SkippingLoop)
         self.now = datetime(2026, 2, 23, 5, 3, 45, 123456, UTC)
+        self.ticks = itertools.cycle(TICKS)
         self.board = Board()
         self.ever: list[str] = []  # sessions, those that have ended too
         self.requests: dict[str, Callable[[], None]] = {}
@@ -139,6 +144,7 @@ class StoreMachine(RuleBasedStateMachine):
         request_id = "" if request is None else f"{verb} {request}"
 
         def do() -> None:
+            self.now += timedelta(seconds=next(self.ticks))
             self.both(
                 getattr(self.store, verb)(NAME, *arguments, request_id=request_id),
                 lambda: self.board.transact(self.now, ours, session, request_id),
@@ -150,11 +156,6 @@ class StoreMachine(RuleBasedStateMachine):
     def session(self, number: int | None) -> str:
         """A session that lives, or lived, or none."""
         return self.ever[number % len(self.ever)] if number is not None and self.ever else ""
-
-    @rule(seconds=st.sampled_from([1e-6, 1, 3600, -5]))
-    def clock_moves(self, seconds: float) -> None:
-        """Backwards too: an operator sets it."""
-        self.now += timedelta(seconds=seconds)
 
     @rule(
         phase=phase_ids,
@@ -173,6 +174,11 @@ class StoreMachine(RuleBasedStateMachine):
             session=change.session_id,
             request=request,
         )
+
+    @rule(phase=phase_ids, path=paths, session=st.integers(0, 2))
+    def a_worker_begins(self, phase, path, session) -> None:
+        self.set_phase_state(phase, PhaseState.RUNNING, "w", None, session, None)
+        self.claim_file(path, phase, session, None)
 
     @rule(draft=drafts, session=which_session, request=which_request)
     def publish_contract(self, draft, session, request) -> None:

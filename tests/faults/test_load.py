@@ -26,7 +26,7 @@ CONNECTIONS = 1000
 PHASES = 100_000
 """What ten thousand boards hold, at ten phases each."""
 
-SECONDS = scaled(4, 3600)
+SECONDS = scaled(2, 3600)
 LOG_BOUND = 80 * 2**20
 GROWTH = scaled(48, 32) * 2**20
 """Bytes of memory that a second half may need more than the first: what is not warm yet."""

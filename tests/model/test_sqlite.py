@@ -14,7 +14,7 @@ class SqliteMachine(StoreMachine):
 
 TestSqliteStore = SqliteMachine.TestCase
 TestSqliteStore.settings = settings(
-    max_examples=scaled(40, 2000),
+    max_examples=scaled(25, 2000),
     stateful_step_count=scaled(30, 60),
     deadline=None,
     suppress_health_check=list(HealthCheck),

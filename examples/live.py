@@ -51,14 +51,18 @@ class Replica:
                 self.phases = {phase.phase_id: phase for phase in told.phases}
                 self.owners = {claim.filepath: claim.owner for claim in told.claims}
                 self.producers = {contract.id: contract.producer for contract in told.contracts}
-            case Event(record=Phase() as phase):
+            case Event(change=Change.PHASE, record=Phase() as phase):
                 self.phases[phase.phase_id] = phase
-            case Event(record=Contract() as contract):
+            case Event(change=Change.CONTRACT, record=Contract() as contract):
                 self.producers[contract.id] = contract.producer
             case Event(change=Change.CLAIMED, record=FileClaim() as claim):
                 self.owners[claim.filepath] = claim.owner
             case Event(change=Change.RELEASED, record=FileClaim() as claim):
                 del self.owners[claim.filepath]
+            case Event(change=Change.PHASE_REMOVED, record=Phase() as phase):
+                del self.phases[phase.phase_id]
+            case Event(change=Change.CONTRACT_REMOVED, record=Contract() as contract):
+                del self.producers[contract.id]
 
 
 def watch(

@@ -20,6 +20,8 @@ def storage_error(error: apsw.Error | OSError | StoreUnavailable, path: Path) ->
         return StoreFull(
             f"the disk of {path} is full: nothing was changed; make room, no restart is needed"
         )
+    if isinstance(error, StoreUnavailable):
+        return StoreUnavailable(f"{path}: {error}")
     return StoreUnavailable(f"{path} cannot be used: {_reason(error)}")
 
 

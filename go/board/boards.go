@@ -34,6 +34,25 @@ func (c *Client) ListBoards(ctx context.Context) ([]Info, error) {
 	})
 }
 
+// Archived counts what ArchiveBoard removed.
+type Archived struct {
+	Phases    int
+	Contracts int
+	Claims    int
+}
+
+// ArchiveBoard empties the board in one transaction, provided that it is still
+// at this revision: that of a snapshot which is stored safely. It is
+// ErrRevisionMismatch otherwise, and nothing was removed. Sessions live on.
+func (c *Client) ArchiveBoard(ctx context.Context, revision int64) (Archived, error) {
+	request := &boardv1.ArchiveBoardRequest{Board: c.board, Revision: revision}
+	response, err := call(ctx, c, c.stub.ArchiveBoard, request)
+	if err != nil {
+		return Archived{}, err
+	}
+	return Archived{int(response.GetPhases()), int(response.GetContracts()), int(response.GetClaims())}, nil
+}
+
 func info(b *boardv1.BoardInfo) Info {
 	return Info{b.GetName(), b.GetBoardId(), b.GetRevision(), b.GetCreatedAt().AsTime()}
 }

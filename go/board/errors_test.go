@@ -152,6 +152,7 @@ func TestEveryReasonOfTheProtoIsAnErrorOfItsOwn(t *testing.T) {
 		"BOARD_NOT_FOUND":      board.ErrBoardNotFound,
 		"FILE_ALREADY_CLAIMED": board.ErrFileAlreadyClaimed,
 		"STATE_MISMATCH":       board.ErrStateMismatch,
+		"REVISION_MISMATCH":    board.ErrRevisionMismatch,
 		"SESSION_EXPIRED":      board.ErrSessionExpired,
 		"REVISION_COMPACTED":   board.ErrRevisionCompacted,
 		"BOARD_REPLACED":       board.ErrBoardReplaced,

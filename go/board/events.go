@@ -8,21 +8,23 @@ import (
 
 // Kinds of events, to watch only those.
 const (
-	EventPhase    = "phase"    // a phase was created or set
-	EventContract = "contract" // a contract was published
+	EventPhase    = "phase"    // a phase was created, set or removed
+	EventContract = "contract" // a contract was published or removed
 	EventClaim    = "claim"    // a file was claimed or released
 	EventSession  = "session"  // a session was opened or has ended
 )
 
 // Changes that an event can tell of.
 const (
-	ChangePhase         = "phase"          // Phase was created or set
-	ChangeContract      = "contract"       // Contract was published, with something new in it
-	ChangeClaimed       = "claimed"        // Claim was made, or bound to another session
-	ChangeReleased      = "released"       // Claim was released; here it is as it had been
-	ChangeSessionOpened = "session_opened" // Session was opened
-	ChangeSessionEnded  = "session_ended"  // Session was closed or has expired
-	ChangeSnapshot      = "snapshot"       // Snapshot replaces all that was known before
+	ChangePhase           = "phase"            // Phase was created or set
+	ChangePhaseRemoved    = "phase_removed"    // Phase is gone; here it is as it had been
+	ChangeContract        = "contract"         // Contract was published, with something new in it
+	ChangeContractRemoved = "contract_removed" // Contract is gone; here it is without its signature
+	ChangeClaimed         = "claimed"          // Claim was made, or bound to another session
+	ChangeReleased        = "released"         // Claim was released; here it is as it had been
+	ChangeSessionOpened   = "session_opened"   // Session was opened
+	ChangeSessionEnded    = "session_ended"    // Session was closed or has expired
+	ChangeSnapshot        = "snapshot"         // Snapshot replaces all that was known before
 )
 
 // Causes of a change.
@@ -58,6 +60,10 @@ func event(message *boardv1.Event) Event {
 	switch change := message.GetChange().(type) {
 	case *boardv1.Event_Phase:
 		e.Change, e.Phase = ChangePhase, pointer(phase(change.Phase))
+	case *boardv1.Event_PhaseRemoved:
+		e.Change, e.Phase = ChangePhaseRemoved, pointer(phase(change.PhaseRemoved))
+	case *boardv1.Event_ContractRemoved:
+		e.Change, e.Contract = ChangeContractRemoved, pointer(contract(change.ContractRemoved))
 	case *boardv1.Event_Contract:
 		e.Change, e.Contract = ChangeContract, pointer(contract(change.Contract))
 	case *boardv1.Event_Claimed:

@@ -112,6 +112,46 @@ func TestAWatchGoesOnAfterARestartWithoutGapOrRepeat(t *testing.T) {
 	writer.Wait()
 }
 
+func TestABoardThatIsArchivedIsEmptyAndItsWatchTellsWhatWent(t *testing.T) {
+	t.Parallel()
+	client := fresh(t)
+	begin(t, client, "p", "a.go")
+	c := board.Contract{Producer: "p", Kind: board.KindType, Name: "T", Signature: "type T int"}
+	if err := client.PublishContract(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	stored, err := client.Snapshot(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.ArchiveBoard(t.Context(), stored.Revision-1); !errors.Is(err, board.ErrRevisionMismatch) {
+		t.Errorf("got %v, want ErrRevisionMismatch", err)
+	}
+	watch := watching(t, client)
+	archived, err := client.ArchiveBoard(t.Context(), stored.Revision)
+	if err != nil || archived != (board.Archived{Phases: 1, Contracts: 1, Claims: 1}) {
+		t.Errorf("got %+v, %v", archived, err)
+	}
+	went := map[string]bool{}
+	for range 3 {
+		e := next(t, watch)
+		if e.Cause != board.CauseArchive || e.Revision != stored.Revision+1 {
+			t.Errorf("got %+v", e)
+		}
+		switch e.Change {
+		case board.ChangePhaseRemoved:
+			went[e.Phase.PhaseID] = true
+		case board.ChangeContractRemoved:
+			went[e.Contract.Name] = true
+		case board.ChangeReleased:
+			went[e.Claim.Filepath] = true
+		}
+	}
+	if !went["p"] || !went["T"] || !went["a.go"] {
+		t.Errorf("the watch told of %v", went)
+	}
+}
+
 func TestAWatchAfterARevisionBeginsThere(t *testing.T) {
 	t.Parallel()
 	client := fresh(t)

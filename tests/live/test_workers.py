@@ -137,11 +137,12 @@ async def test_of_two_hundred_sessions_on_a_loaded_machine_none_is_lost(server):
     ttl = 3.0
     lost = []
     async with (
-        AsyncBoardClient(server) as client,
+        AsyncBoardClient(server, "sessions") as client,
         AsyncExitStack() as blocks,
-        client.watch("session") as events,
         asyncio.timeout(PATIENCE),
     ):
+        await client.open_board()
+        events = await blocks.enter_async_context(client.watch("session"))
         for number in range(200):
             lose = partial(lost.append, number)
             await blocks.enter_async_context(client.session(f"w{number}", ttl, on_lost=lose))

@@ -5,7 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import pairwise
 
-import apsw
 import grpc
 import pytest
 
@@ -13,6 +12,7 @@ from board_client.v1 import board_pb2 as pb
 from board_client.v1.board_pb2_grpc import BoardServiceStub
 from board_server import feed
 from board_server.sqlite import SqliteStore
+from board_server.sqlite.checkpoints import Checkpoints
 from tests.rpc.service import refusal_of, whole_board
 from tests.servers import server_process, server_thread
 
@@ -85,21 +85,24 @@ class AfterCommit:
     def let_go(self):
         self._free.set()
 
-    def __call__(self, *_):
+    def __call__(self):
         self.reached.set()
         self._free.wait(PATIENCE)
-        return apsw.SQLITE_OK
 
 
 @pytest.fixture
-def after_commit():
+def after_commit(monkeypatch):
     """What stands behind each commit to a board that is opened from now on."""
     gate = AfterCommit()
-    before = list(apsw.connection_hooks)
-    apsw.connection_hooks.append(lambda connection: connection.set_wal_hook(gate))
+    note = Checkpoints._note
+
+    def held(log, *commit):
+        gate()
+        return note(log, *commit)
+
+    monkeypatch.setattr(Checkpoints, "_note", held)
     yield gate
     gate.let_go()
-    apsw.connection_hooks[:] = before
 
 
 def contract(name, **fields):

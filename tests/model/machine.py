@@ -267,7 +267,7 @@ class StoreMachine(RuleBasedStateMachine):
     def archive(self, back, request) -> None:
         revision = max(0, self.board.revision - back)
         self.write(
-            "archive",
+            "archive_board",
             revision,
             ours=lambda _: self.board.archive(revision),
             session="",

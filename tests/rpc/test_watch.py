@@ -13,7 +13,7 @@ from board_client.v1.board_pb2_grpc import BoardServiceStub
 from board_server import feed
 from board_server.sqlite import SqliteStore
 from board_server.sqlite.checkpoints import Checkpoints
-from tests.rpc.service import refusal_of, whole_board
+from tests.rpc.service import refusal_of
 from tests.servers import server_process, server_thread
 
 PATIENCE = 30
@@ -275,7 +275,7 @@ def test_a_watcher_that_resumes_while_others_write_misses_and_repeats_nothing(wa
     assert streams > 1
 
 
-def test_a_watch_from_a_snapshot_stands_however_new_the_snapshot_is(tmp_path, watch, after_commit):
+def test_a_watch_after_a_revision_stands_however_new_that_is(tmp_path, watch, after_commit):
     """A reader may see a commit before the watchers are told of it."""
     with (
         server_thread(tmp_path) as address,
@@ -286,13 +286,14 @@ def test_a_watch_from_a_snapshot_stands_however_new_the_snapshot_is(tmp_path, wa
         next(watch(stub, board=""))
         after_commit.hold()
         claim = pool.submit(stub.ClaimFile, pb.ClaimFileRequest(filepath="a.go", owner="p"))
-        after_commit.reached.wait(PATIENCE)
-        part = whole_board(stub)
-        assert part.revision == 1
-        stream = watch(stub, board="", after_revision=part.revision)
+        assert after_commit.reached.wait(PATIENCE)
+        revision = stub.OpenBoard(pb.OpenBoardRequest()).board.revision
+        assert revision == 1
+        stream = watch(stub, board="", after_revision=revision)
         assert next(stream).revision == 1
-        _, found = ended(watch(stub, board="", after_revision=part.revision + 1))
+        _, found = ended(watch(stub, board="", after_revision=revision + 1))
         assert found.fields == ("after_revision",)
+        assert not claim.done(), "the commit was not held"
         after_commit.let_go()
         assert claim.result().revision == 1
         stub.ClaimFile(pb.ClaimFileRequest(filepath="b.go", owner="p"))

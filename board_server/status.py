@@ -1,5 +1,6 @@
 """From the board's errors to gRPC statuses: one table, and what goes with each."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -14,12 +15,15 @@ from board_server.errors import (
     BoardReplaced,
     FileAlreadyClaimed,
     InvalidArgument,
+    LimitExceeded,
+    PermissionDenied,
     RevisionCompacted,
     SessionExpired,
     ShuttingDown,
     StateMismatch,
     StoreFull,
     StoreUnavailable,
+    Unauthenticated,
     WatchTooSlow,
 )
 
@@ -50,6 +54,9 @@ TABLE: Mapping[type[BoardError], tuple[grpc.StatusCode, pb.ErrorReason.ValueType
     StoreUnavailable: (_Code.UNAVAILABLE, pb.ERROR_REASON_STORE_UNAVAILABLE),
     ShuttingDown: (_Code.UNAVAILABLE, pb.ERROR_REASON_SHUTTING_DOWN),
     StoreFull: (_Code.RESOURCE_EXHAUSTED, pb.ERROR_REASON_STORE_FULL),
+    Unauthenticated: (_Code.UNAUTHENTICATED, pb.ERROR_REASON_UNAUTHENTICATED),
+    PermissionDenied: (_Code.PERMISSION_DENIED, pb.ERROR_REASON_PERMISSION_DENIED),
+    LimitExceeded: (_Code.RESOURCE_EXHAUSTED, pb.ERROR_REASON_LIMIT_EXCEEDED),
 }
 
 
@@ -65,6 +72,17 @@ def status_of(error: BoardError) -> Status:
     """Say an error of the board as a status with its ErrorInfo."""
     code, reason = TABLE[type(error)]
     return _status(code, str(error), reason, _metadata(error), _more(error))
+
+
+def code_of(error: BaseException) -> grpc.StatusCode:
+    """Tell the code with which a call ends that this is raised in."""
+    match error:
+        case BoardError():
+            return TABLE[type(error)][0]
+        case asyncio.CancelledError():
+            return _Code.CANCELLED
+        case _:
+            return _Code.INTERNAL
 
 
 def internal(error_id: str) -> Status:
@@ -96,6 +114,8 @@ def _metadata(error: BoardError) -> dict[str, str]:
             return {"board_id": error.board_id}
         case WatchTooSlow():
             return {"last_revision": str(error.last)}
+        case LimitExceeded():
+            return {"limit": error.limit, "maximum": str(error.maximum)}
         case _:
             return {}
 

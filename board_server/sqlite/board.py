@@ -13,6 +13,7 @@ import apsw
 from board_server.errors import BoardError, SessionExpired
 from board_server.model import (
     BoardInfo,
+    BoardStats,
     Cause,
     Commit,
     OnExpiry,
@@ -20,7 +21,7 @@ from board_server.model import (
     Revised,
     Session,
 )
-from board_server.sqlite import sessions
+from board_server.sqlite import overview, sessions
 from board_server.sqlite.connection import storage_error
 from board_server.sqlite.files import BoardFiles, info
 from board_server.sqlite.leases import Leases
@@ -44,9 +45,7 @@ class OpenBoard:
         self.name = name
         self._files = files
         self._followers: list[Follower] = []
-        self._writer = Writer(
-            files.writing, settings.clock, settings.keep_revisions, self._committed, name
-        )
+        self._writer = Writer(files.writing, settings, self._committed, name)
         self._scans = ThreadPoolExecutor(1, thread_name_prefix=f"scans {name}")
         self._leases = Leases(partial(self._end_session, cause=Cause.SESSION_EXPIRED))
         for session_id, ttl in self.read(sessions.ttls):
@@ -121,6 +120,11 @@ class OpenBoard:
         self._leases.stop(session_id)
         return closed
 
+    def get_session(self, session_id: str) -> Session | None:
+        """Store.get_session."""
+        session = self.read(partial(sessions.get, session_id=session_id))
+        return self._dated(session) if session else None
+
     async def list_sessions(
         self, query: Callable[[apsw.Connection, int], Page[Session]]
     ) -> Page[Session]:
@@ -138,6 +142,20 @@ class OpenBoard:
     async def _end_session(self, session_id: str, cause: Cause) -> Revised[int]:
         work = partial(sessions.end, session_id=session_id, cause=cause)
         return await self._writer.write(work)
+
+    async def stats(self) -> BoardStats:
+        """Store.stats, of this board."""
+        revision, phases, contracts, claims, sessions = await self.scan(overview.counts)
+        return BoardStats(
+            board=self.name,
+            revision=revision,
+            phases=phases,
+            contracts=contracts,
+            claims=claims,
+            sessions=sessions,
+            writer_queue=self._writer.waiting,
+            wal_bytes=self._files.wal_bytes(),
+        )
 
     def _committed(self, commit: Commit) -> None:
         for follower in self._followers:

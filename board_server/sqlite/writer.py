@@ -2,18 +2,19 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
 import apsw
 
-from board_server.errors import ShuttingDown
+from board_server.errors import ShuttingDown, StoreUnavailable
 from board_server.model import Commit, Revised
 from board_server.sqlite import events
 from board_server.sqlite.connection import storage_error
+from board_server.sqlite.settings import Settings
 from board_server.sqlite.transaction import Transaction
 
 T = TypeVar("T")
@@ -43,14 +44,13 @@ class Writer:
     def __init__(
         self,
         connection: apsw.Connection,
-        clock: Callable[[], datetime],
-        keep_revisions: int,
+        settings: Settings,
         committed: Callable[[Commit], None],
         name: str,
     ) -> None:
         self._db = connection
-        self._clock = clock
-        self._keep_revisions = keep_revisions
+        self._settings = settings
+        self._name = name
         self._committed = committed
         self._revision = int(connection.execute("SELECT revision FROM meta").get)
         self._loop = asyncio.get_running_loop()
@@ -63,9 +63,16 @@ class Writer:
         """Run `work` in the writer's thread; return its value and revision once synced."""
         if self._closing:
             raise ShuttingDown
+        if self.waiting >= self._settings.max_queue:
+            raise StoreUnavailable(f"{self.waiting:,} writes wait for the board already; retry")
         reply: asyncio.Future[Revised[T]] = self._loop.create_future()
         self._calls.put(_Call(work, reply))
         return await reply
+
+    @property
+    def waiting(self) -> int:
+        """How many writes no commit has begun with yet."""
+        return self._calls.qsize()
 
     async def close(self) -> None:
         """Commit what was accepted, then end the thread and its connection."""
@@ -75,7 +82,9 @@ class Writer:
 
     def _run(self) -> None:
         while batch := self._next_batch():
+            started = time.perf_counter()
             outcomes, commits = self._commit(batch)
+            self._settings.on_commit(self._name, len(batch), time.perf_counter() - started)
             self._loop.call_soon_threadsafe(self._answer, batch, outcomes, commits)
         self._db.close()
 
@@ -105,7 +114,7 @@ class Writer:
             outcomes = [self._attempt(call, commits) for call in batch]
             if commits:
                 self._db.execute("UPDATE meta SET revision = ?", (self._revision,))
-                events.compact(self._db, self._revision, self._keep_revisions)
+                events.compact(self._db, self._revision, self._settings.keep_revisions)
             self._db.execute("COMMIT")
         except apsw.Error as error:
             self._revision = before
@@ -115,7 +124,7 @@ class Writer:
         return outcomes, commits
 
     def _attempt(self, call: _Call[Any], commits: list[Commit]) -> Outcome:
-        transaction = Transaction(self._db, self._clock(), self._revision)
+        transaction = Transaction(self._db, self._settings.clock(), self._revision)
         self._db.execute("SAVEPOINT call")
         try:
             value = call.work(transaction)

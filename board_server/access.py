@@ -45,6 +45,9 @@ LEAST: Mapping[str, Role] = {
 REFLECTION = Role.READER
 """The least role that may ask what the service looks like."""
 
+REREAD = 0.1
+"""Seconds between two looks at the file of tokens: what it costs a call must not be felt."""
+
 _OF_ALL_BOARDS = pb.ListBoardsRequest
 
 _BEARER = "bearer "
@@ -57,7 +60,7 @@ class Access:
         """Read the file of tokens; without one everybody may do everything. Raises BadTokens."""
         self._tokens: Reread[Tokens] | None = None
         if tokens:
-            self._tokens = Reread([tokens], lambda: read(tokens))
+            self._tokens = Reread([tokens], lambda: read(tokens), every=REREAD)
         self._default_board = default_board
         self._session_of = session_of
 

@@ -17,18 +17,28 @@ _numbers = count(1)
 
 
 class Call:
-    """One call: its method, the name that it goes by in the log, and who makes it."""
+    """One call: its method, who makes it, and the name that it goes by in the log.
 
-    __slots__ = ("caller", "method", "request_id")
+    `asked_id` is the name that the client gave it, "" if none.
+    """
+
+    __slots__ = ("_made_id", "asked_id", "caller", "method")
 
     def __init__(self, method: str, metadata: Iterable[tuple[str, str | bytes]]) -> None:
         self.method = method
         self.caller: Caller | None = None
+        self.asked_id = ""
+        self._made_id = ""
         for key, value in metadata:
             if key == REQUEST_ID and isinstance(value, str) and _ID.fullmatch(value):
-                self.request_id = value
-                return
-        self.request_id = f"{_process}-{next(_numbers):x}"
+                self.asked_id = value
+
+    @property
+    def request_id(self) -> str:
+        """Return the client's name for the call, or the one that we made; most need none."""
+        if not (self.asked_id or self._made_id):
+            self._made_id = f"{_process}-{next(_numbers):x}"
+        return self.asked_id or self._made_id
 
 
 CURRENT: ContextVar[Call | None] = ContextVar("board_call", default=None)

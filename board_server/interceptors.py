@@ -105,11 +105,14 @@ def _guarded(name: str, method: Method, around: Surroundings) -> Guarded:
 
     async def call_method(data: bytes, metadata: Metadata, call: Call, context: Context) -> Any:
         caller = call.caller = access.admit(least, metadata, context)
-        with limiter.hold(name, caller.name, context):
+        key = limiter.begin(name, caller.name, context)
+        try:
             request = parse(data)
             if caller.bound:
                 await access.permit(caller, request)
             reply = await method(request, context)
+        finally:
+            limiter.end(key)
         if reply is None:
             return None  # a stream has been written already
         written = _to_bytes(reply)
@@ -127,8 +130,8 @@ def _answering(name: str, guarded: Guarded, around: Surroundings) -> Method:
         metadata: Any = context.invocation_metadata()
         call = Call(name, metadata)
         CURRENT.set(call)
-        named = ((REQUEST_ID, call.request_id),)
-        context.set_trailing_metadata(named)
+        if call.asked_id:
+            context.set_trailing_metadata(((REQUEST_ID, call.asked_id),))
         try:
             reply = await guarded(data, metadata, call, context)
         except asyncio.CancelledError:
@@ -137,7 +140,8 @@ def _answering(name: str, guarded: Guarded, around: Surroundings) -> Method:
         except Exception as error:
             status = _told(error)
             note(started, status.code, context)
-            await context.abort(status.code, status.details, named + status.trailing_metadata)
+            named = (REQUEST_ID, call.request_id)
+            await context.abort(status.code, status.details, (named, *status.trailing_metadata))
         note(started, grpc.StatusCode.OK, context)
         return reply
 

@@ -10,6 +10,9 @@ from board_server.errors import LimitExceeded
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
+Key = tuple[str, str]
+"""What is counted, and whose it is."""
+
 LARGE = 64 * 2**10
 """Bytes from which on a reply is counted until the caller has taken it."""
 
@@ -39,28 +42,24 @@ class Limiter:
             "GetSnapshot": ("snapshots", limits.snapshots),
         }
         self.calls = 0
-        self._by_caller: Counter[tuple[str, str]] = Counter()
+        self._by_caller: Counter[Key] = Counter()
 
-    def hold(self, method: str, caller: str, context: Context) -> "Hold":
-        """Count a call for the time of a `with` block. Raises LimitExceeded."""
+    def begin(self, method: str, caller: str, context: Context) -> Key | None:
+        """Count a call; return what `end` is to be told. Raises LimitExceeded."""
         if self.calls >= self._limits.calls:
             raise LimitExceeded("calls", self._limits.calls)
-        kind, most = self._held.get(method, ("", 0))
-        if not kind:
-            return Hold(self, None)
-        key = (kind, caller or host_of(context))
-        if self._by_caller[key] >= most:
-            raise LimitExceeded(kind, most)
-        return Hold(self, key)
-
-    def enter(self, key: tuple[str, str] | None) -> None:
-        """Count one more."""
-        self.calls += 1
-        if key:
+        key = None
+        if method in self._held:
+            kind, most = self._held[method]
+            key = kind, caller or host_of(context)
+            if self._by_caller[key] >= most:
+                raise LimitExceeded(kind, most)
             self._by_caller[key] += 1
+        self.calls += 1
+        return key
 
-    def leave(self, key: tuple[str, str] | None) -> None:
-        """Count one less."""
+    def end(self, key: Key | None) -> None:
+        """Count a call no longer."""
         self.calls -= 1
         if key:
             self._take(key, 1)
@@ -76,29 +75,13 @@ class Limiter:
         if self._by_caller[key] + size > self._limits.unread:
             raise LimitExceeded("unread bytes", self._limits.unread)
         self._by_caller[key] += size
-        over: Any = lambda _: self._take(key, size)  # noqa: E731
+        over: Any = lambda _: self._take(key, size)  # noqa: E731  its stubs call the argument ctx
         context.add_done_callback(over)
 
-    def _take(self, key: tuple[str, str], amount: int) -> None:
+    def _take(self, key: Key, amount: int) -> None:
         self._by_caller[key] -= amount
         if not self._by_caller[key]:
             del self._by_caller[key]
-
-
-class Hold:
-    """One call's place among those that go on."""
-
-    __slots__ = ("_key", "_limiter")
-
-    def __init__(self, limiter: Limiter, key: tuple[str, str] | None) -> None:
-        self._limiter = limiter
-        self._key = key
-
-    def __enter__(self) -> None:
-        self._limiter.enter(self._key)
-
-    def __exit__(self, *_: object) -> None:
-        self._limiter.leave(self._key)
 
 
 def host_of(context: Context) -> str:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -24,8 +25,13 @@ class Reread(Generic[T]):
     before stands until they are mended.
     """
 
-    def __init__(self, paths: Sequence[Path], read: Callable[[], T]) -> None:
-        """Read the files. Raises what `read` does: BadFile."""
+    def __init__(self, paths: Sequence[Path], read: Callable[[], T], *, every: float = 0.0) -> None:
+        """Read the files; look at them again no sooner than `every` seconds after the last look.
+
+        Raises what `read` does: BadFile.
+        """
+        self._every = every
+        self._next = 0.0
         self._paths = [os.fspath(path) for path in paths]
         self._read = read
         # Identities come first: a change while we read is found at the next look.
@@ -34,6 +40,10 @@ class Reread(Generic[T]):
 
     def current(self) -> T:
         """Return what the files say now."""
+        now = time.monotonic()
+        if now < self._next:
+            return self._value
+        self._next = now + self._every
         identities = self._look()
         if identities != self._identities:
             self._identities = identities

@@ -125,7 +125,6 @@ def _add_reflection(server: grpc.aio.Server, access: Access) -> None:
     def wrap(handlers: dict[str, Handler]) -> grpc.GenericRpcHandler:
         return guarded_reflection(reflection.SERVICE_NAME, handlers, access)
 
-    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(
-        reflection.aio.ReflectionServicer(services),
-        _Registrar(server, wrap),  # type: ignore[arg-type]
+    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(  # type: ignore[no-untyped-call]
+        reflection.aio.ReflectionServicer(services), _Registrar(server, wrap)
     )

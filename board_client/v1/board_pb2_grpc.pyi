@@ -11,8 +11,8 @@ Rules that hold for every call:
   on a board that nobody opened fails with BOARD_NOT_FOUND.
 - Where the server asks for tokens, a call bears one in its metadata, as
   `authorization: Bearer TOKEN`. Metadata `x-request-id` names the call in
-  the server's log; without it the server makes a name. It comes back in the
-  trailing metadata.
+  the server's log; without it the server makes a name. The trailing metadata
+  has it where the client gave one, and with every error.
 - A reply to a write means that it is committed and synced to disk. Whoever
   reads after the reply, on whatever connection, sees its effect.
 - `revision` counts the changes of one board. Each call that changes

@@ -8,7 +8,9 @@ with BoardClient("127.0.0.1:7447", "my-nebula") as board:
 """
 
 from board_client.aio import AsyncBoardClient, AsyncBoardSession
+from board_client.credentials import Credentials
 from board_client.errors import (
+    BadCredentials,
     BoardError,
     BoardNotFound,
     BoardReplaced,
@@ -16,12 +18,15 @@ from board_client.errors import (
     FileAlreadyClaimed,
     InternalError,
     InvalidArgument,
+    LimitExceeded,
+    PermissionDenied,
     RevisionCompacted,
     SessionExpired,
     ShuttingDown,
     StateMismatch,
     StoreFull,
     StoreUnavailable,
+    Unauthenticated,
     Unavailable,
     WatchTooSlow,
 )
@@ -51,6 +56,7 @@ from board_client.sync import BoardClient, BoardSession
 __all__ = [
     "AsyncBoardClient",
     "AsyncBoardSession",
+    "BadCredentials",
     "BoardClient",
     "BoardError",
     "BoardInfo",
@@ -63,6 +69,7 @@ __all__ = [
     "ContractKind",
     "ContractPublished",
     "ContractStatus",
+    "Credentials",
     "DeadlineExceeded",
     "Event",
     "EventCause",
@@ -72,8 +79,10 @@ __all__ = [
     "FileFree",
     "InternalError",
     "InvalidArgument",
+    "LimitExceeded",
     "Met",
     "OnExpiry",
+    "PermissionDenied",
     "Phase",
     "PhaseIn",
     "PhaseState",
@@ -85,6 +94,7 @@ __all__ = [
     "StateMismatch",
     "StoreFull",
     "StoreUnavailable",
+    "Unauthenticated",
     "Unavailable",
     "WatchTooSlow",
 ]

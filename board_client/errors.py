@@ -154,6 +154,19 @@ class StoreFull(BoardError):
     """The server's disk is full. Tell a person."""
 
 
+class BadCredentials(BoardError):
+    """Certificates or a token that cannot be used: ours, or the server's.
+
+    A file that cannot be read, a server that is not trusted or does not trust
+    us, or a token that would travel unencrypted. Trying again helps nobody.
+    """
+
+    @classmethod
+    def of(cls, why: str) -> "BadCredentials":
+        """Say what is wrong with them."""
+        return cls(why, code=grpc.StatusCode.UNAUTHENTICATED)
+
+
 class Unauthenticated(BoardError):
     """The server asks for a token and knows none that the call shows. Ask its operator for one."""
 

@@ -30,11 +30,15 @@ def _why_unreachable(target: str, credentials: Credentials) -> str:
             if not credentials.encrypted:
                 return _why_not_plain(connection, target)
             with credentials.context().wrap_socket(connection, server_hostname=host) as secured:
-                secured.recv(1)  # a server that refuses our certificate says so only now
+                # A server greets first; one that refuses our certificate hangs up instead.
+                return "" if secured.recv(1) else _why_refused(target, credentials)
     except ssl.SSLCertVerificationError as error:
         return f"the certificate of the board at {target} is not trusted: {error.verify_message}"
     except ssl.SSLError as error:
-        return _why_not_secure(error, target, credentials)
+        # Alerts come from a server that speaks TLS, and do not like what we showed.
+        if "ALERT" in (error.reason or ""):
+            return _why_refused(target, credentials)
+        return f"the board at {target} does not speak TLS"
     except OSError:
         pass  # there is nobody
     return ""
@@ -51,11 +55,7 @@ def _why_not_plain(connection: socket.socket, target: str) -> str:
         return ""
 
 
-def _why_not_secure(error: ssl.SSLError, target: str, credentials: Credentials) -> str:
-    # The numbers of TLS alerts are the protocol's own: RFC 8446, section 6.
-    reason = (error.reason or "").replace("_", " ").lower()
-    if "alert" not in reason:
-        return f"the board at {target} does not speak TLS ({reason})"
+def _why_refused(target: str, credentials: Credentials) -> str:
     if credentials.cert is None:
         return f"the board at {target} asks for a client's certificate: give --tls-cert"
-    return f"the board at {target} refuses {credentials.cert} ({reason})"
+    return f"the board at {target} refuses the certificate {credentials.cert}"

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import grpc
-import structlog
 from google.protobuf import message_factory
 
 from board_client.v1 import board_pb2 as pb
 from board_server.access import LEAST, REFLECTION, Access
+from board_server.caller import Role
 from board_server.current import CURRENT, REQUEST_ID, Call
 from board_server.errors import BoardError
 from board_server.limits import Limiter
@@ -26,7 +26,7 @@ from board_server.metrics import Metrics
 from board_server.status import Status, internal, status_of
 from board_server.tracing import Traced
 
-log = structlog.stdlib.get_logger(__name__)
+log = logging.getLogger(__name__)
 
 SERVICE = pb.DESCRIPTOR.services_by_name["BoardService"]
 
@@ -101,6 +101,7 @@ def _guarded(name: str, method: Method, around: Surroundings) -> Guarded:
     """Let a call through to its method if its caller, its request and the limits allow it."""
     access, limiter = around.access, around.limiter
     least = LEAST[name]
+    changes = least > Role.READER
     parse = parser(message_factory.GetMessageClass(SERVICE.methods_by_name[name].input_type))
 
     async def call_method(data: bytes, metadata: Metadata, call: Call, context: Context) -> Any:
@@ -116,7 +117,7 @@ def _guarded(name: str, method: Method, around: Surroundings) -> Guarded:
         if reply is None:
             return None  # a stream has been written already
         written = _to_bytes(reply)
-        limiter.reply(len(written), caller.name, context)
+        limiter.reply(len(written), caller.name, context, changed=changes)
         return written
 
     return call_method
@@ -134,9 +135,10 @@ def _answering(name: str, guarded: Guarded, around: Surroundings) -> Method:
             context.set_trailing_metadata(((REQUEST_ID, call.asked_id),))
         try:
             reply = await guarded(data, metadata, call, context)
-        except asyncio.CancelledError:
-            note(started, grpc.StatusCode.CANCELLED, context)  # the caller has gone, or its time
-            raise
+        except (asyncio.CancelledError, grpc.aio.InternalError) as gone:
+            # The caller has gone, or its time is up; grpc says the latter when we write to it.
+            note(started, grpc.StatusCode.CANCELLED, context)
+            raise asyncio.CancelledError from gone
         except Exception as error:
             status = _told(error)
             note(started, status.code, context)
@@ -149,7 +151,8 @@ def _answering(name: str, guarded: Guarded, around: Surroundings) -> Method:
         seconds = time.perf_counter() - started
         around.metrics.answered(name, code, seconds)
         if around.lines:
-            log.debug("call", code=code.name, ms=round(seconds * 1000, 3), peer=context.peer())
+            told = {"code": code.name, "ms": round(seconds * 1000, 3), "peer": context.peer()}
+            log.debug("call", extra=told)
 
     return answer
 
@@ -159,5 +162,5 @@ def _told(error: Exception) -> Status:
     if isinstance(error, BoardError):
         return status_of(error)
     error_id = secrets.token_hex(4)
-    log.error("internal error", error_id=error_id, exc_info=error)
+    log.error("internal error %s", error_id, extra={"error_id": error_id}, exc_info=error)
     return internal(error_id)

@@ -17,6 +17,7 @@ from google.protobuf import message_factory
 
 from board_client.v1 import board_pb2 as pb
 from board_server.access import LEAST, REFLECTION, Access
+from board_server.caller import Role
 from board_server.current import CURRENT, REQUEST_ID, Call
 from board_server.errors import BoardError
 from board_server.limits import Limiter
@@ -100,6 +101,7 @@ def _guarded(name: str, method: Method, around: Surroundings) -> Guarded:
     """Let a call through to its method if its caller, its request and the limits allow it."""
     access, limiter = around.access, around.limiter
     least = LEAST[name]
+    changes = least > Role.READER
     parse = parser(message_factory.GetMessageClass(SERVICE.methods_by_name[name].input_type))
 
     async def call_method(data: bytes, metadata: Metadata, call: Call, context: Context) -> Any:
@@ -115,7 +117,7 @@ def _guarded(name: str, method: Method, around: Surroundings) -> Guarded:
         if reply is None:
             return None  # a stream has been written already
         written = _to_bytes(reply)
-        limiter.reply(len(written), caller.name, context)
+        limiter.reply(len(written), caller.name, context, changed=changes)
         return written
 
     return call_method
@@ -133,14 +135,11 @@ def _answering(name: str, guarded: Guarded, around: Surroundings) -> Method:
             context.set_trailing_metadata(((REQUEST_ID, call.asked_id),))
         try:
             reply = await guarded(data, metadata, call, context)
-        except asyncio.CancelledError:
-            note(started, grpc.StatusCode.CANCELLED, context)  # the caller has gone, or its time
-            raise
+        except (asyncio.CancelledError, grpc.aio.InternalError) as gone:
+            # The caller has gone, or its time is up; grpc says the latter when we write to it.
+            note(started, grpc.StatusCode.CANCELLED, context)
+            raise asyncio.CancelledError from gone
         except Exception as error:
-            if isinstance(error, grpc.aio.InternalError) and context.done():
-                # The reader of a stream has gone, which grpc says when we write to it.
-                note(started, grpc.StatusCode.CANCELLED, context)
-                raise asyncio.CancelledError from error
             status = _told(name, error)
             note(started, status.code, context)
             named = (REQUEST_ID, call.request_id)

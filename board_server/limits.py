@@ -50,15 +50,16 @@ class Limiter:
         if key:
             self._take(key, 1)
 
-    def reply(self, size: int, caller: str, context: Context) -> None:
+    def reply(self, size: int, caller: str, context: Context, *, changed: bool) -> None:
         """Count a reply's bytes until the call is over, when the caller has read it or gone.
 
-        Whoever asks and does not read would otherwise fill the memory. Raises LimitExceeded.
+        Whoever asks and does not read would otherwise fill the memory. Raises
+        LimitExceeded, but not where something was changed: that must be told.
         """
         if size < LARGE:
             return
         key = ("unread bytes", caller or host_of(context))
-        if self._by_caller[key] + size > self._limits.unread:
+        if not changed and self._by_caller[key] + size > self._limits.unread:
             raise LimitExceeded("unread bytes", self._limits.unread)
         self._by_caller[key] += size
         over: Any = lambda _: self._take(key, size)  # noqa: E731  its stubs call the argument ctx

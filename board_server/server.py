@@ -87,12 +87,18 @@ def _options(config: Config) -> list[tuple[str, int]]:
     return [
         ("grpc.max_receive_message_length", config.max_request),
         ("grpc.max_send_message_length", MAX_REPLY),
+        # Nothing compressed: to unpack a small request into a large one holds everybody up.
+        ("grpc.compression_enabled_algorithms_bitset", 1),
         ("grpc.max_concurrent_streams", config.max_calls_per_connection),
+        # Beyond its own 1,000 not yet begun with grpc cancels calls at random, honest ones too.
+        ("grpc.server.max_pending_requests", config.max_calls),
+        ("grpc.server.max_pending_requests_hard_limit", config.max_calls),
         ("grpc.max_allowed_incoming_connections", config.max_connections),
         ("grpc.server_handshake_timeout_ms", HANDSHAKE),
         # A peer that does not answer a ping is gone, whether or not it has calls.
         ("grpc.keepalive_time_ms", int(config.keepalive * 1000)),
         ("grpc.keepalive_timeout_ms", int(config.keepalive * 1000)),
+        ("grpc.http2.ping_timeout_ms", int(config.keepalive * 1000)),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.max_pings_without_data", 0),
         # Clients look every 20 s whether a quiet server is still there.

@@ -3,6 +3,9 @@
 import asyncio
 import datetime
 import ipaddress
+import re
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -155,7 +158,7 @@ class Running:
     def address(self) -> str:
         return self.addresses[0]
 
-    def channel(self, *, token: str = "", options=()) -> grpc.Channel:
+    def channel(self, *, options=()) -> grpc.Channel:
         """A plain gRPC channel to the first address, as a stranger might open it."""
         if self.tls.encrypted:
             return grpc.secure_channel(self.address, self.tls.for_channel(), options=options)
@@ -237,3 +240,48 @@ def metadata_of(error: grpc.RpcError) -> dict[str, str]:
             if any(detail.Unpack(info) for detail in status_pb2.Status.FromString(value).details):
                 return dict(info.metadata)
     return {}
+
+
+@dataclass(frozen=True)
+class Program:
+    """`board serve` in a process of its own: where it listens, and what it told."""
+
+    process: subprocess.Popen
+    addresses: list[str]
+    metrics: str
+
+    @property
+    def address(self) -> str:
+        return self.addresses[0]
+
+    def memory(self) -> int:
+        """Bytes of memory that the process has in use."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) * 1024
+
+
+@contextmanager
+def program(directory: Path, *arguments: object, log: Path | None = None) -> Iterator[Program]:
+    """Run the real program with metrics, until the end of the block; `log` gets what it logs."""
+    command = [sys.executable, "-m", "board_server", directory, "--metrics-listen", ANY_PORT]
+    if "--listen" not in arguments:
+        command += ["--listen", ANY_PORT]
+    with ExitStack() as files:
+        errors = files.enter_context(log.open("w")) if log else None
+        process = files.enter_context(
+            subprocess.Popen(
+                [*map(str, command), *map(str, arguments)],
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+            )
+        )
+        try:
+            addresses = []
+            while (line := process.stdout.readline()).startswith("listening on "):
+                addresses.append(line.removeprefix("listening on ").strip())
+            assert line.startswith("metrics on "), f"the server did not start: {line!r}"
+            yield Program(process, addresses, line.removeprefix("metrics on ").strip())
+        finally:
+            process.terminate()
+            process.wait(timeout=30)

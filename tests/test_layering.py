@@ -99,7 +99,7 @@ MAY_IMPORT = {
     "mirrors": {"feed", "mirror", "convert", "store", "errors", "model"},
     "servicer": {"mirrors", "feed", "current", "convert", "store", "model"},
     "interceptors": {
-        *("access", "current", "limits", "metrics", "tracing"),
+        *("access", "caller", "current", "limits", "metrics", "tracing"),
         *("errors", "status", "malformed"),
     },
     "server": {

@@ -1,5 +1,6 @@
 """Certificates and tokens change under load, and no call is lost."""
 
+import socket
 import threading
 import time
 from contextlib import ExitStack
@@ -63,13 +64,13 @@ class Load:
 
 def serial_of(address, authority) -> str:
     """The serial number of the certificate that a server shows now."""
-    import socket
-
     context = Credentials(ca=authority.ca).context()
     host, _, port = address.rpartition(":")
-    with socket.create_connection((host, int(port))) as plain:
-        with context.wrap_socket(plain, server_hostname=host) as secured:
-            return secured.getpeercert()["serialNumber"]
+    with (
+        socket.create_connection((host, int(port))) as plain,
+        context.wrap_socket(plain, server_hostname=host) as secured,
+    ):
+        return secured.getpeercert()["serialNumber"]
 
 
 def test_a_new_certificate_is_shown_without_a_restart_and_no_call_is_lost(tmp_path):
@@ -166,13 +167,15 @@ def test_tokens_are_exchanged_and_no_call_is_lost(tmp_path, tokens):
 def test_a_broken_file_of_tokens_leaves_those_before_in_place(tmp_path, tokens, caplog):
     secret = tokens.add("reader", Role.READER)
     config = Config(tmp_path / "b", listen=(ANY_PORT,), tokens=tokens.path)
-    with running(config) as server:
-        with BoardClient(server.address, credentials=Credentials(token=secret)) as client:
+    with (
+        running(config) as server,
+        BoardClient(server.address, credentials=Credentials(token=secret)) as client,
+    ):
+        client.get_phase_state("p")
+        tokens.path.write_text("[[token]]\nname = 7\n")
+        deadline = time.monotonic() + 30
+        while str(tokens.path) not in caplog.text and time.monotonic() < deadline:
             client.get_phase_state("p")
-            tokens.path.write_text("[[token]]\nname = 7\n")
-            deadline = time.monotonic() + 30
-            while str(tokens.path) not in caplog.text and time.monotonic() < deadline:
-                client.get_phase_state("p")
-            assert "what it said before stands" in caplog.text
-            tokens.remove("reader")
-            until_refused(client)
+        assert "what it said before stands" in caplog.text
+        tokens.remove("reader")
+        until_refused(client)

@@ -25,6 +25,9 @@ test: .venv/.installed  ## run the whole test suite
 bench: .venv/.bench  ## measure everything: the table of docs/performance.md (QUICK=1: a smoke run)
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick,--out docs)
 
+bench-engine: .venv/.bench  ## compare gRPC's engines, with two equal servers as a control
+	$(BIN)/python -m benchmarks --engine --repeats 15
+
 .venv/.bench: .venv/.installed
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[server,bench]'
 	@touch $@
@@ -52,4 +55,4 @@ check: lint test  ## what CI runs
 clean:  ## remove what the other targets made
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help serve demo test bench lint format generate check clean
+.PHONY: help serve demo test bench bench-engine lint format generate check clean

@@ -10,7 +10,7 @@ from rich.console import Console
 from benchmarks import machine, report
 from benchmarks.bench import FULL, QUICK, Bench, Skipped
 from benchmarks.measure import measure
-from benchmarks.rows import ROWS
+from benchmarks.rows import ENGINE_ROWS, ROWS
 
 console = Console()
 
@@ -19,13 +19,15 @@ def main(
     only: Annotated[list[str] | None, typer.Argument(help="Keys of rows; all by default.")] = None,
     quick: Annotated[bool, typer.Option(help="A smoke run: small, short, once.")] = False,
     repeats: Annotated[int, typer.Option(min=1, help="How often each row is measured.")] = 5,
+    engine: Annotated[bool, typer.Option(help="Compare gRPC's engines instead.")] = False,
     out: Annotated[Path | None, typer.Option(help="Directory for JSON, Markdown, SVG.")] = None,
     scratch: Annotated[
         Path | None, typer.Option(help="Where the servers keep their files; a disk, not memory.")
     ] = None,
 ) -> None:
     """Measure the board against a bare echo and etcd, all interleaved, and print the table."""
-    rows = [row for row in ROWS if not only or row.key in only]
+    chosen = ENGINE_ROWS if engine else ROWS
+    rows = [row for row in chosen if not only or row.key in only]
     described = machine.describe()
     with (
         tempfile.TemporaryDirectory(dir=scratch) as directory,

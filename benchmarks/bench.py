@@ -88,6 +88,17 @@ class Bench:
         data.fill_board(directory, "snapshot", phases=many, contracts=10 * many, claims=many)
         return self._running.enter_context(servers.board(directory))
 
+    @cached_property
+    def default_engine(self) -> servers.Server:
+        """Serve the board on the engine that gRPC chooses."""
+        directory = self._filled("default-engine")
+        return self._running.enter_context(servers.board(directory, "--engine", "default"))
+
+    @cached_property
+    def twin(self) -> servers.Server:
+        """Serve the board once more: what two equal servers differ by is noise."""
+        return self._running.enter_context(servers.board(self._filled("twin")))
+
     @cache  # noqa: B019  lives as long as the program
     def variant(self, *changes: str) -> servers.Server:
         """Serve the board with something changed, from a directory of its own."""

@@ -287,6 +287,19 @@ def growth_under_slow_syncs(bench: Bench) -> Figures:
     }
 
 
+def against_board(
+    other: str, step: Callable[[str], Step], connections: int
+) -> Callable[[Bench], Figures]:
+    """Measure calls a second, beside those of another server of the board."""
+
+    def measure(bench: Bench) -> Figures:
+        mine = bench.load(bench.board, step("small"), connections=connections)
+        theirs = bench.load(getattr(bench, other), step("small"), connections=connections)
+        return {BOARD: mine.per_second, other: theirs.per_second}
+
+    return measure
+
+
 VERSIONS = itertools.count(1)
 """Each is used once, so that what is published always changes something."""
 
@@ -434,3 +447,19 @@ ROWS = [
         growth_under_slow_syncs,
     ),
 ]
+
+ENGINE_ROWS = [
+    Row(
+        f"{other}-{name}-{connections}".replace("_", "-"),
+        f"{name} state, {connections} connections",
+        other.replace("_", " "),
+        "calls/s",
+        1.0,
+        against_board(other, step, connections),
+    )
+    for name, step in (("get", reads), ("set", writes))
+    for connections in (8, 32)
+    for other in ("twin", "default_engine")
+]
+"""Not of the table: is the poller engine faster here? Only as far as its ratio is
+further from 1 than that of two equal servers, the twin's."""

@@ -45,8 +45,8 @@ class _SlowSync(apsw.VFS):
 class _CommitOnLoop(writer.Writer):
     """Commits each call by itself, on the event loop."""
 
-    async def write(self, work: Callable[[Any], Any]) -> Any:
-        call = writer._Call(work, self._loop.create_future())  # noqa: SLF001  varies the inside
+    async def write(self, work: Callable[[Any], Any], request_id: str = "") -> Any:
+        call = writer._Call(work, request_id, self._loop.create_future())  # noqa: SLF001  varies the inside
         self._answer([call], *self._commit([call]))
         return await call.reply
 

@@ -333,7 +333,7 @@ class AsyncBoardSession(AsyncBoardClient):
 
     async def _renew(self, ttl: timedelta) -> None:
         pause = renewal.pause_after_success(ttl)
-        client = self._client.within(pause)
+        client = self._client.within(min(self._client.timeout, renewal.patience(ttl)))
         while True:
             await asyncio.sleep(pause)
             try:

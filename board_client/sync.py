@@ -347,7 +347,7 @@ class BoardSession(BoardClient):
 
     def _renew(self, ttl: timedelta) -> None:
         pause = renewal.pause_after_success(ttl)
-        client = self._client.within(pause)
+        client = self._client.within(min(self._client.timeout, renewal.patience(ttl)))
         while not self._over.wait(pause):
             try:
                 client.renew_session(self.session_id)

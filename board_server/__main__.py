@@ -7,7 +7,6 @@ import os
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 import asyncio
-import gc
 import logging
 import resource
 import signal
@@ -61,11 +60,6 @@ async def run(config: Config) -> None:
     from board_server.server import serving  # noqa: PLC0415
     from board_server.tracing import tracing  # noqa: PLC0415
 
-    # What has been imported stays; what calls leave behind is small, and goes by itself.
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
-    # How long the event loop may wait for a writer that computes, in seconds.
-    sys.setswitchinterval(0.001)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -109,7 +109,7 @@ class Config:
     keep_revisions: Annotated[int, Told("How many revisions a watcher can go back.", "N")] = 100_000
     engine: Annotated[
         Engine,
-        Told("How gRPC does its I/O: poller is faster, default is its own choice."),
+        Told("How gRPC does its I/O: poller in one thread, default as it chooses."),
     ] = Engine.POLLER
     keepalive: Annotated[
         float,

@@ -8,7 +8,7 @@ through a queue of its own, so that a slow one costs the others nothing.
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from board_server.convert.replies import encoded_bookmark, encoded_commit
 from board_server.convert.requests import Watched
@@ -188,7 +188,18 @@ class Feed:
         if self._error:
             raise self._error
         self._subscriptions.add(subscription)
-        sending = asyncio.create_task(self._send_all(subscription, self.revision, send))
+        upto = self.revision
+        try:
+            # On its own: gRPC cannot end a stream whose first message is not on its way.
+            await send(encoded_bookmark(after, self.board_id))
+            await self._send_until_over(subscription, upto, send)
+        finally:
+            self._subscriptions.discard(subscription)
+
+    async def _send_until_over(
+        self, subscription: "_Subscription", upto: int, send: Send
+    ) -> NoReturn:
+        sending = asyncio.create_task(self._send_all(subscription, upto, send))
         try:
             # Beside the sending, which stands still while the watcher does not read.
             both: set[asyncio.Future[Any]] = {sending, subscription.over}
@@ -197,7 +208,6 @@ class Feed:
                 await sending
             raise subscription.over.result()
         finally:
-            self._subscriptions.discard(subscription)
             sending.cancel()
             await asyncio.gather(sending, return_exceptions=True)
 
@@ -223,7 +233,6 @@ class Feed:
             raise InvalidArgument([Violation("after_revision", what)])
 
     async def _send_all(self, subscription: "_Subscription", upto: int, send: Send) -> None:
-        await send(encoded_bookmark(subscription.sent, self.board_id))
         async for message in self._history(subscription, upto):
             await send(message)
         while True:
@@ -292,7 +301,7 @@ class _Subscription:
 
     async def next_message(self) -> bytes:
         """Return all that waits as one message, or a bookmark when nothing comes."""
-        if not self._waiting:
+        while not self._waiting:
             self._arrived.clear()
             try:
                 async with asyncio.timeout(BOOKMARK):

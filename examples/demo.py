@@ -78,9 +78,10 @@ def demo(console: Console, temporary: Path, options: argparse.Namespace) -> int:
             process(command, stderr=log_file) as running,
         ):
             board.open_board()
-            watch(console, board, nebula, lambda: running.poll() is None)
+            watch(console, board, nebula, until=running.wait)
+            code = running.wait()
             complete = summarize(console, board, nebula, repository)
-            if running.wait() == 0 and complete:
+            if code == 0 and complete:
                 return 0
     console.print(f"[red]The nebula is not complete.[/] The dispatcher's log:\n{log.read_text()}")
     return 1

@@ -11,11 +11,13 @@ from pathlib import Path
 from nebula import BadNebula, Nebula, Phase, read_nebula
 from worker import CONFLICT
 
-from board_client import AsyncBoardClient, PhaseState
+from board_client import AsyncBoardClient, FileFree, PhaseIn, PhaseState
 
 WORKER = Path(__file__).with_name("worker.py")
-PERIOD = 0.1
-"""Seconds between two looks at a file that another phase has."""
+MAX_CONDITIONS = 100
+"""As many as one call of WaitFor takes."""
+DAY = 24 * 60 * 60.0
+"""Seconds that the dispatcher waits at most for something on the board."""
 
 
 class Dispatcher:
@@ -23,6 +25,7 @@ class Dispatcher:
 
     def __init__(self, board: AsyncBoardClient, options: argparse.Namespace) -> None:
         self._board = board
+        self._patient = board.within(DAY)
         self._options = options
         self._idle = [f"worker-{number}" for number in range(options.workers, 0, -1)]
         self._slots = asyncio.Semaphore(options.workers)
@@ -50,30 +53,41 @@ class Dispatcher:
         while True:
             async with self._slots:
                 worker = self._idle.pop()
-                await self._board.set_phase_state(phase.id, PhaseState.RUNNING, worker=worker)
-                code, output = await self._work(phase)
+                code, output = await self._work(phase, worker)
                 self._idle.append(worker)
-            if code == CONFLICT:
-                await self._board.set_phase_state(phase.id, PhaseState.BLOCKED, worker="")
-                wanted = json.loads(output)["filepath"]
-                while await self._board.file_owner(wanted):  # noqa: ASYNC110  nobody tells us
-                    await asyncio.sleep(PERIOD)
-                await self._board.set_phase_state(phase.id, PhaseState.QUEUED)
-            elif await self._board.get_phase_state(phase.id) == PhaseState.DONE:
-                return True
-            else:
-                print(f"{phase.id}: its worker ended with code {code}", file=sys.stderr)
-                await self._board.set_phase_state(phase.id, PhaseState.FAILED)
-                await self._board.release_claims(phase.id)
-                return False
+            if code != CONFLICT:
+                return await self._is_done(phase, code)
+            await self._board.set_phase_state(phase.id, PhaseState.BLOCKED, worker="")
+            wanted = [FileFree(conflict["filepath"]) for conflict in json.loads(output)]
+            await self._patient.wait_for(*wanted[:MAX_CONDITIONS])
+            await self._board.set_phase_state(phase.id, PhaseState.QUEUED)
 
-    async def _work(self, phase: Phase) -> tuple[int | None, bytes]:
+    async def _is_done(self, phase: Phase, code: int | None) -> bool:
+        now = await self._board.get_phase(phase.id)
+        if now and now.state == PhaseState.RUNNING and now.session_id:
+            # Its worker died. The board takes the phase back with the session.
+            met = await self._patient.wait_for(
+                PhaseIn(phase.id, PhaseState.DONE, PhaseState.FAILED)
+            )
+            now = met.phases[0]
+        if now and now.state == PhaseState.DONE:
+            return True
+        print(f"{phase.id}: its worker ended with code {code}", file=sys.stderr)
+        await self._board.complete_phase(phase.id, PhaseState.FAILED)
+        return False
+
+    async def _work(self, phase: Phase, worker: str) -> tuple[int | None, bytes]:
         options = self._options
         command = [sys.executable, WORKER, phase.path, "--repository", options.repository]
         process = await asyncio.create_subprocess_exec(
             *(*command, "--pace", str(options.pace)),
             stdout=asyncio.subprocess.PIPE,
-            env={**os.environ, "BOARD_TARGET": options.target, "BOARD_NAME": self._board.board},
+            env={
+                **os.environ,
+                "BOARD_TARGET": options.target,
+                "BOARD_NAME": self._board.board,
+                "BOARD_WORKER": worker,
+            },
         )
         try:
             output, _ = await process.communicate()

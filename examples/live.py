@@ -1,19 +1,29 @@
 """A live view of a board in the terminal, and a summary of it at the end."""
 
-import time
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from queue import SimpleQueue
 
 from nebula import Nebula
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from board_client import BoardClient, ContractKind, Phase, PhaseState
-
-PERIOD = 0.1
-"""Seconds between two looks at the board."""
+from board_client import (
+    BoardClient,
+    BoardError,
+    Change,
+    Contract,
+    ContractKind,
+    Event,
+    FileClaim,
+    Phase,
+    PhaseState,
+    Snapshot,
+)
 
 STYLES = {
     PhaseState.QUEUED: "dim",
@@ -24,44 +34,92 @@ STYLES = {
 }
 
 
+class Replica:
+    """What a watch from a snapshot has told so far."""
+
+    def __init__(self) -> None:
+        self.revision = -1
+        self.phases: dict[str, Phase] = {}
+        self.owners: dict[str, str] = {}
+        self.producers: dict[int, str] = {}
+
+    def take(self, told: Snapshot | Event) -> None:
+        """Bring it up to date."""
+        self.revision = told.revision
+        match told:
+            case Snapshot():
+                self.phases = {phase.phase_id: phase for phase in told.phases}
+                self.owners = {claim.filepath: claim.owner for claim in told.claims}
+                self.producers = {contract.id: contract.producer for contract in told.contracts}
+            case Event(record=Phase() as phase):
+                self.phases[phase.phase_id] = phase
+            case Event(record=Contract() as contract):
+                self.producers[contract.id] = contract.producer
+            case Event(change=Change.CLAIMED, record=FileClaim() as claim):
+                self.owners[claim.filepath] = claim.owner
+            case Event(change=Change.RELEASED, record=FileClaim() as claim):
+                del self.owners[claim.filepath]
+
+
 def watch(
-    console: Console, board: BoardClient, nebula: Nebula, goes_on: Callable[[], bool]
+    console: Console, board: BoardClient, nebula: Nebula, until: Callable[[], object]
 ) -> None:
-    """Show the board while it goes on: as a table in a terminal, else a line for each change."""
+    """Show the board until the call returns: as a table in a terminal, else a line for each change.
+
+    The last change before that is shown too.
+    """
+    replicas = _replicas(board, until)
     if console.is_terminal:
         with Live(console=console, auto_refresh=False) as live:
-            for _ in _looks(goes_on):
-                live.update(_table(board, nebula), refresh=True)
+            for replica in replicas:
+                live.update(_table(replica, nebula), refresh=True)
         return
-    seen: dict[str, Phase] = {}
-    for _ in _looks(goes_on):
-        for phase in board.list_phases():
-            before = seen.get(phase.phase_id)
-            if before is None or before.state != phase.state:
+    seen: dict[str, PhaseState] = {}
+    for replica in replicas:
+        for phase in replica.phases.values():
+            if seen.get(phase.phase_id) != phase.state:
                 worker = f" ({phase.worker})" if phase.state == PhaseState.RUNNING else ""
                 console.print(f"{phase.phase_id}: {phase.state}{worker}", highlight=False)
-            seen[phase.phase_id] = phase
+            seen[phase.phase_id] = phase.state
 
 
-def _looks(goes_on: Callable[[], bool]) -> Iterator[None]:
-    """Yield again and again, and once more after the end."""
-    while goes_on():
-        yield
-        time.sleep(PERIOD)
-    yield
+def _replicas(board: BoardClient, until: Callable[[], object]) -> Iterator[Replica]:
+    """Yield the board after each change, up to the last before `until` returned."""
+    arrivals: SimpleQueue[Snapshot | Event | None] = SimpleQueue()
+    told = board.watch_from_snapshot()
+
+    def follow() -> None:
+        with suppress(BoardError):  # the client is closed, or the watch cannot go on
+            for each in told:
+                arrivals.put(each)
+        arrivals.put(None)
+
+    def wait() -> None:
+        until()
+        arrivals.put(None)
+
+    for waits in (follow, wait):
+        threading.Thread(target=waits, daemon=True).start()
+    replica = Replica()
+    while arrived := arrivals.get():
+        replica.take(arrived)
+        yield replica
+    last = board.open_board().revision
+    while replica.revision < last and (arrived := arrivals.get()):
+        replica.take(arrived)
+        yield replica
 
 
-def _table(board: BoardClient, nebula: Nebula) -> Table:
-    phases = {phase.phase_id: phase for phase in board.list_phases()}
-    claims = Counter(claim.owner for claim in board.list_claims())
-    contracts = Counter(contract.producer for contract in board.all_contracts())
+def _table(replica: Replica, nebula: Nebula) -> Table:
+    claims = Counter(replica.owners.values())
+    contracts = Counter(replica.producers.values())
     table = Table(title=f"board {nebula.name}", box=None, header_style="bold", padding=(0, 2, 0, 0))
     for column in ("phase", "state", "worker"):
         table.add_column(column, no_wrap=True)
     for column in ("claims", "contracts"):
         table.add_column(column, justify="right")
     for planned in nebula.phases:
-        phase = phases.get(planned.id)
+        phase = replica.phases.get(planned.id)
         state = phase.state if phase else PhaseState.UNSPECIFIED
         table.add_row(
             planned.id,

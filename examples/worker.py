@@ -1,25 +1,36 @@
 """A worker: carries out one phase of a nebula in a repository.
 
-It claims the files of the phase's scope, writes them, publishes contracts for
-what it wrote, and completes the phase. Where a worker of quasar asks a language
-model, this one writes a function into each file.
+It claims the files of the phase's scope, sets the phase running, writes the
+files, and completes the phase with contracts for what it wrote. Where a worker of
+quasar asks a language model, this one writes a function into each file.
 
-The board is the one that BOARD_TARGET and BOARD_NAME say. Exit codes: 0, the
-phase is done; 3, another phase has a file that it needs (which and who stands on
-standard output, as JSON) and nothing was done; anything else, it failed.
+All of it happens in a session: should the worker die, the board fails its phase
+and frees its files; should the worker lose the session, it drops the work.
+
+The board is the one that BOARD_TARGET and BOARD_NAME say, the worker's name is
+BOARD_WORKER. Exit codes: 0, the phase is done; 3, other phases have files that it
+needs (which and who stands on standard output, as JSON) and nothing was done;
+anything else, it failed.
 """
 
 import argparse
 import json
 import os
 import re
+import signal
 import sys
-import time
 from pathlib import Path
 
 from nebula import Phase, read_phase
 
-from board_client import BoardClient, Contract, ContractKind, FileAlreadyClaimed, PhaseState
+from board_client import (
+    BoardClient,
+    BoardSession,
+    Contract,
+    ContractKind,
+    FileAlreadyClaimed,
+    PhaseState,
+)
 
 CONFLICT = 3
 
@@ -28,41 +39,52 @@ class OutOfScope(ValueError):
     """A scope that leaves the repository."""
 
 
+class SessionLost(Exception):
+    """The phase and its files were handed on: they are no longer this worker's."""
+
+
 def main() -> int:
     """Read the arguments and carry out the phase."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("phase", type=Path, help="the phase's file in its nebula")
     parser.add_argument("--repository", type=Path, required=True, help="where to work")
     parser.add_argument("--pace", type=float, default=0, help="seconds of thought for each file")
+    parser.add_argument("--ttl", type=float, default=10, help="seconds that its session outlives it")
     options = parser.parse_args()
     phase = read_phase(options.phase)
-    with BoardClient(os.environ["BOARD_TARGET"], os.environ.get("BOARD_NAME", "")) as board:
+    worker = os.environ.get("BOARD_WORKER", "")
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # closes the session
+    with (
+        BoardClient(os.environ["BOARD_TARGET"], os.environ.get("BOARD_NAME", "")) as board,
+        board.session(worker, options.ttl) as session,
+    ):
         try:
-            carry_out(phase, board, options.repository.resolve(), options.pace)
-        except FileAlreadyClaimed as conflict:
-            board.release_claims(phase.id)
-            print(json.dumps({"filepath": conflict.filepath, "owner": conflict.owner}))
+            carry_out(phase, session, worker, options.repository.resolve(), options.pace)
+        except FileAlreadyClaimed as error:
+            conflicts = [{"filepath": file, "owner": owner} for file, owner in error.conflicts]
+            print(json.dumps(conflicts))
             return CONFLICT
     return 0
 
 
-def carry_out(phase: Phase, board: BoardClient, repository: Path, pace: float) -> None:
-    """Claim, write, publish, complete. Raises FileAlreadyClaimed before anything is written."""
+def carry_out(
+    phase: Phase, session: BoardSession, worker: str, repository: Path, pace: float
+) -> None:
+    """Claim, write, complete. Raises FileAlreadyClaimed before anything is changed."""
     files = files_of_scope(phase, repository)
-    for file in files:
-        board.claim_file(file, owner=phase.id)
-    given = [c.name for before in phase.depends_on for c in board.contracts_for(before)]
+    session.claim_files(files, owner=phase.id)
+    session.set_phase_state(phase.id, PhaseState.RUNNING, worker=worker)
+    given = [c.name for before in phase.depends_on for c in session.contracts_for(before)]
     contracts: list[Contract] = []
     for file in files:
-        time.sleep(pace)
+        if session.lost.wait(pace):
+            raise SessionLost(phase.id)
         contracts += write(phase, repository, file, given)
-    board.publish_contracts(contracts)
-    board.set_phase_state(phase.id, PhaseState.DONE)
-    board.release_claims(phase.id)
+    session.complete_phase(phase.id, PhaseState.DONE, contracts)
 
 
 def files_of_scope(phase: Phase, repository: Path) -> list[str]:
-    """Tell which files to claim, in byte order, so that two workers cannot wait for each other.
+    """Tell which files to claim, in byte order.
 
     An entry that names a file is that file, be it there or not. A directory
     (`internal/ui/`) or a pattern (`internal/board/**`) is the files that are

@@ -168,12 +168,12 @@ def _call(events: Sequence[Event]) -> Text:
     """Return a line for the events of one call: its phase, if it is about one, is what counts."""
     told = next((event for event in events if isinstance(event.record, Phase)), events[0])
     more = f", and {len(events) - 1:,} more" if len(events) > 1 else ""
-    why = "" if told.cause == EventCause.CALL else f"  ({told.cause.replace('_', ' ')})"
+    why = "" if told.cause == EventCause.CALL else f"{told.cause.replace('_', ' ')}: "
     return Text.assemble(
         (told.time.astimezone(UTC).strftime("%H:%M:%S  "), "dim"),
+        (why, "yellow"),
         visible(happened(told)),
         (more, "dim"),
-        (why, "yellow"),
         no_wrap=True,
         overflow="ellipsis",
     )

@@ -19,7 +19,8 @@ const maxMessage = 64 << 20
 
 // While there is no connection, calls wait for one within their deadline: that
 // is how they ride over a restart of the server. Retries are for calls that
-// were cut off, and for a server that says it cannot serve now.
+// were cut off, for a server that says it cannot serve now, and for calls that
+// it had taken but not begun when it was told to stop: those it cancels.
 const serviceConfig = `{
 	"methodConfig": [{
 		"name": [{"service": "board.v1.BoardService"}],
@@ -29,7 +30,7 @@ const serviceConfig = `{
 			"initialBackoff": "0.1s",
 			"maxBackoff": "1s",
 			"backoffMultiplier": 2,
-			"retryableStatusCodes": ["UNAVAILABLE"]
+			"retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"]
 		}
 	}]
 }`

@@ -34,6 +34,10 @@ var (
 	// Metadata has "phase_id", "expected" and "actual". Read it again.
 	ErrStateMismatch = errors.New("phase is not in the expected state")
 
+	// ErrRevisionMismatch: the board has changed since the revision that the call
+	// names. Metadata has "expected" and "actual". Read it again.
+	ErrRevisionMismatch = errors.New("board is not at the expected revision")
+
 	// ErrSessionExpired: the session has ended, and nothing was changed. Drop
 	// the work: it may have been handed on.
 	ErrSessionExpired = errors.New("session has ended")
@@ -80,6 +84,7 @@ var byReason = map[string]error{
 	"BOARD_NOT_FOUND":      ErrBoardNotFound,
 	"FILE_ALREADY_CLAIMED": ErrFileAlreadyClaimed,
 	"STATE_MISMATCH":       ErrStateMismatch,
+	"REVISION_MISMATCH":    ErrRevisionMismatch,
 	"SESSION_EXPIRED":      ErrSessionExpired,
 	"REVISION_COMPACTED":   ErrRevisionCompacted,
 	"BOARD_REPLACED":       ErrBoardReplaced,

@@ -152,6 +152,7 @@ func TestEveryReasonOfTheProtoIsAnErrorOfItsOwn(t *testing.T) {
 		"BOARD_NOT_FOUND":      board.ErrBoardNotFound,
 		"FILE_ALREADY_CLAIMED": board.ErrFileAlreadyClaimed,
 		"STATE_MISMATCH":       board.ErrStateMismatch,
+		"REVISION_MISMATCH":    board.ErrRevisionMismatch,
 		"SESSION_EXPIRED":      board.ErrSessionExpired,
 		"REVISION_COMPACTED":   board.ErrRevisionCompacted,
 		"BOARD_REPLACED":       board.ErrBoardReplaced,
@@ -159,6 +160,9 @@ func TestEveryReasonOfTheProtoIsAnErrorOfItsOwn(t *testing.T) {
 		"STORE_UNAVAILABLE":    board.ErrUnavailable,
 		"SHUTTING_DOWN":        board.ErrUnavailable,
 		"STORE_FULL":           board.ErrStoreFull,
+		"UNAUTHENTICATED":      board.ErrUnauthenticated,
+		"PERMISSION_DENIED":    board.ErrPermissionDenied,
+		"LIMIT_EXCEEDED":       board.ErrLimitExceeded,
 		"INTERNAL":             board.ErrInternal,
 	}
 	for name := range boardv1.ErrorReason_value {
@@ -215,16 +219,21 @@ func TestACallThatTheServerCancelsIsNotTheCallersCancellation(t *testing.T) {
 
 func TestAServerThatCannotServeNowIsAskedAgain(t *testing.T) {
 	t.Parallel()
-	var calls atomic.Int64
-	target := serve(t, &scripted{publish: func(context.Context) error {
-		if calls.Add(1) < 3 {
-			return errorStatus(codes.Unavailable, "board.v1", "STORE_UNAVAILABLE")
-		}
-		return nil
-	}})
 	large := board.Contract{Producer: "p", Kind: board.KindType, Name: "T", Signature: strings.Repeat("x", 1<<20)}
-	if err := dial(t, target).PublishContracts(t.Context(), []board.Contract{large}); err != nil {
-		t.Errorf("after %d calls: %v", calls.Load(), err)
+	for _, refusal := range []error{
+		errorStatus(codes.Unavailable, "board.v1", "STORE_UNAVAILABLE"),
+		status.Error(codes.Canceled, "told to stop before the call began"),
+	} {
+		var calls atomic.Int64
+		target := serve(t, &scripted{publish: func(context.Context) error {
+			if calls.Add(1) < 3 {
+				return refusal
+			}
+			return nil
+		}})
+		if err := dial(t, target).PublishContracts(t.Context(), []board.Contract{large}); err != nil {
+			t.Errorf("after %d calls: %v", calls.Load(), err)
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -80,16 +81,15 @@ func TestAWatchGoesOnAfterARestartWithoutGapOrRepeat(t *testing.T) {
 	client := dial(t, server.Target, board.WithTimeout(time.Minute))
 	watch := watching(t, client)
 	const phases = 300
-	written := make(chan error, 1)
-	go func() {
+	var writer sync.WaitGroup
+	writer.Go(func() {
 		for i := range phases {
 			if err := client.SetPhaseState(t.Context(), fmt.Sprint("p", i), board.StateQueued); err != nil {
-				written <- err
+				t.Errorf("p%d: %v", i, err)
 				return
 			}
 		}
-		written <- nil
-	}()
+	})
 	seen := 0
 	for revision := int64(1); seen < phases; revision++ {
 		e := next(t, watch)
@@ -109,9 +109,7 @@ func TestAWatchGoesOnAfterARestartWithoutGapOrRepeat(t *testing.T) {
 			server.Restart()
 		}
 	}
-	if err := <-written; err != nil {
-		t.Error(err)
-	}
+	writer.Wait()
 }
 
 func TestAWatchAfterARevisionBeginsThere(t *testing.T) {
@@ -222,9 +220,12 @@ func TestAWatchThatHasMissedWhatIsNoLongerKeptEndsOrTakesASnapshot(t *testing.T)
 			published++
 		}
 	}
-	_, err := client.Watch(t.Context(), board.AfterRevision(0))
+	old := watching(t, client, board.AfterRevision(0))
+	for e := range old.Events() {
+		t.Errorf("got %+v", e)
+	}
 	var e *board.Error
-	if !errors.Is(err, board.ErrRevisionCompacted) || !errors.As(err, &e) || e.Metadata["oldest_revision"] == "" {
+	if err := old.Err(); !errors.Is(err, board.ErrRevisionCompacted) || !errors.As(err, &e) || e.Metadata["oldest_revision"] == "" {
 		t.Errorf("got %v, want ErrRevisionCompacted with the oldest revision", err)
 	}
 }

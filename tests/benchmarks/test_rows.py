@@ -8,7 +8,7 @@ import pytest
 from benchmarks import report
 from benchmarks.bench import SMALLEST, Bench, Skipped
 from benchmarks.measure import Measured, measure
-from benchmarks.rows import BOARD, ROWS, Row
+from benchmarks.rows import BOARD, ENGINE_ROWS, ROWS, Row
 
 MACHINE = {"cpu": "some", "cores": "2"}
 
@@ -23,7 +23,7 @@ def bench(tmp_path_factory):
         yield bench
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.key)
+@pytest.mark.parametrize("row", [*ROWS, *ENGINE_ROWS[:2]], ids=lambda row: row.key)
 def test_a_row_can_be_measured(bench, row):
     try:
         figures = row.measure(bench)
@@ -35,7 +35,8 @@ def test_a_row_can_be_measured(bench, row):
 
 
 def test_rows_have_keys_of_their_own():
-    assert len({row.key for row in ROWS}) == len(ROWS)
+    rows = [*ROWS, *ENGINE_ROWS]
+    assert len({row.key for row in rows}) == len(rows)
 
 
 def row(*, reach: float, at_most: bool = False, against: str = "another") -> Row:

@@ -84,13 +84,13 @@ async def test_a_write_that_the_disk_refuses_changes_nothing_and_the_next_one_su
     store, disk, failure
 ):
     operations, raised, expected = FAILURES[failure]
-    before = await store.snapshot(BOARD)
+    before = await store.get_snapshot(BOARD)
     heard = Heard()
     await store.follow(BOARD, heard)
     with disk.fails(*operations, error=raised):
         with pytest.raises(expected):
             await store.set_phase_state(BOARD, running())
-        assert await store.snapshot(BOARD) == before
+        assert await store.get_snapshot(BOARD) == before
         assert (await store.get_phase_state(BOARD, "a")).state is PhaseState.QUEUED
     assert (await store.set_phase_state(BOARD, running())).revision == before.revision + 1
     assert (await heard.commits.get()).revision == before.revision + 1
@@ -100,13 +100,13 @@ async def test_a_write_that_the_disk_refuses_changes_nothing_and_the_next_one_su
 @pytest.mark.parametrize("failure", FAILURES)
 async def test_all_the_calls_of_a_commit_that_fails_fail(store, disk, failure):
     operations, raised, expected = FAILURES[failure]
-    before = await store.snapshot(BOARD)
+    before = await store.get_snapshot(BOARD)
     with disk.fails(*operations, error=raised):
         calls = [store.set_phase_state(BOARD, running(f"{n}")) for n in range(20)]
         calls.append(store.publish_contracts(BOARD, [draft(f"{n}") for n in range(50)]))
         outcomes = await asyncio.gather(*calls, return_exceptions=True)
         assert {type(outcome) for outcome in outcomes} == {expected}
-    assert await store.snapshot(BOARD) == before
+    assert await store.get_snapshot(BOARD) == before
 
 
 @pytest.mark.parametrize("failure", FAILURES)
@@ -226,7 +226,7 @@ async def test_a_disk_that_is_really_full_is_told_and_recovered_from(small_disk)
     ballast.write_bytes(b"\0" * 400_000)
     published = await fill(store)
     assert published > 10
-    snapshot = await store.snapshot(BOARD)
+    snapshot = await store.get_snapshot(BOARD)
     assert (len(snapshot.contracts), snapshot.revision) == (published, published)
     ballast.unlink()
     assert (await store.publish_contract(BOARD, draft("more"))).revision == published + 1

@@ -154,7 +154,7 @@ async def test_the_log_stays_small_while_large_reads_follow_each_other(tmp_path)
 
     async def read():
         while not over.is_set():
-            await store.snapshot(BOARD)
+            await store.get_snapshot(BOARD)
 
     async def write(owner):
         # Some 50 KB each, so that all of it is several times what the log may hold.

@@ -1,14 +1,15 @@
 """The dispatcher in Python and its workers. Those of Go are tested in go/examples/dispatcher."""
 
+import os
+import signal
 import subprocess
 import sys
-import time
 import uuid
 from pathlib import Path
 
 import pytest
 
-from board_client import BoardClient
+from board_client import BoardClient, PhaseIn
 from tests.servers import server_process
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -34,13 +35,13 @@ def dispatcher(tmp_path, target, board):
     nebula.mkdir()
     repository.mkdir()
 
-    def start(phases):
+    def start(phases, *more):
         (nebula / "nebula.toml").write_text(f'[nebula]\nname = "{board.board}"\n')
         for phase, (depends_on, scope) in phases.items():
             head = f'id = "{phase}"\ndepends_on = {depends_on}\nscope = {scope}\n'
             (nebula / f"{phase}.md").write_text(f"+++\n{head}+++\n\nText.\n")
         command = [sys.executable, EXAMPLES / "dispatcher.py", "--target", target]
-        options = ["--repository", repository, "--workers", "2", nebula]
+        options = ["--repository", repository, "--workers", "2", *more, nebula]
         return subprocess.Popen([*command, *options], stderr=subprocess.PIPE, text=True)
 
     return start
@@ -68,15 +69,36 @@ def test_a_file_that_is_taken_blocks_a_phase_until_it_is_free(dispatcher, board)
     board.claim_file("taken.go", owner="somebody")
     phases = {"wants": ([], ["a.go", "taken.go"]), "apart": ([], ["b.go"])}
     with dispatcher(phases) as running:
-        while states(board) != {"wants": "blocked", "apart": "done"}:
-            assert running.poll() is None
-            time.sleep(0.02)
+        board.within(60).wait_for(PhaseIn("wants", "blocked"), PhaseIn("apart", "done"))
         assert board.claims_for("wants") == []
         board.release_claims("somebody")
         running.communicate()
     assert running.returncode == 0
     assert states(board) == {"wants": "done", "apart": "done"}
     assert board.list_claims() == []
+
+
+def test_a_worker_that_is_killed_leaves_a_failed_phase_and_free_files(dispatcher, board):
+    phases = {"killed": ([], ["a.go"]), "after": (["killed"], []), "apart": ([], [])}
+    with dispatcher(phases, "--pace", "600", "--ttl", "1") as running:
+        board.within(60).wait_for(PhaseIn("killed", "running"), PhaseIn("apart", "done"))
+        watch = board.watch("phase")
+        (worker,) = children(running.pid)
+        os.kill(worker, signal.SIGKILL)
+        failed = next(watch)
+        watch.close()
+        running.communicate()
+    assert (failed.record.phase_id, failed.record.state) == ("killed", "failed")
+    assert failed.cause == "session_expired"
+    assert running.returncode == 1
+    assert states(board) == {"killed": "failed", "after": "queued", "apart": "done"}
+    assert board.list_claims() == []
+
+
+def children(pid):
+    """The processes that this one has started."""
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for task in tasks for child in task.read_text().split()]
 
 
 @pytest.mark.parametrize(

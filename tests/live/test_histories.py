@@ -100,6 +100,8 @@ class Board:
             # A client may drop what it has received and not read when the stream ends.
             assert int(found.metadata["last_revision"]) >= messages[-1].revision
         stream.cancel()
+        revisions = [message.revision for message in messages]
+        assert revisions == sorted(revisions)
         return messages
 
 

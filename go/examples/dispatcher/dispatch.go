@@ -11,8 +11,8 @@ import (
 	"github.com/papapumpkin/quasar-board/go/board"
 )
 
-// How often a blocked phase looks whether its file is free.
-const period = 100 * time.Millisecond
+// How many conditions one WaitFor takes.
+const maxConditions = 100
 
 // dispatcher runs the phases of one nebula, each in a worker process, several
 // at a time.
@@ -88,19 +88,18 @@ func (d *dispatcher) carryOut(ctx context.Context, p phase) (done bool, err erro
 	}
 	for {
 		err := d.attempt(ctx, p)
-		var broken *board.Error
-		var blocked *conflict
+		var taken conflicts
 		switch {
-		case err == nil:
-			return d.isDone(context.WithoutCancel(ctx), p)
-		case ctx.Err() != nil, errors.As(err, &broken):
-			return false, err
-		case errors.As(err, &blocked):
-			if err := d.waitUntilFree(ctx, p, blocked); err != nil {
+		case errors.As(err, &taken):
+			if err := d.waitUntilFree(ctx, p, taken); err != nil {
 				return false, err
 			}
+		case err == nil:
+			return d.isDone(context.WithoutCancel(ctx), p, nil)
+		case ctx.Err() != nil:
+			return false, err
 		default:
-			return false, d.fail(ctx, p, err)
+			return d.isDone(ctx, p, err)
 		}
 	}
 }
@@ -115,53 +114,47 @@ func (d *dispatcher) attempt(ctx context.Context, p phase) error {
 	}
 	defer func() { d.idle <- worker }()
 	d.log.Info("runs", "phase", p.ID, "worker", worker)
-	if _, err := d.board.SetPhase(ctx, p.ID, board.StateRunning, board.ByWorker(worker)); err != nil {
-		return err
-	}
-	return d.work(ctx, p)
+	return d.work(ctx, p, worker)
 }
 
-// isDone looks whether the worker has completed the phase, as it says.
-func (d *dispatcher) isDone(ctx context.Context, p phase) (bool, error) {
-	state, err := d.board.GetPhaseState(ctx, p.ID)
+// isDone looks how the worker, which ended with this error or none, has left the
+// phase; one that is not done has failed.
+func (d *dispatcher) isDone(ctx context.Context, p phase, ended error) (bool, error) {
+	now, _, err := d.board.GetPhase(ctx, p.ID)
+	if err == nil && now.State == board.StateRunning && now.SessionID != "" {
+		// It did not say how it ended. The board takes the phase back with the
+		// session, and not before: what the worker started may still be at it.
+		var met *board.Met
+		if met, err = d.board.WaitFor(ctx, board.PhaseIn(p.ID, board.StateDone, board.StateFailed)); err == nil {
+			now = met.Phases[0]
+		}
+	}
 	if err != nil {
 		return false, err
 	}
-	if state != board.StateDone {
-		return false, d.fail(ctx, p, fmt.Errorf("the worker ended and left it %s", state))
+	if now.State == board.StateDone {
+		d.log.Info("is done", "phase", p.ID)
+		return true, nil
 	}
-	d.log.Info("is done", "phase", p.ID)
-	return true, nil
+	d.log.Error("failed", "phase", p.ID, "left", now.State, "cause", ended)
+	_, err = d.board.CompletePhase(ctx, p.ID, board.StateFailed, nil)
+	return false, err
 }
 
-// fail leaves the phase failed, and frees what its worker had claimed.
-func (d *dispatcher) fail(ctx context.Context, p phase, cause error) error {
-	d.log.Error("failed", "phase", p.ID, "cause", cause)
-	if err := d.board.SetPhaseState(ctx, p.ID, board.StateFailed); err != nil {
-		return err
-	}
-	return d.board.ReleaseClaims(ctx, p.ID)
-}
-
-// waitUntilFree blocks the phase until nobody has the file that it needs.
-func (d *dispatcher) waitUntilFree(ctx context.Context, p phase, c *conflict) error {
-	d.log.Info("is blocked", "phase", p.ID, "file", c.Filepath, "owner", c.Owner)
+// waitUntilFree blocks the phase until nobody has the files that it needs.
+func (d *dispatcher) waitUntilFree(ctx context.Context, p phase, taken conflicts) error {
+	d.log.Info("is blocked", "phase", p.ID, "by", taken)
 	if _, err := d.board.SetPhase(ctx, p.ID, board.StateBlocked, board.ByWorker("")); err != nil {
 		return err
 	}
-	look := time.NewTicker(period)
-	defer look.Stop()
-	for {
-		owner, err := d.board.FileOwner(ctx, c.Filepath)
-		if err != nil || owner == "" {
-			return errors.Join(err, d.board.SetPhaseState(ctx, p.ID, board.StateQueued))
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-look.C:
-		}
+	var free []board.Condition
+	for _, c := range taken[:min(len(taken), maxConditions)] {
+		free = append(free, board.FileFree(c.Filepath))
 	}
+	if _, err := d.board.WaitFor(ctx, free...); err != nil {
+		return err
+	}
+	return d.board.SetPhaseState(ctx, p.ID, board.StateQueued)
 }
 
 // giveBack leaves the phase as it is before anybody works at it.

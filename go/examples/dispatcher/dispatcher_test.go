@@ -6,13 +6,17 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/papapumpkin/quasar-board/go/board"
 	"github.com/papapumpkin/quasar-board/go/internal/servertest"
 )
+
+func TestMain(m *testing.M) { servertest.Run(m) }
 
 func TestPhasesRunAfterWhatTheyDependOnAndLeaveTheirContracts(t *testing.T) {
 	t.Parallel()
@@ -72,6 +76,49 @@ func TestAFileThatIsTakenBlocksAPhaseUntilItIsFree(t *testing.T) {
 	f.wantStates("wants done", "after done", "apart done")
 }
 
+func TestAWorkerThatIsKilledLeavesAFailedPhaseAndFreeFilesAndTheOthersGoOn(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, []testPhase{
+		{id: "killed", scope: []string{"a.go"}},
+		{id: "after", dependsOn: []string{"killed"}, scope: []string{"b.go"}},
+		{id: "wants", scope: []string{"a.go", "taken.go"}},
+	})
+	if err := f.board.ClaimFile(t.Context(), "taken.go", "somebody"); err != nil {
+		t.Fatal(err)
+	}
+	watch, err := f.board.Watch(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	pidFile := filepath.Join(t.TempDir(), "pid")
+	slow := `case $* in *killed.md) echo $$ >` + pidFile + `; exec "$@" --pace 600 ;; *) exec "$@" ;; esac`
+	f.worker = append([]string{"sh", "-c", slow, "sh"}, append(f.worker, "--ttl", "2")...)
+	exit := f.dispatch(t.Context(), 2)
+	f.waitForState("killed", board.StateRunning)
+	if err := f.board.ReleaseClaims(t.Context(), "somebody"); err != nil {
+		t.Fatal(err)
+	}
+	f.kill(pidFile)
+	killedAt := time.Now()
+	for e := range watch.Events() {
+		if e.Cause == board.CauseSessionExpired && e.Phase != nil {
+			if e.Phase.PhaseID != "killed" || e.Phase.State != board.StateFailed {
+				t.Errorf("got %+v", e.Phase)
+			}
+			if took := e.Time.Sub(killedAt); took > 10*time.Second {
+				t.Errorf("its phase was taken back after %v", took)
+			}
+			break
+		}
+		if e.Phase != nil && e.Phase.PhaseID == "wants" && e.Phase.State == board.StateRunning {
+			t.Error("another phase ran with the file of one whose session had not ended")
+		}
+	}
+	f.wantExit(exit, 1)
+	f.wantStates("killed failed", "after queued", "wants done")
+	f.wantFiles("a.go", "taken.go")
+}
+
 func TestWorkersNeverEditOneFileAtOnce(t *testing.T) {
 	t.Parallel()
 	var phases []testPhase
@@ -110,10 +157,7 @@ func TestAnInterruptGivesBackWhatWasBegun(t *testing.T) {
 	ctx, interrupt := context.WithCancel(t.Context())
 	exit := f.dispatch(ctx, 2)
 	f.waitForState("blocked", board.StateBlocked)
-	f.waitFor("the claim of a.go", func() bool {
-		owner, err := f.board.FileOwner(t.Context(), "a.go")
-		return err == nil && owner == "begun"
-	})
+	f.waitForState("begun", board.StateRunning)
 	interrupt()
 	f.wantExitWith(exit, 130, "taken.go")
 	f.wantStates("begun queued", "after queued", "blocked queued")
@@ -189,20 +233,20 @@ type testPhase struct {
 
 func newFixture(t *testing.T, phases []testPhase) *fixture {
 	t.Helper()
-	server := servertest.Start(t)
-	client, err := board.Dial(t.Context(), server.Target, board.WithBoard("test"))
+	target, name := servertest.Shared(t), servertest.FreshName()
+	client, err := board.Dial(t.Context(), target, board.WithBoard(name))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = client.Close() })
-	f := &fixture{t: t, board: client, target: server.Target, nebula: t.TempDir(), repository: filepath.Join(t.TempDir(), "repository")}
+	f := &fixture{t: t, board: client, target: target, nebula: t.TempDir(), repository: filepath.Join(t.TempDir(), "repository")}
 	if err := os.Mkdir(f.repository, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	f.worker = []string{
 		servertest.Python(t), filepath.Join(servertest.Root(t), "examples", "worker.py"), "--repository", f.repository,
 	}
-	write(t, filepath.Join(f.nebula, "nebula.toml"), "[nebula]\nname = \"test\"\n")
+	write(t, filepath.Join(f.nebula, "nebula.toml"), fmt.Sprintf("[nebula]\nname = %q\n", name))
 	for i, p := range phases {
 		head := fmt.Sprintf("+++\nid = %q\ntitle = %q\ndepends_on = %s\nscope = %s\n+++\n\nText.\n", p.id, p.id, list(p.dependsOn), list(p.scope))
 		write(t, filepath.Join(f.nebula, fmt.Sprintf("%02d-%s.md", i, p.id)), head)
@@ -293,23 +337,25 @@ func (f *fixture) read(file string) string {
 
 func (f *fixture) waitForState(phase, want string) {
 	f.t.Helper()
-	f.waitFor(phase+" to be "+want, func() bool {
-		state, err := f.board.GetPhaseState(f.t.Context(), phase)
-		return err == nil && state == want
-	})
+	ctx, cancel := context.WithTimeout(f.t.Context(), time.Minute)
+	defer cancel()
+	if _, err := f.board.WaitFor(ctx, board.PhaseIn(phase, want)); err != nil {
+		f.t.Fatalf("waiting for %s to be %s: %v", phase, want, err)
+	}
 }
 
-// waitFor looks at the board until something holds.
-func (f *fixture) waitFor(what string, holds func() bool) {
+// kill ends a process as the machine's failure would, without a word.
+func (f *fixture) kill(pidFile string) {
 	f.t.Helper()
-	look := time.NewTicker(20 * time.Millisecond)
-	defer look.Stop()
-	giveUp := time.After(time.Minute)
-	for !holds() {
-		select {
-		case <-look.C:
-		case <-giveUp:
-			f.t.Fatalf("waited in vain for %s", what)
-		}
+	text, err := os.ReadFile(pidFile)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		f.t.Fatal(err)
 	}
 }

@@ -5,11 +5,13 @@
 //	dispatcher [flags] NEBULA_DIR -- WORKER_COMMAND...
 //
 // The worker's command gets the path of a phase's file as its last argument,
-// and finds its board by BOARD_TARGET and BOARD_NAME. It ends with 0 once it
-// has completed the phase, and with 3 when another phase has a file that it
-// needs: then {"filepath": ..., "owner": ...} stands on its standard output,
-// and it is started again when the file is free. After any other end the phase
-// has failed, and what depends on it never runs.
+// finds its board by BOARD_TARGET and BOARD_NAME, and its own name in
+// BOARD_WORKER. It sets the phase running in a session of its own, and ends
+// with 0 once it has completed the phase. It ends with 3 when other phases have
+// files that it needs: then [{"filepath": ..., "owner": ...}, ...] stands on its
+// standard output, and it is started again when those files are free. After any
+// other end the phase has failed, and what depends on it never runs. A worker
+// that dies without a word keeps its phase and its files until its session ends.
 //
 // Exit codes: 0, every phase is done; 1, some are not, or the board failed; 2,
 // the command line or the nebula is wrong; 130, it was told to stop.

@@ -13,24 +13,26 @@ import (
 	"time"
 )
 
-// Exit code of a worker that needs a file which another phase has.
+// Exit code of a worker that needs files which other phases have.
 const exitConflict = 3
 
-// conflict is what such a worker says on its standard output.
-type conflict struct {
+// conflicts is what such a worker says on its standard output: one or more.
+type conflicts []struct {
 	Filepath string `json:"filepath"`
 	Owner    string `json:"owner"`
 }
 
-// Error tells which file it is about.
-func (c *conflict) Error() string { return fmt.Sprintf("%q is owned by %q", c.Filepath, c.Owner) }
+// Error tells which file is the first.
+func (c conflicts) Error() string {
+	return fmt.Sprintf("%q is owned by %q, the first of %d", c[0].Filepath, c[0].Owner, len(c))
+}
 
-// work runs a worker process for the phase. The error is a *conflict when the
-// phase has to wait for a file.
-func (d *dispatcher) work(ctx context.Context, p phase) error {
+// work runs a worker process for the phase. The error is a conflicts when the
+// phase has to wait for files.
+func (d *dispatcher) work(ctx context.Context, p phase, worker string) error {
 	arguments := append(d.worker[1:len(d.worker):len(d.worker)], p.path)
 	process := exec.CommandContext(ctx, d.worker[0], arguments...)
-	process.Env = append(os.Environ(), "BOARD_TARGET="+d.target, "BOARD_NAME="+d.nebula.name)
+	process.Env = append(os.Environ(), "BOARD_TARGET="+d.target, "BOARD_NAME="+d.nebula.name, "BOARD_WORKER="+worker)
 	process.Cancel = func() error { return process.Process.Signal(syscall.SIGTERM) }
 	process.WaitDelay = 5 * time.Second // then it is killed
 	var stderr bytes.Buffer
@@ -41,11 +43,11 @@ func (d *dispatcher) work(ctx context.Context, p phase) error {
 		return err
 	}
 	if exit.ExitCode() == exitConflict {
-		c := &conflict{}
-		if err := json.Unmarshal(stdout, c); err != nil {
-			return fmt.Errorf("the worker does not say which file it needs: %w", err)
+		var taken conflicts
+		if err := json.Unmarshal(stdout, &taken); err != nil || len(taken) == 0 {
+			return fmt.Errorf("the worker does not say which files it needs: %q, %w", stdout, err)
 		}
-		return c
+		return taken
 	}
 	return fmt.Errorf("%w: %s", err, lastLine(stderr.String()))
 }

@@ -32,6 +32,9 @@ bench-engine: .venv/.bench  ## compare gRPC's engines, with two equal servers as
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[server,bench]'
 	@touch $@
 
+soak: .venv/.installed  ## run the tests of crashes, disks, networks and load for hours
+	BOARD_SOAK=1 $(BIN)/python -m pytest --timeout 7200 tests/faults tests/model
+
 lint: .venv/.installed  ## check style, types, and the proto
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -55,4 +58,4 @@ check: lint test  ## what CI runs
 clean:  ## remove what the other targets made
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help serve demo test bench bench-engine lint format generate check clean
+.PHONY: help serve demo test soak bench bench-engine lint format generate check clean

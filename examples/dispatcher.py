@@ -80,7 +80,7 @@ class Dispatcher:
         options = self._options
         command = [sys.executable, WORKER, phase.path, "--repository", options.repository]
         process = await asyncio.create_subprocess_exec(
-            *(*command, "--pace", str(options.pace)),
+            *(*command, "--pace", str(options.pace), "--ttl", str(options.ttl)),
             stdout=asyncio.subprocess.PIPE,
             env={
                 **os.environ,
@@ -110,6 +110,7 @@ async def main() -> int:
     parser.add_argument("--repository", type=Path, required=True, help="where the workers work")
     parser.add_argument("--workers", type=int, default=4, help="how many may work at a time")
     parser.add_argument("--pace", type=float, default=0, help="a worker's seconds for each file")
+    parser.add_argument("--ttl", type=float, default=10, help="seconds a session outlives it")
     options = parser.parse_args()
     this = asyncio.current_task()
     assert this

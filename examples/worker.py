@@ -49,7 +49,7 @@ def main() -> int:
     parser.add_argument("phase", type=Path, help="the phase's file in its nebula")
     parser.add_argument("--repository", type=Path, required=True, help="where to work")
     parser.add_argument("--pace", type=float, default=0, help="seconds of thought for each file")
-    parser.add_argument("--ttl", type=float, default=10, help="seconds that its session outlives it")
+    parser.add_argument("--ttl", type=float, default=10, help="seconds its session outlives it")
     options = parser.parse_args()
     phase = read_phase(options.phase)
     worker = os.environ.get("BOARD_WORKER", "")

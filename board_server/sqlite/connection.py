@@ -1,10 +1,10 @@
 """Connections to a board file: how they are set up."""
 
-from contextlib import suppress
 from pathlib import Path
 
 import apsw
 
+from board_server.sqlite.checkpoints import BUSY_TIMEOUT
 from board_server.sqlite.settings import Synchronous
 
 FIRST_SAFE_SQLITE = 3_051_003
@@ -30,7 +30,7 @@ def connect(path: Path, *, create: bool = False) -> apsw.Connection:
     """Open the file and wait up to 5 s for its locks. Changes nothing in an existing file."""
     flags = apsw.SQLITE_OPEN_READWRITE | (apsw.SQLITE_OPEN_CREATE if create else 0)
     connection = apsw.Connection(str(path), flags=flags)
-    connection.pragma("busy_timeout", 5000)
+    connection.set_busy_timeout(BUSY_TIMEOUT)
     return connection
 
 
@@ -40,25 +40,3 @@ def configure(connection: apsw.Connection, synchronous: Synchronous) -> None:
     connection.pragma("synchronous", synchronous)
     connection.pragma("foreign_keys", True)
     connection.pragma("journal_size_limit", 64 * 2**20)
-    connection.set_wal_hook(_checkpoint)
-
-
-_CHECKPOINT_PAGES = 1000
-_LONG_LOG_PAGES = 8000
-"""Pages of the log, 32 MiB, from which on a checkpoint waits for whoever still reads in it.
-
-One that does not wait never comes to the log's end while large reads follow
-each other without a pause, and the log grows as long as they do.
-"""
-
-
-def _checkpoint(connection: apsw.Connection, name: str, pages: int) -> int:
-    """Move what was written from the log to the file, now and then. Called after a commit."""
-    if pages >= _CHECKPOINT_PAGES:
-        long = pages >= _LONG_LOG_PAGES
-        # What fails here does so again, and is told, when something is written.
-        with suppress(apsw.Error):
-            connection.wal_checkpoint(
-                name, apsw.SQLITE_CHECKPOINT_RESTART if long else apsw.SQLITE_CHECKPOINT_PASSIVE
-            )
-    return apsw.SQLITE_OK

@@ -16,6 +16,7 @@ from board_server.errors import ShuttingDown, StoreUnavailable
 from board_server.faults import reach
 from board_server.model import Commit, Revised
 from board_server.sqlite import events, requests
+from board_server.sqlite.checkpoints import Checkpoints
 from board_server.sqlite.settings import Settings
 from board_server.sqlite.transaction import Transaction
 from board_server.sqlite.trouble import Trouble
@@ -27,12 +28,6 @@ MAX_BATCH = 256
 
 IDLE = 0.05
 """Seconds without a call after which the writer tidies up."""
-
-WORTH_A_CHECKPOINT = 1_000
-"""Pages in the WAL, of 4 KiB, that are brought to the board's file when nobody waits."""
-
-MAX_WAL = 8_000
-"""Pages from which on that is done whoever waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +71,7 @@ class Writer:
         self._taken = 0  # counted by the thread
         self._closing = False
         self._compact_at = 0
-        self._wal = 0
-        # In place of SQLite's own checkpoints, which are made while a caller waits.
-        connection.set_wal_hook(self._note_wal)
+        self._log = Checkpoints(connection)
         self._thread = threading.Thread(target=self._run, name=f"writer {name}", daemon=True)
         self._thread.start()
 
@@ -124,16 +117,16 @@ class Writer:
                 outcomes, commits = self._commit(batch)
                 self._settings.on_commit(self._name, len(batch), time.perf_counter() - started)
                 self._loop.call_soon_threadsafe(self._answer, batch, outcomes, commits)
-                if self._wal >= MAX_WAL:
-                    self._checkpoint()
+                if self._log.overdue:
+                    self._log.make()
         self._db.close()
 
     def _receive(self) -> bool:
         """Wait for calls; False when the writer is closed. Tidies up where none come."""
         try:
-            calls = self._handed_over.get(timeout=IDLE if self._wal >= WORTH_A_CHECKPOINT else None)
+            calls = self._handed_over.get(timeout=IDLE if self._log.worth_it else None)
         except Empty:
-            self._checkpoint()
+            self._log.make()
             calls = self._handed_over.get()
         self._calls.extend(calls or ())
         return calls is not None
@@ -149,16 +142,6 @@ class Writer:
         # A caller that has gone before its work began gets none.
         batch = [call for call in waiting if not call.reply.cancelled()]
         return batch or (self._next_batch() if self._calls else [])
-
-    def _note_wal(self, _db: apsw.Connection, _name: str, pages: int) -> int:
-        self._wal = pages
-        return apsw.SQLITE_OK
-
-    def _checkpoint(self) -> None:
-        """Bring what the WAL holds to the board's file; where that fails, the WAL keeps it."""
-        self._wal = 0
-        with suppress(apsw.Error):
-            self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
 
     def _commit(self, batch: Sequence[_Call[Any]]) -> tuple[list[Outcome], list[Commit]]:
         before = self._revision

@@ -246,6 +246,11 @@ def test_a_session_is_renewed_twice_before_it_would_end():
     assert renewal.pause_after_failure(timedelta(seconds=1)) == pytest.approx(0.1)
 
 
+def test_a_late_answer_to_a_renewal_is_waited_for():
+    """A call that is given up on a loaded machine only comes to stand behind the others."""
+    assert renewal.patience(timedelta(seconds=5)) == 5
+
+
 def test_a_session_leaves_no_thread_behind(client):
     client.open_board()
     before = threading.active_count()

@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import permutations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from board_client import BoardClient, BoardError, FileAlreadyClaimed, StateMismatch
@@ -23,7 +23,8 @@ from tests.faults.threaded import server_thread
 STATES = ("queued", "running", "done")
 CLIENTS = 5
 KEYS = 3
-CALLS = scaled(30, 500)
+CALLS = scaled(25, 300)
+CRASHES = scaled(4, 60)
 ROUNDS = scaled(1, 40)
 
 
@@ -92,6 +93,7 @@ CALL = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(
@@ -223,11 +225,13 @@ def test_histories_with_crashes_are_linearizable(tmp_path, seed):
 
     def crash(threads):
         rng = random.Random(seed)
-        while any(thread.is_alive() for thread in threads):
-            if server.process.poll() is not None or not rng.randrange(3):
-                server.kill()
-                server.start(crash_at=f"{rng.choice(POINTS)}:{rng.randint(5, 60)}")
-            threads[0].join(0.1)
+        for _ in range(CRASHES):
+            server.kill()
+            server.start(crash_at=f"{rng.choice(POINTS)}:{rng.randint(5, 30)}")
+            while server.process.poll() is None and any(t.is_alive() for t in threads):
+                threads[0].join(0.05)
+        server.kill()
+        server.start()
 
     with Program(tmp_path, "--board", "nebula") as server:
         server.start()

@@ -11,7 +11,7 @@ from tests.faults.program import Program
 from tests.faults.soak import scaled
 
 READERS = 4
-RESTARTS = scaled(3, 60)
+RESTARTS = scaled(2, 60)
 
 
 def test_no_snapshot_hangs_past_its_deadline_while_the_server_comes_and_goes(tmp_path):

@@ -83,8 +83,7 @@ def test_a_worker_that_is_killed_leaves_a_failed_phase_and_free_files(dispatcher
     with dispatcher(phases, "--pace", "600", "--ttl", "1") as running:
         board.within(60).wait_for(PhaseIn("killed", "running"), PhaseIn("apart", "done"))
         watch = board.watch("phase")
-        (worker,) = children(running.pid)
-        os.kill(worker, signal.SIGKILL)
+        os.kill(worker_of("killed", running), signal.SIGKILL)
         failed = next(watch)
         watch.close()
         running.communicate()
@@ -95,10 +94,20 @@ def test_a_worker_that_is_killed_leaves_a_failed_phase_and_free_files(dispatcher
     assert board.list_claims() == []
 
 
-def children(pid):
-    """The processes that this one has started."""
-    tasks = Path(f"/proc/{pid}/task").glob("*/children")
-    return [int(child) for task in tasks for child in task.read_text().split()]
+def worker_of(phase, running):
+    """The process that the dispatcher has started for the phase."""
+    tasks = Path(f"/proc/{running.pid}/task").glob("*/children")
+    children = {child for task in tasks for child in task.read_text().split()}
+    (worker,) = (child for child in children if f"{phase}.md" in command_of(child))
+    return int(worker)
+
+
+def command_of(pid):
+    """What the process was started with; nothing if it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return ""
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ from board_server.model import (
     PhaseChange,
     PhaseState,
 )
-from board_server.sqlite import SqliteStore, writer
+from board_server.sqlite import SqliteStore, checkpoints, writer
 
 BOARD = "board"
 
@@ -213,7 +213,8 @@ async def test_a_point_read_is_one_statement_on_the_loops_own_connection(store):
 
 
 async def test_nobody_waits_for_a_checkpoint_and_the_wal_stays_small(store, tmp_path, monkeypatch):
-    monkeypatch.setattr(writer, "MAX_WAL", 50)
+    monkeypatch.setattr(checkpoints, "LONG", 50)
+    monkeypatch.setattr(store._boards[BOARD]._writer._log, "_long", 50)
     wal = tmp_path / "board.board.db-wal"
     for turn in range(100):
         await store.publish_contracts(BOARD, drafts(20, "x" * 200 + str(turn)))
@@ -221,18 +222,18 @@ async def test_nobody_waits_for_a_checkpoint_and_the_wal_stays_small(store, tmp_
 
 
 async def test_an_idle_writer_brings_the_wal_to_the_file(store, monkeypatch):
-    monkeypatch.setattr(writer, "WORTH_A_CHECKPOINT", 1)
+    monkeypatch.setattr(checkpoints, "PAGES", 1)
     monkeypatch.setattr(writer, "IDLE", 0.0)
     done = asyncio.Event()
     loop = asyncio.get_running_loop()
-    thread = store._boards[BOARD]._writer
-    checkpoint = thread._checkpoint
+    log = store._boards[BOARD]._writer._log
+    checkpoint = log.make
 
     def tell() -> None:
         checkpoint()
         loop.call_soon_threadsafe(done.set)
 
-    monkeypatch.setattr(thread, "_checkpoint", tell)
+    monkeypatch.setattr(log, "make", tell)
     await store.set_phase_state(BOARD, change(1))
     async with asyncio.timeout(10):
         await done.wait()

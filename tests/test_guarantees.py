@@ -1,0 +1,28 @@
+"""docs/guarantees.md names a test for what it promises, and every such test is there."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PROMISES = (ROOT / "docs/guarantees.md").read_text()
+NAMED = sorted(set(re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", PROMISES)))
+UNTESTED = {"Power loss", "Boards know"}
+"""What no test can show, or tests everywhere do."""
+
+
+@pytest.mark.parametrize(("file", "name"), NAMED)
+def test_every_test_that_a_promise_names_is_there(file, name):
+    tree = ast.parse((ROOT / file).read_text())
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    assert name in {node.name for node in ast.walk(tree) if isinstance(node, functions)}
+
+
+def test_every_promise_names_a_test():
+    promises = re.split(r"^- ", PROMISES, flags=re.MULTILINE)[1:]
+    unshown = [promise for promise in promises if "tests/" not in promise]
+    assert {promise.lstrip("*").split("*")[0].rstrip(":")[:11].strip() for promise in unshown} == {
+        promise[:11].strip() for promise in UNTESTED
+    }

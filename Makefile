@@ -10,7 +10,7 @@ help:  ## show this list
 .venv/.installed: pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[server]' --group dev
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[server,otel]' --group dev
 	@touch $@
 
 serve: .venv/.installed  ## serve ./boards on 127.0.0.1:7447

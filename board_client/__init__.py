@@ -15,7 +15,11 @@ if TYPE_CHECKING:
         AsyncBoardClient,
         AsyncBoardSession,
     )
+    from board_client.credentials import (
+        Credentials,
+    )
     from board_client.errors import (
+        BadCredentials,
         BoardError,
         BoardNotFound,
         BoardReplaced,
@@ -23,6 +27,8 @@ if TYPE_CHECKING:
         FileAlreadyClaimed,
         InternalError,
         InvalidArgument,
+        LimitExceeded,
+        PermissionDenied,
         RevisionCompacted,
         RevisionMismatch,
         SessionExpired,
@@ -30,6 +36,7 @@ if TYPE_CHECKING:
         StateMismatch,
         StoreFull,
         StoreUnavailable,
+        Unauthenticated,
         Unavailable,
         WatchTooSlow,
     )
@@ -64,6 +71,7 @@ __all__ = [
     "Archived",
     "AsyncBoardClient",
     "AsyncBoardSession",
+    "BadCredentials",
     "BoardClient",
     "BoardError",
     "BoardInfo",
@@ -76,6 +84,7 @@ __all__ = [
     "ContractKind",
     "ContractPublished",
     "ContractStatus",
+    "Credentials",
     "DeadlineExceeded",
     "Event",
     "EventCause",
@@ -85,8 +94,10 @@ __all__ = [
     "FileFree",
     "InternalError",
     "InvalidArgument",
+    "LimitExceeded",
     "Met",
     "OnExpiry",
+    "PermissionDenied",
     "Phase",
     "PhaseIn",
     "PhaseState",
@@ -99,13 +110,14 @@ __all__ = [
     "StateMismatch",
     "StoreFull",
     "StoreUnavailable",
+    "Unauthenticated",
     "Unavailable",
     "WatchTooSlow",
 ]
 
 # grpc takes a while to import, and the `board` command can do without for its
 # help and its completions: a module is imported when one of its names is used.
-_MODULES = ("model", "errors", "sync", "aio")
+_MODULES = ("model", "errors", "credentials", "sync", "aio")
 
 
 def __getattr__(name: str) -> object:

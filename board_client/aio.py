@@ -13,7 +13,16 @@ import grpc
 
 from board_client import calls, renewal
 from board_client.calls import Call, Listing, Scope, Stream
-from board_client.channel import DEFAULT_TARGET, DEFAULT_TIMEOUT, MAX_ATTEMPTS, OPTIONS, metadata
+from board_client.channel import (
+    DEFAULT_TARGET,
+    DEFAULT_TIMEOUT,
+    MAX_ATTEMPTS,
+    bearing,
+    connect,
+    metadata,
+)
+from board_client.credentials import Credentials
+from board_client.diagnosis import explained, unexplained
 from board_client.errors import BoardError, DeadlineExceeded, SessionExpired, from_rpc_error
 from board_client.model import Condition, Event, EventKind, Met, OnExpiry, Snapshot
 from board_client.v1.board_pb2_grpc import BoardServiceStub
@@ -58,13 +67,19 @@ class AsyncBoardClient:
     """As BoardClient, with `await` before each call, `async for` and `async with`."""
 
     def __init__(
-        self, target: str = DEFAULT_TARGET, board: str = "", *, timeout: float = DEFAULT_TIMEOUT
+        self,
+        target: str = DEFAULT_TARGET,
+        board: str = "",
+        *,
+        timeout: float = DEFAULT_TIMEOUT,
+        credentials: Credentials | None = None,
     ) -> None:
         self.target = target
+        self.credentials = credentials or Credentials()
         self.scope = Scope(board)
         self.timeout = timeout
-        self._channel = grpc.aio.insecure_channel(target, options=OPTIONS)
-        self._stub = BoardServiceStub(self._channel)
+        self._channel = connect(grpc.aio, target, self.credentials)
+        self._stub = BoardServiceStub(bearing(self._channel, self.credentials))
 
     open_board = _one(calls.open_board)
     list_boards = _all(calls.list_boards)
@@ -173,6 +188,12 @@ class AsyncBoardClient:
         vars(other).update(changed)
         return other
 
+    async def _failure(self, error: grpc.RpcError) -> BoardError:
+        told = from_rpc_error(error, self.target, self.timeout)
+        if unexplained(told):
+            told = await asyncio.to_thread(explained, told, self.target, self.credentials)
+        return told
+
     async def _send(self, call: Call[T], seconds: float | None = None) -> T:
         if call.request is None:
             return call.result(None)
@@ -183,7 +204,7 @@ class AsyncBoardClient:
                 await method(call.request, timeout=timeout, metadata=metadata(call.method))
             )
         except grpc.RpcError as error:
-            raise from_rpc_error(error, self.target, self.timeout) from error
+            raise await self._failure(error) from error
 
     async def _collect(self, listing: Listing[T]) -> list[T]:
         items: list[T] = []
@@ -207,7 +228,7 @@ class AsyncBoardClient:
         try:
             return [part async for part in method(stream.request, timeout=seconds)]
         except grpc.RpcError as error:
-            raise from_rpc_error(error, self.target, self.timeout) from error
+            raise await self._failure(error) from error
 
     async def _follow(self, follow: Follow) -> AsyncGenerator[list[Any], None]:
         """Yield what each message brings; the first as soon as the watch stands."""
@@ -232,7 +253,7 @@ class AsyncBoardClient:
         except TimeoutError as error:
             raise DeadlineExceeded.of(self.target, self.timeout) from error
         except grpc.RpcError as error:
-            raise from_rpc_error(error, self.target, self.timeout) from error
+            raise await self._failure(error) from error
         finally:
             stream.cancel()
 

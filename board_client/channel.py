@@ -1,9 +1,12 @@
-"""How both clients reach a board: the channel's options and the retry policy."""
+"""How both clients reach a board: the channel's options, its credentials, the retry policy."""
 
 import json
 import secrets
 import time
+from collections.abc import Callable
+from typing import Any
 
+from board_client.credentials import Credentials, Metadata
 from board_client.v1 import board_pb2 as pb
 
 DEFAULT_TARGET = "127.0.0.1:7447"
@@ -60,7 +63,7 @@ _WRITES = frozenset(
 )
 
 
-def metadata(method: str) -> tuple[tuple[str, str], ...]:
+def metadata(method: str) -> Metadata:
     """Make what goes with a call: a write has an ID, so that a retry does not repeat it.
 
     The ID begins with the time: the board then stores the latest side by side.
@@ -68,3 +71,44 @@ def metadata(method: str) -> tuple[tuple[str, str], ...]:
     if method not in _WRITES:
         return ()
     return (("board-request-id", f"{time.time_ns():x}-{secrets.token_hex(8)}"),)
+
+
+def connect(kind: Any, target: str, credentials: Credentials) -> Any:
+    """Open a channel; `kind` is the module that has them, `grpc` or `grpc.aio`.
+
+    Raises BadCredentials.
+    """
+    credentials.checked(target)
+    if credentials.encrypted and not target.startswith(("unix:", "unix-abstract:")):
+        return kind.secure_channel(target, credentials.for_channel(), options=OPTIONS)
+    return kind.insecure_channel(target, options=OPTIONS)
+
+
+def bearing(channel: Any, credentials: Credentials) -> Any:
+    """Return what a stub takes for a channel, whose calls bear the token if there is one.
+
+    grpc's own call credentials want TLS even to this machine, and a thread for each call.
+    """
+    if not (credentials.token or credentials.token_file):
+        return channel
+    return _Bearing(channel, credentials.bearer())
+
+
+class _Bearing:
+    """A channel as far as generated stubs need one."""
+
+    def __init__(self, channel: Any, bearer: Callable[[], Metadata]) -> None:
+        self._channel = channel
+        self._bearer = bearer
+
+    def unary_unary(self, *args: Any, **kwargs: Any) -> Any:
+        return self._with_token(self._channel.unary_unary(*args, **kwargs))
+
+    def unary_stream(self, *args: Any, **kwargs: Any) -> Any:
+        return self._with_token(self._channel.unary_stream(*args, **kwargs))
+
+    def _with_token(self, method: Any) -> Any:
+        def call(request: Any, *, metadata: Metadata = (), **kwargs: Any) -> Any:
+            return method(request, metadata=(*metadata, *self._bearer()), **kwargs)
+
+        return call

@@ -168,6 +168,41 @@ class StoreFull(BoardError):
     """The server's disk is full. Tell a person."""
 
 
+class BadCredentials(BoardError):
+    """Certificates or a token that cannot be used: ours, or the server's.
+
+    A file that cannot be read, a server that is not trusted or does not trust
+    us, or a token that would travel unencrypted. Trying again helps nobody.
+    """
+
+    @classmethod
+    def of(cls, why: str) -> "BadCredentials":
+        """Say what is wrong with them."""
+        return cls(why, code=grpc.StatusCode.UNAUTHENTICATED)
+
+
+class Unauthenticated(BoardError):
+    """The server asks for a token and knows none that the call shows. Ask its operator for one."""
+
+
+class PermissionDenied(BoardError):
+    """The token may not do this. Ask the server's operator."""
+
+
+class LimitExceeded(BoardError):
+    """The server does as much of this at once as it is willing to. End some of it."""
+
+    @property
+    def limit(self) -> str:
+        """What there is too much of, such as `watches`."""
+        return self.metadata.get("limit", "")
+
+    @property
+    def maximum(self) -> int:
+        """How much of it there may be."""
+        return int(self.metadata.get("maximum", "0"))
+
+
 class DeadlineExceeded(BoardError):
     """No answer came in time. A write may or may not have happened: read to find out."""
 
@@ -202,6 +237,9 @@ _BY_REASON: Mapping[str, type[BoardError]] = {
     "STORE_UNAVAILABLE": StoreUnavailable,
     "SHUTTING_DOWN": ShuttingDown,
     "STORE_FULL": StoreFull,
+    "UNAUTHENTICATED": Unauthenticated,
+    "PERMISSION_DENIED": PermissionDenied,
+    "LIMIT_EXCEEDED": LimitExceeded,
     "INTERNAL": InternalError,
 }
 assert set(_BY_REASON) < {name.removeprefix("ERROR_REASON_") for name in pb.ErrorReason.keys()}

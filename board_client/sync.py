@@ -14,7 +14,16 @@ import grpc
 
 from board_client import calls, renewal
 from board_client.calls import Call, Listing, Scope, Stream
-from board_client.channel import DEFAULT_TARGET, DEFAULT_TIMEOUT, MAX_ATTEMPTS, OPTIONS, metadata
+from board_client.channel import (
+    DEFAULT_TARGET,
+    DEFAULT_TIMEOUT,
+    MAX_ATTEMPTS,
+    bearing,
+    connect,
+    metadata,
+)
+from board_client.credentials import Credentials
+from board_client.diagnosis import explained, unexplained
 from board_client.errors import BoardError, DeadlineExceeded, SessionExpired, from_rpc_error
 from board_client.model import Condition, Event, EventKind, Met, OnExpiry, Snapshot
 from board_client.v1.board_pb2_grpc import BoardServiceStub
@@ -58,20 +67,27 @@ class BoardClient:
     """A connection to one board of a server; safe to share between threads.
 
     `target` is `HOST:PORT` or `unix:PATH`, `board` a name ("" for the server's
-    default board), `timeout` the seconds that a call may take. Nothing is sent
-    before the first call; a new board needs `open_board()` once. Calls raise
-    the kinds of `BoardError`. Retries on UNAVAILABLE are built in. Close it, or
-    use it in a `with` block.
+    default board), `timeout` the seconds that a call may take, `credentials`
+    what a server wants that is not open to everybody. Nothing is sent before
+    the first call; a new board needs `open_board()` once. Calls raise the kinds
+    of `BoardError`, credentials that cannot be used BadCredentials at once.
+    Retries on UNAVAILABLE are built in. Close it, or use it in a `with` block.
     """
 
     def __init__(
-        self, target: str = DEFAULT_TARGET, board: str = "", *, timeout: float = DEFAULT_TIMEOUT
+        self,
+        target: str = DEFAULT_TARGET,
+        board: str = "",
+        *,
+        timeout: float = DEFAULT_TIMEOUT,
+        credentials: Credentials | None = None,
     ) -> None:
         self.target = target
+        self.credentials = credentials or Credentials()
         self.scope = Scope(board)
         self.timeout = timeout
-        self._channel = grpc.insecure_channel(target, options=OPTIONS)
-        self._stub = BoardServiceStub(self._channel)
+        self._channel = connect(grpc, target, self.credentials)
+        self._stub = BoardServiceStub(bearing(self._channel, self.credentials))
 
     open_board = _one(calls.open_board)
     list_boards = _all(calls.list_boards)
@@ -195,6 +211,10 @@ class BoardClient:
         vars(other).update(changed)
         return other
 
+    def _failure(self, error: grpc.RpcError) -> BoardError:
+        told = from_rpc_error(error, self.target, self.timeout)
+        return explained(told, self.target, self.credentials) if unexplained(told) else told
+
     def _send(self, call: Call[T], seconds: float | None = None) -> T:
         if call.request is None:
             return call.result(None)
@@ -205,7 +225,7 @@ class BoardClient:
                 method(call.request, timeout=timeout, metadata=metadata(call.method))
             )
         except grpc.RpcError as error:
-            raise from_rpc_error(error, self.target, self.timeout) from error
+            raise self._failure(error) from error
 
     def _collect(self, listing: Listing[T]) -> list[T]:
         items: list[T] = []
@@ -252,7 +272,7 @@ class BoardClient:
         except grpc.RpcError as error:
             if stream.code() is grpc.StatusCode.CANCELLED and not stands:
                 raise DeadlineExceeded.of(self.target, self.timeout) from error
-            raise from_rpc_error(error, self.target, self.timeout) from error
+            raise self._failure(error) from error
         finally:
             late.cancel()
             stream.cancel()

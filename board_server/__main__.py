@@ -11,76 +11,38 @@ import logging
 import resource
 import signal
 import sys
-from pathlib import Path
-from typing import Annotated
+from contextlib import ExitStack
 
 import typer
 import uvloop
 
-from board_server.config import DEFAULT_LISTEN, BadConfig, Config
-from board_server.engine import Engine, choose
-from board_server.errors import BoardError
+from board_server import logs
+from board_server.config import BadConfig, Config
+from board_server.engine import choose
+from board_server.errors import BoardError, CannotListen, CannotTrace
+from board_server.reread import BadFile
+from board_server.settings import as_toml, command
 from board_server.sqlite import SqliteStore
 from board_server.sqlite.connection import UnsafeSqlite
-from board_server.sqlite.settings import Synchronous
 
 MANY_FILES = 65_536
 
-app = typer.Typer(add_completion=False)
+log = logging.getLogger(__name__)
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 @app.command()
-def serve(
-    directory: Annotated[
-        Path, typer.Argument(metavar="DIR", help="Directory of the board files; made if absent.")
-    ] = Path("boards"),
-    board: Annotated[
-        str,
-        typer.Option(envvar="BOARD_NAME", help="Default board; named after DIR if not given."),
-    ] = "",
-    listen: Annotated[
-        list[str],
-        typer.Option(
-            metavar="ADDR",
-            envvar="BOARD_LISTEN",
-            help="HOST:PORT (port 0 picks one) or unix:PATH; may be given several times.",
-        ),
-    ] = [DEFAULT_LISTEN],  # noqa: B006  typer copies it
-    insecure: Annotated[
-        bool,
-        typer.Option("--insecure", help="Allow addresses that other machines can reach."),
-    ] = False,
-    synchronous: Annotated[
-        str,
-        typer.Option(
-            metavar="full|normal",
-            help="When a write is on disk. normal is faster, and a power failure (not a "
-            "crash) may then lose the last writes that were acknowledged.",
-        ),
-    ] = "full",
-    keep_revisions: Annotated[
-        int, typer.Option(min=1, help="How many revisions a watcher can go back.")
-    ] = 100_000,
-    grace: Annotated[
-        float, typer.Option(min=0, help="Seconds that calls may take after SIGTERM.")
-    ] = 10.0,
-    engine: Annotated[
-        Engine,
-        typer.Option(help="How gRPC does its I/O: poller in one thread, default as it chooses."),
-    ] = Engine.POLLER,
-) -> None:
-    """Serve the boards of a directory over gRPC until SIGTERM or SIGINT."""
-    choose(engine)
-    from board_server.server import CannotListen  # noqa: PLC0415  the engine is chosen
-
+@command
+def serve(config: Config, print_config: bool) -> None:
+    """Serve, or tell the settings."""
+    if print_config:
+        print(as_toml(config), end="")  # noqa: T201
+        return
+    choose(config.engine)
     _allow_many_files()
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    try:
-        config = Config(directory, board, tuple(listen), insecure, grace)
-        uvloop.run(run(config, _synchronous(synchronous), keep_revisions))
-    except (BadConfig, BoardError, CannotListen, UnsafeSqlite) as error:
-        print(f"board serve: {error}", file=sys.stderr)  # noqa: T201
-        raise typer.Exit(1) from error
+    logs.configure(config.log_format, config.log_level)
+    uvloop.run(run(config))
 
 
 def _allow_many_files() -> None:
@@ -91,28 +53,70 @@ def _allow_many_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (enough, hard))
 
 
-def _synchronous(word: str) -> Synchronous:
-    match word:
-        case "full" | "normal":
-            return word
-        case _:
-            raise BadConfig(f'--synchronous is "full" or "normal", not "{word}"')
-
-
-async def run(config: Config, synchronous: Synchronous, keep_revisions: int) -> None:
+async def run(config: Config) -> None:
     """Serve until a signal comes. The first lines on standard output tell the addresses."""
-    from board_server.server import serving  # noqa: PLC0415  as above
+    # These import grpc, whose engine is chosen by now.
+    from board_server.metrics import Metrics, exposed  # noqa: PLC0415
+    from board_server.server import serving  # noqa: PLC0415
+    from board_server.tracing import tracing  # noqa: PLC0415
 
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    store = SqliteStore(config.directory, synchronous=synchronous, keep_revisions=keep_revisions)
-    async with serving(store, config) as addresses:
-        for address in addresses:
-            print(f"listening on {address}", flush=True)  # noqa: T201
-        await stopped.wait()
+    _warn(config)
+    metrics = Metrics()
+    with tracing() as traced, ExitStack() as beside:
+        store = SqliteStore(
+            config.directory,
+            synchronous=config.synchronous,
+            keep_revisions=config.keep_revisions,
+            max_queue=config.max_queue,
+            on_commit=metrics.committed,
+        )
+        async with serving(store, config, metrics, traced) as addresses:
+            for address in addresses:
+                print(f"listening on {address}", flush=True)  # noqa: T201
+            if config.metrics_listen:
+                where = beside.enter_context(exposed(metrics, config.metrics_listen))
+                print(f"metrics on http://{where}/metrics", flush=True)  # noqa: T201
+            await stopped.wait()
+
+
+def _warn(config: Config) -> None:
+    for address in config.exposed:
+        log.warning("%s is not encrypted: whoever is on the way reads and writes along", address)
+    for address in config.open_to_all:
+        log.warning(
+            "%s asks for neither a token nor a certificate: whoever reaches it may do everything",
+            address,
+        )
+
+
+def main() -> None:
+    """Run `board serve`; what it cannot do is one line on standard error."""
+    try:
+        code = app(prog_name="board serve", standalone_mode=False)
+    except typer.Abort:
+        code = 1
+    except (
+        BadConfig,
+        BadFile,
+        BoardError,
+        CannotListen,
+        CannotTrace,
+        UnsafeSqlite,
+    ) as error:
+        code = _refuse(str(error), 1)
+    except typer.TyperException as error:
+        code = _refuse(error.format_message(), 2)
+    sys.exit(code)
+
+
+def _refuse(why: str, code: int) -> int:
+    print(f"board serve: {' '.join(why.split())}", file=sys.stderr)  # noqa: T201
+    return code
 
 
 if __name__ == "__main__":
-    app(prog_name="board serve")
+    main()

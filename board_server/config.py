@@ -1,12 +1,23 @@
-"""Config: all that a server can be told, checked before anything starts."""
+"""Config: all that a server can be told, checked before anything starts.
+
+Each field is at once a flag of `board serve`, an environment variable and a key
+of its TOML file; `settings` reads them.
+"""
 
 import ipaddress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Literal, NamedTuple
 
+from board_server.engine import Engine
 from board_server.model import is_board_name
 
 DEFAULT_LISTEN = "127.0.0.1:7447"
+
+MOST = 2**31 - 1
+"""The largest number that grpc takes."""
+
+MOST_SECONDS = 10**6
 
 
 class BadConfig(ValueError):
@@ -14,37 +25,221 @@ class BadConfig(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Config:
-    """How to serve one directory of boards. Raises BadConfig on what cannot be meant.
+class TlsFiles:
+    """Where the certificate chain, its key, and the CA of the clients are, all PEM."""
 
-    `board` is the default board, "" to name it after the directory; `listen`
-    holds addresses `HOST:PORT` (port 0 picks one) or `unix:PATH`; `grace` is how
-    many seconds calls in flight may take once the server is told to stop.
+    cert: Path
+    key: Path
+    client_ca: Path | None = None
+
+    @property
+    def paths(self) -> list[Path]:
+        """All of them that there are."""
+        return [self.cert, self.key, *([self.client_ca] if self.client_ca else [])]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The most that may be: `calls` in all, the rest for each caller, `unread` in bytes.
+
+    A caller is a token, or the host where a server asks for none.
     """
 
-    directory: Path
-    board: str = ""
-    listen: tuple[str, ...] = (DEFAULT_LISTEN,)
-    insecure: bool = False
-    grace: float = field(default=10.0)
+    calls: int
+    watches: int
+    waiters: int
+    snapshots: int
+    unread: int
+
+
+class Told(NamedTuple):
+    """What `--help` tells of a setting, and how it calls the value."""
+
+    help: str
+    metavar: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """How to serve one directory of boards. Raises BadConfig on what cannot be meant."""
+
+    directory: Annotated[Path, Told("Directory of the board files; made if absent.", "DIR")] = Path(
+        "boards"
+    )
+    board: Annotated[str, Told("Default board; named after DIR if not given.", "NAME")] = ""
+    listen: Annotated[
+        tuple[str, ...],
+        Told("HOST:PORT (port 0 picks one) or unix:PATH; may be given several times.", "ADDR"),
+    ] = (DEFAULT_LISTEN,)
+    insecure: Annotated[
+        bool, Told("Allow addresses that other machines can reach, without encryption.")
+    ] = False
+    grace: Annotated[float, Told("How long calls may take after SIGTERM.", "SECONDS")] = 10.0
+    tls_cert: Annotated[
+        Path | None,
+        Told("Certificate chain, PEM: encrypts every HOST:PORT. Reread when it changes.", "FILE"),
+    ] = None
+    tls_key: Annotated[Path | None, Told("Key of the certificate, PEM.", "FILE")] = None
+    client_ca: Annotated[
+        Path | None,
+        Told("CA that must have signed the clients' certificates, PEM (mutual TLS).", "FILE"),
+    ] = None
+    tokens: Annotated[
+        Path | None,
+        Told("File of tokens, made by `board token`: who may do what. Reread too.", "FILE"),
+    ] = None
+    metrics_listen: Annotated[
+        str, Told("Serve Prometheus metrics over HTTP on HOST:PORT.", "ADDR")
+    ] = ""
+    log_format: Annotated[
+        Literal["console", "json"], Told("Log for people or for programs.", "console|json")
+    ] = "console"
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"],
+        Told("Least level to log; debug has a line for every call.", "debug|info|warning|error"),
+    ] = "info"
+    synchronous: Annotated[
+        Literal["full", "normal"],
+        Told(
+            "When a write is on disk. normal is faster, and a power failure (not a "
+            "crash) may then lose the last writes that were acknowledged.",
+            "full|normal",
+        ),
+    ] = "full"
+    keep_revisions: Annotated[int, Told("How many revisions a watcher can go back.", "N")] = 100_000
+    engine: Annotated[
+        Engine,
+        Told("How gRPC does its I/O: poller in one thread, default as it chooses."),
+    ] = Engine.POLLER
+    keepalive: Annotated[
+        float,
+        Told("Silence after which a client is asked for a sign of life; none: dropped.", "SECONDS"),
+    ] = 30.0
+    max_request: Annotated[int, Told("Largest request.", "BYTES")] = 64 * 2**20
+    max_connections: Annotated[int, Told("Connections to each address.", "N")] = 2_000
+    max_calls: Annotated[
+        int, Told("Calls at once in all, watches and waiters among them.", "N")
+    ] = 50_000
+    max_calls_per_connection: Annotated[int, Told("Calls at once on one connection.", "N")] = 20_000
+    max_watches: Annotated[int, Told("Watches of one token, or of one host.", "N")] = 1_000
+    max_waiters: Annotated[int, Told("Calls of WaitFor of one token, or of one host.", "N")] = (
+        20_000
+    )
+    max_snapshots: Annotated[
+        int, Told("Snapshots that one token, or one host, reads at once.", "N")
+    ] = 64
+    max_unread: Annotated[
+        int, Told("Bytes of replies that one token, or one host, has still to read.", "BYTES")
+    ] = 256 * 2**20
+    max_queue: Annotated[int, Told("Writes that wait for one board's writer.", "N")] = 10_000
 
     def __post_init__(self) -> None:
+        self._check_board()
+        self._check_files()
+        self._check_addresses()
+        self._check_numbers()
+        for name, words in _WORDS.items():
+            if getattr(self, name) not in words:
+                known = " or ".join(words)
+                raise BadConfig(f'{flag(name)} must be {known}, not "{getattr(self, name)}"')
+
+    def _check_board(self) -> None:
         if not is_board_name(self.default_board):
             raise BadConfig(
                 f'"{self.default_board}" cannot name a board (letters, digits, ".", "_" and "-", '
                 "at most 128, the first a letter or digit); give a name with --board"
             )
-        for address in self.listen:
-            if not (self.insecure or is_private(address)):
+
+    def _check_files(self) -> None:
+        if not self.listen:
+            raise BadConfig("--listen needs an address")
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise BadConfig("--tls-cert and --tls-key go together")
+        if self.client_ca and not self.tls_cert:
+            raise BadConfig("--client-ca needs --tls-cert and --tls-key")
+        if self.metrics_listen.startswith("unix:"):
+            raise BadConfig("--metrics-listen must be HOST:PORT")
+
+    def _check_addresses(self) -> None:
+        for address in (*self.listen, *filter(None, [self.metrics_listen])):
+            exposed = not is_private(address) and address in self.exposed
+            if exposed and not self.insecure:
                 raise BadConfig(
-                    f"{address} can be reached from other machines, and calls are not encrypted; "
-                    "listen on a loopback address or a Unix socket, or say --insecure"
+                    f"{address} can be reached from other machines, and is not encrypted; listen "
+                    "on a loopback address or a Unix socket, give --tls-cert (which does not cover "
+                    "the metrics), or say --insecure"
                 )
+
+    def _check_numbers(self) -> None:
+        for name in ("grace", "keepalive"):
+            value = getattr(self, name)
+            if not 0 <= value < MOST_SECONDS or (name == "keepalive" and not value):
+                raise BadConfig(f"{flag(name)} must be a number of seconds, not {value:g}")
+        for name in _COUNTS:
+            if not 0 < getattr(self, name) <= MOST:
+                raise BadConfig(f"{flag(name)} must be 1 to {MOST}, not {getattr(self, name)}")
 
     @property
     def default_board(self) -> str:
         """The board of the requests that name none."""
         return self.board or self.directory.resolve().name
+
+    @property
+    def tls(self) -> TlsFiles | None:
+        """The files of the server's certificate; None for a server without."""
+        if self.tls_cert and self.tls_key:
+            return TlsFiles(self.tls_cert, self.tls_key, self.client_ca)
+        return None
+
+    @property
+    def limits(self) -> Limits:
+        """How much may go on at once."""
+        return Limits(
+            calls=self.max_calls,
+            watches=self.max_watches,
+            waiters=self.max_waiters,
+            snapshots=self.max_snapshots,
+            unread=self.max_unread,
+        )
+
+    @property
+    def exposed(self) -> list[str]:
+        """The addresses at which others can listen in: reachable, and not encrypted."""
+        plain = [] if self.tls_cert else list(self.listen)
+        plain += [self.metrics_listen] if self.metrics_listen else []
+        return [address for address in plain if not is_private(address)]
+
+    @property
+    def open_to_all(self) -> list[str]:
+        """The addresses at which other machines can do everything, asked for nothing."""
+        if self.tokens or self.client_ca:
+            return []
+        return [address for address in self.listen if not is_private(address)]
+
+
+_COUNTS = (
+    "keep_revisions",
+    "max_request",
+    "max_connections",
+    "max_calls",
+    "max_calls_per_connection",
+    "max_watches",
+    "max_waiters",
+    "max_snapshots",
+    "max_unread",
+    "max_queue",
+)
+
+_WORDS = {
+    "log_format": ("console", "json"),
+    "log_level": ("debug", "info", "warning", "error"),
+    "synchronous": ("full", "normal"),
+}
+
+
+def flag(name: str) -> str:
+    """Return a field's name as it is written on the command line."""
+    return f"--{name.replace('_', '-')}"
 
 
 def is_private(address: str) -> bool:

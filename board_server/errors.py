@@ -110,8 +110,33 @@ class StoreFull(BoardError):
     """There is no room left to write. Nothing was changed."""
 
 
+class Unauthenticated(BoardError):
+    """The caller shows no token that is known, nor a certificate that stands for one."""
+
+
+class PermissionDenied(BoardError):
+    """The caller's token is not for this call, this board, or this worker."""
+
+
+class LimitExceeded(BoardError):
+    """As much of `limit` goes on as may; `maximum` says how much that is."""
+
+    def __init__(self, limit: str, maximum: int) -> None:
+        super().__init__(f"too many {limit} at once: at most {maximum:,} may be; end some of them")
+        self.limit = limit
+        self.maximum = maximum
+
+
 class ShuttingDown(BoardError):
     """The server is going down and takes no more work."""
 
     def __init__(self) -> None:
         super().__init__("the server is shutting down; retry")
+
+
+class CannotListen(OSError):
+    """An address cannot be listened on. Its text says which and why."""
+
+
+class CannotTrace(RuntimeError):
+    """Traces are asked for and cannot be made. Its text says why."""

@@ -22,7 +22,15 @@ from board_server.errors import (
 )
 from board_server.faults import reach
 from board_server.mirror import Mirror
-from board_server.model import BoardInfo, Change, Commit, Condition, Evidence, Revised
+from board_server.model import (
+    BoardInfo,
+    Change,
+    Commit,
+    Condition,
+    Evidence,
+    Following,
+    Revised,
+)
 from board_server.store import Store
 from board_server.waiters import Waiters
 
@@ -74,6 +82,10 @@ class Feeds:
                 break  # else another board has taken the place of the one we asked about
         await feed.reached(info.revision)
         return feed
+
+    def following(self) -> list[Following]:
+        """Tell who follows each board, and how far they are behind."""
+        return [feed.following() for feed in self._feeds.values()]
 
     def close(self) -> None:
         """End every watch and wait with SHUTTING_DOWN."""
@@ -153,6 +165,17 @@ class Feed:
             await waiting[1]
         finally:
             self._reached.remove(waiting)
+
+    def following(self) -> Following:
+        """Tell who follows this board, and how far they are behind."""
+        watchers = self._subscriptions
+        return Following(
+            board=self._board,
+            watchers=len(watchers),
+            waiters=len(self._waiters),
+            revisions_behind=max((self.revision - each.sent for each in watchers), default=0),
+            bytes_behind=max((each.size for each in watchers), default=0),
+        )
 
     async def watch(self, asked: Watched, send: Send) -> None:
         """Send a watcher its messages until it goes; raise the error that ends its stream."""
@@ -253,7 +276,7 @@ class _Subscription:
         self.sent = after
         self.over: asyncio.Future[BoardError] = asyncio.get_running_loop().create_future()
         self._waiting: deque[tuple[int, bytes]] = deque()
-        self._size = 0
+        self.size = 0
         self._arrived = asyncio.Event()
 
     def offer(self, delivery: _Delivery) -> None:
@@ -262,10 +285,10 @@ class _Subscription:
             return  # behind what was dropped at the end, or known before it was told here
         message = delivery.encoded(self.kinds)
         self._waiting.append((delivery.revision, message))
-        self._size += len(message)
+        self.size += len(message)
         self._arrived.set()
         # A single large commit is nobody's fault.
-        too_large = self._size > MAX_BEHIND and len(self._waiting) > 1
+        too_large = self.size > MAX_BEHIND and len(self._waiting) > 1
         if too_large or len(self._waiting) > MAX_COMMITS_BEHIND:
             self.end(WatchTooSlow(self.sent))
 
@@ -274,7 +297,7 @@ class _Subscription:
         if not self.over.done():
             self.over.set_result(error)
         self._waiting.clear()
-        self._size = 0
+        self.size = 0
 
     async def next_message(self) -> bytes:
         """Return all that waits as one message, or a bookmark when nothing comes."""
@@ -291,5 +314,5 @@ class _Subscription:
             self.sent, part = self._waiting.popleft()
             parts.append(part)
             size += len(part)
-        self._size -= size
+        self.size -= size
         return b"".join(parts)  # protobuf merges messages that stand one behind the other

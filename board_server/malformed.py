@@ -12,17 +12,18 @@ from google.protobuf.message import DecodeError, Message
 from board_server.errors import InvalidArgument, Violation
 
 
-def tolerant(message: type[Message]) -> Callable[[bytes], Message | InvalidArgument]:
-    """Make a deserializer that returns, rather than raises, what is wrong with the bytes.
+def parser(message: type[Message]) -> Callable[[bytes], Message]:
+    """Make a function that reads such messages, and raises InvalidArgument on what is none.
 
-    What a deserializer raises would reach the caller as INTERNAL.
+    It is no deserializer of grpc's: what those raise reaches the caller as
+    INTERNAL, and they run before anyone knows whether the caller may ask at all.
     """
 
-    def parse(data: bytes) -> Message | InvalidArgument:
+    def parse(data: bytes) -> Message:
         try:
             return message.FromString(data)
         except DecodeError:
-            return InvalidArgument([_violation(message.DESCRIPTOR, data)])
+            raise InvalidArgument([_violation(message.DESCRIPTOR, data)]) from None
 
     return parse
 

@@ -95,6 +95,31 @@ class BoardInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class BoardStats:
+    """How one board stands, for its operator: counts, and bytes of its write-ahead log."""
+
+    board: str
+    revision: int
+    phases: int
+    contracts: int
+    claims: int
+    sessions: int
+    writer_queue: int
+    wal_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Following:
+    """Who follows one board: how many, and how far the slowest watcher is behind."""
+
+    board: str
+    watchers: int
+    waiters: int
+    revisions_behind: int
+    bytes_behind: int
+
+
+@dataclass(frozen=True, slots=True)
 class Phase:
     """A unit of work. Times are UTC with microseconds."""
 

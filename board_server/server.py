@@ -1,109 +1,138 @@
 """serving: a running server, from its first listening port to its last call."""
 
-import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from board_client.v1 import board_pb2_grpc
+from board_server.access import Access
+from board_server.certificates import server_credentials
 from board_server.config import Config
 from board_server.feed import Feeds
-from board_server.interceptors import SERVICE, Handler, intercepted
+from board_server.interceptors import (
+    SERVICE,
+    Handler,
+    Surroundings,
+    guarded_reflection,
+    intercepted,
+)
+from board_server.limits import Limiter
+from board_server.listeners import listen
+from board_server.metrics import Metrics
 from board_server.mirrors import Mirrors
 from board_server.servicer import BoardServicer
 from board_server.store import Store
+from board_server.tracing import Traced
 
-MAX_MESSAGE = 64 * 2**20
+MAX_REPLY = 64 * 2**20
 
-_OPTIONS = [
-    ("grpc.max_receive_message_length", MAX_MESSAGE),
-    ("grpc.max_send_message_length", MAX_MESSAGE),
-    # Clients look every 20 s whether a quiet server is still there.
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
-    # A second server on the same port is a mistake, not a way to share load.
-    ("grpc.so_reuseport", 0),
-    # Thousands may come at once to wait; gRPC would cancel those behind the first thousand.
-    ("grpc.server.max_pending_requests", 50_000),
-    ("grpc.server.max_pending_requests_hard_limit", 60_000),
-]
-
-
-class CannotListen(OSError):
-    """An address cannot be listened on. Its text says which and why."""
+HANDSHAKE = 10_000
+"""Milliseconds that a connection has to say who it is and what it speaks."""
 
 
 @asynccontextmanager
-async def serving(store: Store, config: Config) -> AsyncIterator[list[str]]:
+async def serving(
+    store: Store,
+    config: Config,
+    metrics: Metrics | None = None,
+    traced: Traced | None = None,
+) -> AsyncIterator[list[str]]:
     """Serve the store; yield the addresses, with the ports that were picked.
 
     At the end health says NOT_SERVING, new calls are refused, those in flight
-    have `config.grace` seconds, watches end, and the store is closed. Raises CannotListen.
+    have `config.grace` seconds, watches end, and the store is closed. Raises
+    CannotListen, and BadFile where certificates or tokens cannot be used.
     """
-    server = grpc.aio.server(options=_OPTIONS)
+    metrics = metrics or Metrics()
+    server = grpc.aio.server(
+        options=_options(config),
+        # Counts what our own limit cannot see: streams whose request never comes.
+        maximum_concurrent_rpcs=config.max_calls + config.max_calls_per_connection,
+    )
     feeds = Feeds(store)
     mirrors = Mirrors(store, feeds)
-    servicer = BoardServicer(store, feeds, mirrors, config.default_board)
-    board_pb2_grpc.add_BoardServiceServicer_to_server(servicer, _Registrar(server))  # type: ignore[arg-type]
+    limiter = Limiter(config.limits)
     checks = health.aio.HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
-    reflection.enable_server_reflection(
-        [SERVICE.full_name, health.SERVICE_NAME, reflection.SERVICE_NAME], server
-    )
     try:
+        access = Access(config.tokens, config.default_board, store.get_session)
+        credentials = server_credentials(config.tls) if config.tls else None
+        servicer = BoardServicer(store, feeds, mirrors, config.default_board)
+        around = Surroundings(access, limiter, metrics, traced)
+        board_pb2_grpc.add_BoardServiceServicer_to_server(
+            servicer,
+            _Registrar(server, lambda handlers: intercepted(handlers, around)),  # type: ignore[arg-type]
+        )
+        health_pb2_grpc.add_HealthServicer_to_server(checks, server)
+        _add_reflection(server, access)
         await store.open_board(config.default_board)
-        addresses = [_listen(server, address) for address in config.listen]
+        addresses = [listen(server, address, credentials) for address in config.listen]
         await server.start()
         for service in ("", SERVICE.full_name):
             await checks.set(service, health_pb2.HealthCheckResponse.SERVING)
-        yield addresses
+        with metrics.reading(store.stats, feeds.following, lambda: limiter.calls):
+            yield addresses
     finally:
         await checks.enter_graceful_shutdown()
         feeds.close()
         await server.stop(config.grace)
         await mirrors.close()
+        await mirrors.close()
         await store.close()
 
 
-class _Registrar:
-    """Stands in for the server where the generated code adds its handlers, to wrap them."""
+def _options(config: Config) -> list[tuple[str, int]]:
+    return [
+        ("grpc.max_receive_message_length", config.max_request),
+        ("grpc.max_send_message_length", MAX_REPLY),
+        # Nothing compressed: to unpack a small request into a large one holds everybody up.
+        ("grpc.compression_enabled_algorithms_bitset", 1),
+        ("grpc.max_concurrent_streams", config.max_calls_per_connection),
+        # Beyond its own 1,000 not yet begun with grpc cancels calls at random, honest ones too.
+        ("grpc.server.max_pending_requests", config.max_calls),
+        ("grpc.server.max_pending_requests_hard_limit", config.max_calls),
+        ("grpc.max_allowed_incoming_connections", config.max_connections),
+        ("grpc.server_handshake_timeout_ms", HANDSHAKE),
+        # A peer that does not answer a ping is gone, whether or not it has calls.
+        ("grpc.keepalive_time_ms", int(config.keepalive * 1000)),
+        ("grpc.keepalive_timeout_ms", int(config.keepalive * 1000)),
+        ("grpc.http2.ping_timeout_ms", int(config.keepalive * 1000)),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.max_pings_without_data", 0),
+        # Clients look every 20 s whether a quiet server is still there.
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+        # A second server on the same port is a mistake, not a way to share load.
+        ("grpc.so_reuseport", 0),
+    ]
 
-    def __init__(self, server: grpc.aio.Server) -> None:
+
+class _Registrar:
+    """Stands in for the server where generated code adds its handlers, to wrap them."""
+
+    def __init__(
+        self,
+        server: grpc.aio.Server,
+        wrap: Callable[[dict[str, Handler]], grpc.GenericRpcHandler],
+    ) -> None:
         self._server = server
+        self._wrap = wrap
 
     def add_generic_rpc_handlers(self, handlers: object) -> None:
         """Pass over them: the same come as registered handlers, by name."""
 
-    def add_registered_method_handlers(self, service: str, handlers: dict[str, Handler]) -> None:
-        assert service == SERVICE.full_name
-        self._server.add_generic_rpc_handlers((intercepted(handlers),))
+    def add_registered_method_handlers(self, _service: str, handlers: dict[str, Handler]) -> None:
+        self._server.add_generic_rpc_handlers((self._wrap(handlers),))
 
 
-def _listen(server: grpc.aio.Server, address: str) -> str:
-    try:
-        port = server.add_insecure_port(address)
-    except RuntimeError as error:
-        raise CannotListen(f"cannot listen on {address}: {_reason(address)}") from error
-    if address.startswith("unix:"):
-        return address
-    return f"{address.rpartition(':')[0]}:{port}"
+def _add_reflection(server: grpc.aio.Server, access: Access) -> None:
+    """Tell what the services look like, to those who may know."""
+    services = [SERVICE.full_name, health.SERVICE_NAME, reflection.SERVICE_NAME]
 
+    def wrap(handlers: dict[str, Handler]) -> grpc.GenericRpcHandler:
+        return guarded_reflection(reflection.SERVICE_NAME, handlers, access)
 
-def _reason(address: str) -> str:
-    """Ask the operating system why; grpc does not tell."""
-    try:
-        if address.startswith("unix:"):
-            with socket.socket(socket.AF_UNIX) as probe:
-                probe.bind(address.removeprefix("unix:"))
-        else:
-            host, _, port = address.rpartition(":")
-            for family, kind, protocol, _, where in socket.getaddrinfo(
-                host.strip("[]"), int(port), type=socket.SOCK_STREAM
-            ):
-                with socket.socket(family, kind, protocol) as probe:
-                    probe.bind(where)
-    except OSError as error:
-        return error.strerror or str(error)
-    return "the address was refused"
+    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(  # type: ignore[no-untyped-call]
+        reflection.aio.ReflectionServicer(services), _Registrar(server, wrap)
+    )

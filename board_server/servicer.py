@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 from board_client.v1 import board_pb2 as pb
 from board_client.v1.board_pb2_grpc import BoardServiceServicer
 from board_server.convert import lists, replies, requests
+from board_server.current import CURRENT
 from board_server.feed import Feeds
 from board_server.mirrors import Mirrors
 from board_server.model import ContractFilter
@@ -42,7 +43,9 @@ class BoardServicer(BoardServiceServicer):
         self, request: pb.ListBoardsRequest, context: Context
     ) -> pb.ListBoardsResponse:
         listed = lists.list_boards(request)
-        page = await self._store.list_boards(listed.page)
+        call = CURRENT.get()
+        among = call.caller.boards if call and call.caller else None
+        page = await self._store.list_boards(listed.page, among)
         return pb.ListBoardsResponse(
             boards=map(replies.board, page.items),
             next_page_token=listed.token(page.next),

@@ -1,5 +1,6 @@
 """From the board's errors to gRPC statuses: one table, and what goes with each."""
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -14,6 +15,8 @@ from board_server.errors import (
     BoardReplaced,
     FileAlreadyClaimed,
     InvalidArgument,
+    LimitExceeded,
+    PermissionDenied,
     RevisionCompacted,
     RevisionMismatch,
     SessionExpired,
@@ -21,6 +24,7 @@ from board_server.errors import (
     StateMismatch,
     StoreFull,
     StoreUnavailable,
+    Unauthenticated,
     WatchTooSlow,
 )
 
@@ -29,11 +33,12 @@ DOMAIN = "board.v1"
 DETAILS_KEY = "grpc-status-details-bin"
 
 # Clients accept 8 KiB of headers in all. The details travel in one of them, by
-# four thirds longer, and the text in another, three times as long.
+# four thirds longer, the text in another, three times as long, and a third names
+# the request.
 MAX_TEXT = 256
 """Bytes of an error's text."""
 
-MAX_DETAILS = 5200
+MAX_DETAILS = 5080
 """Bytes of the status with all its details; the ErrorInfo alone may have 4.5 KiB, for a path."""
 
 _Code = grpc.StatusCode
@@ -51,6 +56,9 @@ TABLE: Mapping[type[BoardError], tuple[grpc.StatusCode, pb.ErrorReason.ValueType
     StoreUnavailable: (_Code.UNAVAILABLE, pb.ERROR_REASON_STORE_UNAVAILABLE),
     ShuttingDown: (_Code.UNAVAILABLE, pb.ERROR_REASON_SHUTTING_DOWN),
     StoreFull: (_Code.RESOURCE_EXHAUSTED, pb.ERROR_REASON_STORE_FULL),
+    Unauthenticated: (_Code.UNAUTHENTICATED, pb.ERROR_REASON_UNAUTHENTICATED),
+    PermissionDenied: (_Code.PERMISSION_DENIED, pb.ERROR_REASON_PERMISSION_DENIED),
+    LimitExceeded: (_Code.RESOURCE_EXHAUSTED, pb.ERROR_REASON_LIMIT_EXCEEDED),
 }
 
 
@@ -66,6 +74,17 @@ def status_of(error: BoardError) -> Status:
     """Say an error of the board as a status with its ErrorInfo."""
     code, reason = TABLE[type(error)]
     return _status(code, str(error), reason, _metadata(error), _more(error))
+
+
+def code_of(error: BaseException) -> grpc.StatusCode:
+    """Tell the code with which a call ends that this is raised in."""
+    match error:
+        case BoardError():
+            return TABLE[type(error)][0]
+        case asyncio.CancelledError():
+            return _Code.CANCELLED
+        case _:
+            return _Code.INTERNAL
 
 
 def internal(error_id: str) -> Status:
@@ -99,6 +118,8 @@ def _metadata(error: BoardError) -> dict[str, str]:
             return {"board_id": error.board_id}
         case WatchTooSlow():
             return {"last_revision": str(error.last)}
+        case LimitExceeded():
+            return {"limit": error.limit, "maximum": str(error.maximum)}
         case _:
             return {}
 

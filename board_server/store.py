@@ -3,7 +3,7 @@
 `tests/conformance` holds each backend to them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Protocol
 
@@ -11,6 +11,7 @@ from board_server.errors import BoardError
 from board_server.model import (
     Archived,
     BoardInfo,
+    BoardStats,
     Commit,
     Completed,
     Completion,
@@ -74,8 +75,13 @@ class Store(Protocol):
         """Tell about a board, with the revision that other reads see now."""
         ...
 
-    async def list_boards(self, page: PageRequest) -> Page[BoardInfo]:
-        """Read the boards in the byte order of their names. The page's revision is 0."""
+    async def list_boards(
+        self, page: PageRequest, among: Collection[str] | None = None
+    ) -> Page[BoardInfo]:
+        """Read the boards in the byte order of their names. The page's revision is 0.
+
+        With `among`, only boards of these names, and nothing tells of others.
+        """
         ...
 
     async def set_phase_state(
@@ -229,6 +235,10 @@ class Store(Protocol):
         """End the session now; return how many claims that released."""
         ...
 
+    async def get_session(self, board: str, session_id: str) -> Session | None:
+        """Read one session, None when it does not live."""
+        ...
+
     async def list_sessions(self, board: str, page: PageRequest) -> Page[Session]:
         """Read the sessions that live, ordered by the bytes of their IDs."""
         ...
@@ -258,6 +268,10 @@ class Store(Protocol):
         holds at least one commit; it is empty only at the end. Raises
         RevisionCompacted when not all after `after` are kept.
         """
+        ...
+
+    async def stats(self) -> list[BoardStats]:
+        """Tell how the open boards stand, each at one revision; one that cannot is left out."""
         ...
 
     async def close(self) -> None:

@@ -99,6 +99,10 @@ class Waiters:
 
     def __init__(self) -> None:
         self._by_topic: defaultdict[Topic, set[Waiter]] = defaultdict(set)
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
 
     @contextmanager
     def add(self, conditions: Sequence[Condition]) -> Iterator[Waiter]:
@@ -107,9 +111,11 @@ class Waiters:
         topics = {_topic(condition) for condition in conditions}
         for topic in topics:
             self._by_topic[topic].add(waiter)
+        self._count += 1
         try:
             yield waiter
         finally:
+            self._count -= 1
             for topic in topics:
                 self._by_topic[topic].discard(waiter)
                 if not self._by_topic[topic]:
@@ -117,7 +123,7 @@ class Waiters:
 
     def committed(self, commit: Commit) -> None:
         """Tell the waiters whom a commit concerns."""
-        if not self._by_topic:
+        if not self._count:
             return
         concerned: set[Waiter] = set()
         for event in commit.events:

@@ -11,7 +11,10 @@ from board_client.cli.failure import Failure
 from board_client.cli.settings import Settings
 
 # The server's own package comes with the client's; what it imports is the extra.
-_NEEDED = ("board_server", "apsw", "grpc_health", "grpc_reflection", "uvloop")
+_NEEDED = (
+    *("board_server", "apsw", "grpc_health", "grpc_reflection"),
+    *("prometheus_client", "structlog", "uvloop"),
+)
 
 
 def serve(

@@ -9,6 +9,10 @@ Rules that hold for every call:
 
 - `board` names the board; empty means the server's default board. A call
   on a board that nobody opened fails with BOARD_NOT_FOUND.
+- Where the server asks for tokens, a call bears one in its metadata, as
+  `authorization: Bearer TOKEN`. Metadata `x-request-id` names the call in
+  the server's log; without it the server makes a name. The trailing metadata
+  has it where the client gave one, and with every error.
 - A reply to a write means that it is committed and synced to disk. Whoever
   reads after the reply, on whatever connection, sees its effect.
 - `revision` counts the changes of one board. Each call that changes
@@ -17,8 +21,9 @@ Rules that hold for every call:
 - A missing thing is not an error: reads answer with nothing.
 - An error carries a google.rpc.ErrorInfo whose domain is `board.v1` and
   whose reason is a value of ErrorReason without its prefix. INVALID_ARGUMENT,
-  STORE_UNAVAILABLE and SHUTTING_DOWN can come from any call and are not
-  repeated in the comments of each.
+  UNAUTHENTICATED, PERMISSION_DENIED, LIMIT_EXCEEDED, STORE_UNAVAILABLE and
+  SHUTTING_DOWN can come from any call and are not repeated in the comments
+  of each.
 
 Limits, each refused with INVALID_ARGUMENT and the field's name: board names
 match [A-Za-z0-9][A-Za-z0-9._-]{0,127}; phase_id, owner, producer and worker
@@ -359,6 +364,20 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
         { "reason": "STORE_FULL", "domain": "board.v1" }
     """
+    ERROR_REASON_UNAUTHENTICATED: _ErrorReason.ValueType  # 12
+    """The call shows no token that the server knows, nor a certificate that
+    stands for one. Status UNAUTHENTICATED. Nothing was changed. The caller
+    asks its operator for a token.
+
+        { "reason": "UNAUTHENTICATED", "domain": "board.v1" }
+    """
+    ERROR_REASON_PERMISSION_DENIED: _ErrorReason.ValueType  # 13
+    """The token may not do this: its role, its boards or its worker say so.
+    Status PERMISSION_DENIED, whether or not the board exists. Nothing was
+    changed. The caller asks its operator.
+
+        { "reason": "PERMISSION_DENIED", "domain": "board.v1" }
+    """
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 14
     """The server failed in a way it has no word for. Status INTERNAL. Its log
     has the cause beside the same error_id. The caller reports it.
@@ -372,6 +391,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
         { "reason": "REVISION_MISMATCH", "domain": "board.v1",
           "metadata": { "expected": "811", "actual": "812" } }
+    """
+    ERROR_REASON_LIMIT_EXCEEDED: _ErrorReason.ValueType  # 16
+    """The server does as much of this as it is willing to do at once, for this
+    caller or for all. Status RESOURCE_EXHAUSTED. Nothing was changed. The
+    caller ends some of its calls, or comes again later.
+
+        { "reason": "LIMIT_EXCEEDED", "domain": "board.v1",
+          "metadata": { "limit": "watches", "maximum": "1000" } }
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
@@ -460,6 +487,20 @@ was changed. The caller tells a person.
 
     { "reason": "STORE_FULL", "domain": "board.v1" }
 """
+ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 12
+"""The call shows no token that the server knows, nor a certificate that
+stands for one. Status UNAUTHENTICATED. Nothing was changed. The caller
+asks its operator for a token.
+
+    { "reason": "UNAUTHENTICATED", "domain": "board.v1" }
+"""
+ERROR_REASON_PERMISSION_DENIED: ErrorReason.ValueType  # 13
+"""The token may not do this: its role, its boards or its worker say so.
+Status PERMISSION_DENIED, whether or not the board exists. Nothing was
+changed. The caller asks its operator.
+
+    { "reason": "PERMISSION_DENIED", "domain": "board.v1" }
+"""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 14
 """The server failed in a way it has no word for. Status INTERNAL. Its log
 has the cause beside the same error_id. The caller reports it.
@@ -473,6 +514,14 @@ caller reads again.
 
     { "reason": "REVISION_MISMATCH", "domain": "board.v1",
       "metadata": { "expected": "811", "actual": "812" } }
+"""
+ERROR_REASON_LIMIT_EXCEEDED: ErrorReason.ValueType  # 16
+"""The server does as much of this as it is willing to do at once, for this
+caller or for all. Status RESOURCE_EXHAUSTED. Nothing was changed. The
+caller ends some of its calls, or comes again later.
+
+    { "reason": "LIMIT_EXCEEDED", "domain": "board.v1",
+      "metadata": { "limit": "watches", "maximum": "1000" } }
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 

@@ -9,6 +9,10 @@ Rules that hold for every call:
 
 - `board` names the board; empty means the server's default board. A call
   on a board that nobody opened fails with BOARD_NOT_FOUND.
+- Where the server asks for tokens, a call bears one in its metadata, as
+  `authorization: Bearer TOKEN`. Metadata `x-request-id` names the call in
+  the server's log; without it the server makes a name. The trailing metadata
+  has it where the client gave one, and with every error.
 - A reply to a write means that it is committed and synced to disk. Whoever
   reads after the reply, on whatever connection, sees its effect.
 - `revision` counts the changes of one board. Each call that changes
@@ -17,8 +21,9 @@ Rules that hold for every call:
 - A missing thing is not an error: reads answer with nothing.
 - An error carries a google.rpc.ErrorInfo whose domain is `board.v1` and
   whose reason is a value of ErrorReason without its prefix. INVALID_ARGUMENT,
-  STORE_UNAVAILABLE and SHUTTING_DOWN can come from any call and are not
-  repeated in the comments of each.
+  UNAUTHENTICATED, PERMISSION_DENIED, LIMIT_EXCEEDED, STORE_UNAVAILABLE and
+  SHUTTING_DOWN can come from any call and are not repeated in the comments
+  of each.
 
 Limits, each refused with INVALID_ARGUMENT and the field's name: board names
 match [A-Za-z0-9][A-Za-z0-9._-]{0,127}; phase_id, owner, producer and worker

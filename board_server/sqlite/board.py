@@ -13,6 +13,7 @@ import apsw
 from board_server.errors import BoardError, SessionExpired
 from board_server.model import (
     BoardInfo,
+    BoardStats,
     Cause,
     Change,
     Commit,
@@ -22,7 +23,7 @@ from board_server.model import (
     Revised,
     Session,
 )
-from board_server.sqlite import sessions
+from board_server.sqlite import overview, sessions
 from board_server.sqlite.files import BoardFiles, info
 from board_server.sqlite.leases import Leases
 from board_server.sqlite.settings import Settings
@@ -47,14 +48,7 @@ class OpenBoard:
         self._files = files
         self._followers: list[Follower] = []
         self._trouble = Trouble(files.path)
-        self._writer = Writer(
-            files.writing,
-            settings.clock,
-            settings.keep_revisions,
-            self._committed,
-            self._trouble,
-            name,
-        )
+        self._writer = Writer(files.writing, settings, self._committed, self._trouble, name)
         self._scans = ThreadPoolExecutor(1, thread_name_prefix=f"scans {name}")
         self._leases = Leases(partial(self._end_session, cause=Cause.SESSION_EXPIRED))
         for session_id, ttl in self.read(sessions.ttls):
@@ -128,6 +122,11 @@ class OpenBoard:
         """Store.close_session."""
         return await self._end_session(session_id, Cause.SESSION_CLOSED, request_id)
 
+    def get_session(self, session_id: str) -> Session | None:
+        """Store.get_session."""
+        session = self.read(partial(sessions.get, session_id=session_id))
+        return self._dated(session) if session else None
+
     async def list_sessions(
         self, query: Callable[[apsw.Connection, int], Page[Session]]
     ) -> Page[Session]:
@@ -147,6 +146,20 @@ class OpenBoard:
     ) -> Revised[int]:
         work = partial(sessions.end, session_id=session_id, cause=cause)
         return await self._writer.write(work, request_id)
+
+    async def stats(self) -> BoardStats:
+        """Store.stats, of this board."""
+        revision, phases, contracts, claims, sessions = await self.scan(overview.counts)
+        return BoardStats(
+            board=self.name,
+            revision=revision,
+            phases=phases,
+            contracts=contracts,
+            claims=claims,
+            sessions=sessions,
+            writer_queue=self._writer.waiting,
+            wal_bytes=self._files.wal_bytes(),
+        )
 
     def _committed(self, commit: Commit) -> None:
         for event in commit.events:

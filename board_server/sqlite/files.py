@@ -51,6 +51,13 @@ class BoardFiles:
         except OSError:
             return False
 
+    def wal_bytes(self) -> int:
+        """Return the size of the write-ahead log."""
+        try:
+            return self.path.with_name(f"{self.path.name}-wal").stat().st_size
+        except OSError:
+            return 0
+
     def close(self) -> None:
         """Close the readers, and let the lock go."""
         self.reading.close()

@@ -24,6 +24,17 @@ T = TypeVar("T")
 _PAGE = 10_000
 
 
+def counts(db: apsw.Connection, revision: int) -> tuple[int, int, int, int, int]:
+    """Read the revision, and how many phases, contracts, claims and sessions there are."""
+    phases, contracts, claims, sessions = next(
+        db.execute(
+            "SELECT (SELECT count(*) FROM board), (SELECT count(*) FROM contracts),"
+            " (SELECT count(*) FROM file_claims), (SELECT count(*) FROM sessions)"
+        )
+    )
+    return revision, phases, contracts, claims, sessions
+
+
 def snapshot(db: apsw.Connection, revision: int) -> Snapshot:
     """Store.get_snapshot, with the sessions as their table has them."""
     return Snapshot(

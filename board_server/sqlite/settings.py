@@ -16,10 +16,24 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+OnCommit = Callable[[str, int, float], None]
+"""Told of a commit, in the writer's thread: the board, the calls in it, the seconds it took."""
+
+
+def unobserved(_board: str, _calls: int, _seconds: float) -> None:
+    """Take no note of a commit."""
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """`keep_revisions` is how many revisions Watch can go back; `clock` gives aware UTC."""
+    """What all boards of a store have in common.
+
+    `keep_revisions` is how many revisions Watch can go back; `clock` gives
+    aware UTC; `max_queue` is how many writes may wait for one board's writer.
+    """
 
     synchronous: Synchronous
     keep_revisions: int
     clock: Clock
+    max_queue: int
+    on_commit: OnCommit

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -21,6 +21,7 @@ from board_server.errors import (
 from board_server.model import (
     Archived,
     BoardInfo,
+    BoardStats,
     Commit,
     Completed,
     Completion,
@@ -56,7 +57,14 @@ from board_server.sqlite.connection import connect, require_safe_sqlite
 from board_server.sqlite.contracts import publish_batch
 from board_server.sqlite.files import BoardFiles, info
 from board_server.sqlite.migrate import check
-from board_server.sqlite.settings import Clock, Settings, Synchronous, utc_now
+from board_server.sqlite.settings import (
+    Clock,
+    OnCommit,
+    Settings,
+    Synchronous,
+    unobserved,
+    utc_now,
+)
 from board_server.store import Follower
 
 SUFFIX = ".board.db"
@@ -77,6 +85,8 @@ class SqliteStore:
         synchronous: Synchronous = "full",
         keep_revisions: int = 100_000,
         clock: Clock = utc_now,
+        max_queue: int = 10_000,
+        on_commit: OnCommit = unobserved,
     ) -> None:
         """Make the directory if need be. Raises StoreUnavailable where that cannot be done."""
         require_safe_sqlite()
@@ -85,7 +95,7 @@ class SqliteStore:
         except OSError as error:
             raise StoreUnavailable(f"{directory}: {error.strerror}") from error
         self._directory = directory
-        self._settings = Settings(synchronous, keep_revisions, clock)
+        self._settings = Settings(synchronous, keep_revisions, clock, max_queue, on_commit)
         self._boards: dict[str, OpenBoard] = {}
         self._opening = asyncio.Lock()
         self._closed = False
@@ -97,9 +107,11 @@ class SqliteStore:
     async def get_board(self, board: str) -> BoardInfo:
         return (await self._board(board)).info()
 
-    async def list_boards(self, page: PageRequest) -> Page[BoardInfo]:
+    async def list_boards(
+        self, page: PageRequest, among: Collection[str] | None = None
+    ) -> Page[BoardInfo]:
         self._refuse_if_closed()
-        return await asyncio.to_thread(self._list_boards, page)
+        return await asyncio.to_thread(self._list_boards, page, among)
 
     async def set_phase_state(
         self, board: str, change: PhaseChange, request_id: str = ""
@@ -225,6 +237,9 @@ class SqliteStore:
         work = partial(archive.empty, revision=revision)
         return await (await self._board(board)).write(work, request_id=request_id)
 
+    async def get_session(self, board: str, session_id: str) -> Session | None:
+        return (await self._board(board)).get_session(session_id)
+
     async def follow(self, board: str, follower: Follower) -> BoardInfo:
         opened = await self._board(board)
         if self._patrol is None:
@@ -234,6 +249,11 @@ class SqliteStore:
     async def list_events(self, board: str, after: int, upto: int) -> list[Commit]:
         query = partial(events.list_commits, after=after, upto=upto)
         return await (await self._board(board)).scan(lambda db, _: query(db))
+
+    async def stats(self) -> list[BoardStats]:
+        asked = [board.stats() for board in self._boards.values()]
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        return [answer for answer in answers if isinstance(answer, BoardStats)]
 
     async def close(self) -> None:
         self._closed = True
@@ -285,10 +305,14 @@ class SqliteStore:
     def _path(self, name: str) -> Path:
         return self._directory / f"{name}{SUFFIX}"
 
-    def _list_boards(self, page: PageRequest) -> Page[BoardInfo]:
+    def _list_boards(self, page: PageRequest, among: Collection[str] | None) -> Page[BoardInfo]:
         after = str(page.after[0]) if page.after else ""
         found = (path.name.removesuffix(SUFFIX) for path in self._directory.glob(f"*{SUFFIX}"))
-        names = sorted(name for name in found if name > after and is_board_name(name))
+        names = sorted(
+            name
+            for name in found
+            if name > after and is_board_name(name) and (among is None or name in among)
+        )
         wanted = names[: page.size]
         boards = [board for name in wanted if (board := self._peek(name))]
         return Page(boards, 0, (wanted[-1],) if len(names) > len(wanted) else None)

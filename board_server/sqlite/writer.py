@@ -2,21 +2,22 @@
 
 import asyncio
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
 from queue import Empty, SimpleQueue
 from typing import Any, Generic, TypeVar
 
 import apsw
 
-from board_server.errors import ShuttingDown
+from board_server.errors import ShuttingDown, StoreUnavailable
 from board_server.faults import reach
 from board_server.model import Commit, Revised
 from board_server.sqlite import events, requests
 from board_server.sqlite.checkpoints import Checkpoints
+from board_server.sqlite.settings import Settings
 from board_server.sqlite.transaction import Transaction
 from board_server.sqlite.trouble import Trouble
 
@@ -51,15 +52,14 @@ class Writer:
     def __init__(
         self,
         connection: apsw.Connection,
-        clock: Callable[[], datetime],
-        keep_revisions: int,
+        settings: Settings,
         committed: Callable[[Commit], None],
         trouble: Trouble,
         name: str,
     ) -> None:
         self._db = connection
-        self._clock = clock
-        self._keep_revisions = keep_revisions
+        self._settings = settings
+        self._name = name
         self._committed = committed
         self._trouble = trouble
         self._revision = int(connection.execute("SELECT revision FROM meta").get)
@@ -67,6 +67,8 @@ class Writer:
         self._arrived: list[_Call[Any]] = []  # in this turn of the event loop
         self._handed_over: SimpleQueue[list[_Call[Any]] | None] = SimpleQueue()
         self._calls: deque[_Call[Any]] = deque()  # the thread's own
+        self._accepted = 0  # counted by the event loop
+        self._taken = 0  # counted by the thread
         self._closing = False
         self._compact_at = 0
         self._log = Checkpoints(connection)
@@ -80,13 +82,21 @@ class Writer:
         """
         if self._closing:
             raise ShuttingDown
+        if self.waiting >= self._settings.max_queue:
+            raise StoreUnavailable(f"{self.waiting:,} writes wait for the board already; retry")
         reply: asyncio.Future[Revised[T]] = self._loop.create_future()
         if not self._arrived:
             # With all others of this turn, so that they wake the thread once and
             # are one commit.
             self._loop.call_soon(self._hand_over)
         self._arrived.append(_Call(work, request_id, reply))
+        self._accepted += 1
         return await reply
+
+    @property
+    def waiting(self) -> int:
+        """How many writes no commit has begun with yet."""
+        return self._accepted - self._taken
 
     async def close(self) -> None:
         """Commit what was accepted, then end the thread and its connection."""
@@ -103,7 +113,9 @@ class Writer:
     def _run(self) -> None:
         while self._receive():
             while batch := self._next_batch():
+                started = time.perf_counter()
                 outcomes, commits = self._commit(batch)
+                self._settings.on_commit(self._name, len(batch), time.perf_counter() - started)
                 self._loop.call_soon_threadsafe(self._answer, batch, outcomes, commits)
                 if self._log.overdue:
                     self._log.make()
@@ -126,6 +138,7 @@ class Writer:
                 self._handed_over.put(None)  # the end stands behind all calls: meet it again
                 break
         waiting = [self._calls.popleft() for _ in range(min(MAX_BATCH, len(self._calls)))]
+        self._taken += len(waiting)
         # A caller that has gone before its work began gets none.
         batch = [call for call in waiting if not call.reply.cancelled()]
         return batch or (self._next_batch() if self._calls else [])
@@ -141,7 +154,7 @@ class Writer:
                 self._db.execute("UPDATE meta SET revision = ?", (self._revision,))
                 if self._revision >= self._compact_at:
                     self._compact_at = events.compact(
-                        self._db, self._revision, self._keep_revisions
+                        self._db, self._revision, self._settings.keep_revisions
                     )
                 requests.forget(self._db, before, self._revision)
             reach("before-commit")
@@ -172,7 +185,7 @@ class Writer:
 
     def _attempt(self, call: _Call[Any], commits: list[Commit], *, alone: bool) -> Outcome:
         """Run one call of a transaction; `alone`, it needs no savepoint."""
-        transaction = Transaction(self._db, self._clock(), self._revision)
+        transaction = Transaction(self._db, self._settings.clock(), self._revision)
         if not alone:
             self._db.execute("SAVEPOINT call")
         try:

@@ -60,6 +60,17 @@ var (
 	// ErrStoreFull: the server has no room left to write. Tell a person.
 	ErrStoreFull = errors.New("board store full")
 
+	// ErrUnauthenticated: the server asks for a token, and knows none that the
+	// call shows. Ask its operator for one.
+	ErrUnauthenticated = errors.New("board asks for a token that it knows")
+
+	// ErrPermissionDenied: the token may not do this. Ask the server's operator.
+	ErrPermissionDenied = errors.New("board denies permission")
+
+	// ErrLimitExceeded: the server does as much of this at once as it is willing
+	// to. Metadata has "limit" and "maximum". End some of it, or come again later.
+	ErrLimitExceeded = errors.New("limit of the board exceeded")
+
 	// ErrInternal: the server failed. Its log has Metadata["error_id"].
 	ErrInternal = errors.New("internal error of the board")
 
@@ -81,6 +92,9 @@ var byReason = map[string]error{
 	"STORE_UNAVAILABLE":    ErrUnavailable,
 	"SHUTTING_DOWN":        ErrUnavailable,
 	"STORE_FULL":           ErrStoreFull,
+	"UNAUTHENTICATED":      ErrUnauthenticated,
+	"PERMISSION_DENIED":    ErrPermissionDenied,
+	"LIMIT_EXCEEDED":       ErrLimitExceeded,
 	"INTERNAL":             ErrInternal,
 }
 

@@ -160,6 +160,9 @@ func TestEveryReasonOfTheProtoIsAnErrorOfItsOwn(t *testing.T) {
 		"STORE_UNAVAILABLE":    board.ErrUnavailable,
 		"SHUTTING_DOWN":        board.ErrUnavailable,
 		"STORE_FULL":           board.ErrStoreFull,
+		"UNAUTHENTICATED":      board.ErrUnauthenticated,
+		"PERMISSION_DENIED":    board.ErrPermissionDenied,
+		"LIMIT_EXCEEDED":       board.ErrLimitExceeded,
 		"INTERNAL":             board.ErrInternal,
 	}
 	for name := range boardv1.ErrorReason_value {

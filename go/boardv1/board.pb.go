@@ -6,6 +6,10 @@
 //
 // - `board` names the board; empty means the server's default board. A call
 //   on a board that nobody opened fails with BOARD_NOT_FOUND.
+// - Where the server asks for tokens, a call bears one in its metadata, as
+//   `authorization: Bearer TOKEN`. Metadata `x-request-id` names the call in
+//   the server's log; without it the server makes a name. The trailing metadata
+//   has it where the client gave one, and with every error.
 // - A reply to a write means that it is committed and synced to disk. Whoever
 //   reads after the reply, on whatever connection, sees its effect.
 // - `revision` counts the changes of one board. Each call that changes
@@ -14,8 +18,9 @@
 // - A missing thing is not an error: reads answer with nothing.
 // - An error carries a google.rpc.ErrorInfo whose domain is `board.v1` and
 //   whose reason is a value of ErrorReason without its prefix. INVALID_ARGUMENT,
-//   STORE_UNAVAILABLE and SHUTTING_DOWN can come from any call and are not
-//   repeated in the comments of each.
+//   UNAUTHENTICATED, PERMISSION_DENIED, LIMIT_EXCEEDED, STORE_UNAVAILABLE and
+//   SHUTTING_DOWN can come from any call and are not repeated in the comments
+//   of each.
 //
 // Limits, each refused with INVALID_ARGUMENT and the field's name: board names
 // match [A-Za-z0-9][A-Za-z0-9._-]{0,127}; phase_id, owner, producer and worker
@@ -517,6 +522,18 @@ const (
 	//
 	//	{ "reason": "STORE_FULL", "domain": "board.v1" }
 	ErrorReason_ERROR_REASON_STORE_FULL ErrorReason = 11
+	// The call shows no token that the server knows, nor a certificate that
+	// stands for one. Status UNAUTHENTICATED. Nothing was changed. The caller
+	// asks its operator for a token.
+	//
+	//	{ "reason": "UNAUTHENTICATED", "domain": "board.v1" }
+	ErrorReason_ERROR_REASON_UNAUTHENTICATED ErrorReason = 12
+	// The token may not do this: its role, its boards or its worker say so.
+	// Status PERMISSION_DENIED, whether or not the board exists. Nothing was
+	// changed. The caller asks its operator.
+	//
+	//	{ "reason": "PERMISSION_DENIED", "domain": "board.v1" }
+	ErrorReason_ERROR_REASON_PERMISSION_DENIED ErrorReason = 13
 	// The server failed in a way it has no word for. Status INTERNAL. Its log
 	// has the cause beside the same error_id. The caller reports it.
 	//
@@ -529,6 +546,13 @@ const (
 	//	{ "reason": "REVISION_MISMATCH", "domain": "board.v1",
 	//	  "metadata": { "expected": "811", "actual": "812" } }
 	ErrorReason_ERROR_REASON_REVISION_MISMATCH ErrorReason = 15
+	// The server does as much of this as it is willing to do at once, for this
+	// caller or for all. Status RESOURCE_EXHAUSTED. Nothing was changed. The
+	// caller ends some of its calls, or comes again later.
+	//
+	//	{ "reason": "LIMIT_EXCEEDED", "domain": "board.v1",
+	//	  "metadata": { "limit": "watches", "maximum": "1000" } }
+	ErrorReason_ERROR_REASON_LIMIT_EXCEEDED ErrorReason = 16
 )
 
 // Enum value maps for ErrorReason.
@@ -546,8 +570,11 @@ var (
 		9:  "ERROR_REASON_STORE_UNAVAILABLE",
 		10: "ERROR_REASON_SHUTTING_DOWN",
 		11: "ERROR_REASON_STORE_FULL",
+		12: "ERROR_REASON_UNAUTHENTICATED",
+		13: "ERROR_REASON_PERMISSION_DENIED",
 		14: "ERROR_REASON_INTERNAL",
 		15: "ERROR_REASON_REVISION_MISMATCH",
+		16: "ERROR_REASON_LIMIT_EXCEEDED",
 	}
 	ErrorReason_value = map[string]int32{
 		"ERROR_REASON_UNSPECIFIED":          0,
@@ -562,8 +589,11 @@ var (
 		"ERROR_REASON_STORE_UNAVAILABLE":    9,
 		"ERROR_REASON_SHUTTING_DOWN":        10,
 		"ERROR_REASON_STORE_FULL":           11,
+		"ERROR_REASON_UNAUTHENTICATED":      12,
+		"ERROR_REASON_PERMISSION_DENIED":    13,
 		"ERROR_REASON_INTERNAL":             14,
 		"ERROR_REASON_REVISION_MISMATCH":    15,
+		"ERROR_REASON_LIMIT_EXCEEDED":       16,
 	}
 )
 
@@ -4667,7 +4697,7 @@ const file_board_v1_board_proto_rawDesc = "" +
 	"\x10EVENT_CAUSE_CALL\x10\x01\x12\x1f\n" +
 	"\x1bEVENT_CAUSE_SESSION_EXPIRED\x10\x02\x12\x1e\n" +
 	"\x1aEVENT_CAUSE_SESSION_CLOSED\x10\x03\x12\x17\n" +
-	"\x13EVENT_CAUSE_ARCHIVE\x10\x04*\xe1\x03\n" +
+	"\x13EVENT_CAUSE_ARCHIVE\x10\x04*\xc8\x04\n" +
 	"\vErrorReason\x12\x1c\n" +
 	"\x18ERROR_REASON_UNSPECIFIED\x10\x00\x12!\n" +
 	"\x1dERROR_REASON_INVALID_ARGUMENT\x10\x01\x12 \n" +
@@ -4681,9 +4711,12 @@ const file_board_v1_board_proto_rawDesc = "" +
 	"\x1eERROR_REASON_STORE_UNAVAILABLE\x10\t\x12\x1e\n" +
 	"\x1aERROR_REASON_SHUTTING_DOWN\x10\n" +
 	"\x12\x1b\n" +
-	"\x17ERROR_REASON_STORE_FULL\x10\v\x12\x19\n" +
+	"\x17ERROR_REASON_STORE_FULL\x10\v\x12 \n" +
+	"\x1cERROR_REASON_UNAUTHENTICATED\x10\f\x12\"\n" +
+	"\x1eERROR_REASON_PERMISSION_DENIED\x10\r\x12\x19\n" +
 	"\x15ERROR_REASON_INTERNAL\x10\x0e\x12\"\n" +
-	"\x1eERROR_REASON_REVISION_MISMATCH\x10\x0f2\xac\r\n" +
+	"\x1eERROR_REASON_REVISION_MISMATCH\x10\x0f\x12\x1f\n" +
+	"\x1bERROR_REASON_LIMIT_EXCEEDED\x10\x102\xac\r\n" +
 	"\fBoardService\x12D\n" +
 	"\tOpenBoard\x12\x1a.board.v1.OpenBoardRequest\x1a\x1b.board.v1.OpenBoardResponse\x12G\n" +
 	"\n" +

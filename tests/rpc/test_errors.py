@@ -78,6 +78,15 @@ TABLE = [
     (errors.StoreUnavailable("no disk"), Code.UNAVAILABLE, "STORE_UNAVAILABLE", {}, ()),
     (errors.ShuttingDown(), Code.UNAVAILABLE, "SHUTTING_DOWN", {}, ()),
     (errors.StoreFull("no room"), Code.RESOURCE_EXHAUSTED, "STORE_FULL", {}, ()),
+    (errors.Unauthenticated("who?"), Code.UNAUTHENTICATED, "UNAUTHENTICATED", {}, ()),
+    (errors.PermissionDenied("no"), Code.PERMISSION_DENIED, "PERMISSION_DENIED", {}, ()),
+    (
+        errors.LimitExceeded("watches", 9),
+        Code.RESOURCE_EXHAUSTED,
+        "LIMIT_EXCEEDED",
+        {"limit": "watches", "maximum": "9"},
+        (),
+    ),
 ]
 
 

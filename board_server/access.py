@@ -1,0 +1,129 @@
+"""Access: who calls, and whether this caller may make this call."""
+
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from board_client.v1 import board_pb2 as pb
+from board_server.caller import ANYONE, Caller, Role
+from board_server.errors import PermissionDenied, Unauthenticated
+from board_server.model import Session, is_board_name
+from board_server.reread import Reread
+from board_server.tokens.file import Tokens, read
+
+Context = grpc.aio.ServicerContext[Any, Any]
+Metadata = Iterable[tuple[str, str | bytes]]
+SessionOf = Callable[[str, str], Awaitable[Session | None]]
+
+LEAST: Mapping[str, Role] = {
+    "ListBoards": Role.READER,
+    "GetPhaseState": Role.READER,
+    "ListPhases": Role.READER,
+    "ListContracts": Role.READER,
+    "GetFileOwner": Role.READER,
+    "ListClaims": Role.READER,
+    "GetSnapshot": Role.READER,
+    "Watch": Role.READER,
+    "WaitFor": Role.READER,
+    "ListSessions": Role.READER,
+    "SetPhaseState": Role.WORKER,
+    "PublishContract": Role.WORKER,
+    "PublishContracts": Role.WORKER,
+    "ClaimFile": Role.WORKER,
+    "ClaimFiles": Role.WORKER,
+    "ReleaseClaims": Role.WORKER,
+    "CompletePhase": Role.WORKER,
+    "OpenSession": Role.WORKER,
+    "RenewSession": Role.WORKER,
+    "CloseSession": Role.WORKER,
+    "OpenBoard": Role.DISPATCHER,
+    "ArchiveBoard": Role.ADMIN,
+}
+"""The least role that may make each call; the same table is in docs/security.md."""
+
+REFLECTION = Role.READER
+"""The least role that may ask what the service looks like."""
+
+REREAD = 0.1
+"""Seconds between two looks at the file of tokens: what it costs a call must not be felt."""
+
+_OF_ALL_BOARDS = pb.ListBoardsRequest
+
+_BEARER = "bearer "
+
+
+class Access:
+    """Knows callers by their tokens or certificates, and says no to those who may not."""
+
+    def __init__(self, tokens: Path | None, default_board: str, session_of: SessionOf) -> None:
+        """Read the file of tokens; without one everybody may do everything. Raises BadTokens."""
+        self._tokens: Reread[Tokens] | None = None
+        if tokens:
+            self._tokens = Reread([tokens], lambda: read(tokens), every=REREAD)
+        self._default_board = default_board
+        self._session_of = session_of
+
+    def admit(self, least: Role, metadata: Metadata, context: Context) -> Caller:
+        """Return the caller. Raises Unauthenticated, or PermissionDenied if its role is too low."""
+        if self._tokens is None:
+            return ANYONE
+        caller = _known(self._tokens.current(), metadata, context)
+        if caller.role < least:
+            raise PermissionDenied(
+                f'the token "{caller.name}" has the role {caller.role.name.lower()}; '
+                f"this needs {least.name.lower()}"
+            )
+        return caller
+
+    async def permit(self, caller: Caller, request: Any) -> None:
+        """Raise PermissionDenied unless a bound caller may make this request."""
+        if isinstance(request, _OF_ALL_BOARDS):
+            return  # answered with the caller's own
+        board = request.board or self._default_board
+        if caller.boards is not None and board not in caller.boards:
+            raise PermissionDenied(f'the token "{caller.name}" is not for this board')
+        if caller.worker:
+            await self._permit_worker(caller, board, request)
+
+    async def _permit_worker(self, caller: Caller, board: str, request: Any) -> None:
+        """Let a worker name none but itself, nor a session of another's."""
+        fields = request.DESCRIPTOR.fields_by_name
+        session_id: str = request.session_id if "session_id" in fields else ""
+        if "worker" in fields and request.worker != caller.worker:
+            # Without a name a phase keeps the one that it has: a session vouches for the caller.
+            named = not fields["worker"].has_presence or request.HasField("worker")
+            if named or not session_id:
+                raise PermissionDenied(
+                    f'the token "{caller.name}" is for the worker "{caller.worker}" alone; '
+                    "name it, or a session of its own"
+                )
+        if session_id and is_board_name(board):
+            session = await self._session_of(board, session_id)
+            if session and session.worker != caller.worker:
+                raise PermissionDenied(f"the session is not of the worker {caller.worker}")
+
+
+def _known(tokens: Tokens, metadata: Metadata, context: Context) -> Caller:
+    shown = [value for key, value in metadata if key == "authorization"]
+    if not shown:
+        caller = tokens.by_certificate(_certificate_names(context))
+        if caller:
+            return caller
+        raise Unauthenticated("this server asks for a token: give one with --token-file")
+    (value, *more) = shown
+    if more or not isinstance(value, str) or value[: len(_BEARER)].lower() != _BEARER:
+        raise Unauthenticated("authorization must be one bearer token")
+    caller = tokens.by_secret(value[len(_BEARER) :])
+    if caller is None:
+        raise Unauthenticated("the server does not know this token")
+    return caller
+
+
+def _certificate_names(context: Context) -> Iterator[str]:
+    """Read the names of the caller's certificate, which the handshake has checked."""
+    shown = context.auth_context()
+    for key in ("x509_common_name", "x509_subject_alternative_name"):
+        for name in shown.get(key, ()):
+            yield name.decode(errors="replace")

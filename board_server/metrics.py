@@ -1,0 +1,191 @@
+"""Metrics: what Prometheus reads, from the calls, the writers, and the boards as they stand."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from concurrent.futures import TimeoutError as TooLate
+from contextlib import contextmanager
+from importlib.metadata import version
+
+import grpc
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    PlatformCollector,
+    ProcessCollector,
+    start_http_server,
+)
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from board_server.errors import CannotListen
+from board_server.model import BoardStats, Following
+
+SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+SCRAPE_TIMEOUT = 5.0
+"""Seconds that the boards have to tell how they stand."""
+
+ENDLESS = {"Watch", "WaitFor"}
+"""Calls that last as long as their caller likes, which says nothing of the server."""
+
+StatsOf = Callable[[], Awaitable[Sequence[BoardStats]]]
+FollowingOf = Callable[[], Iterable[Following]]
+
+
+class Metrics:
+    """The registry of one server, and what is written to it as things happen."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        Info("board_build", "Version of the server.", registry=self.registry).info(
+            {"version": version("quasar-board")}
+        )
+        self._calls = Counter(
+            "board_rpcs", "Calls that were answered.", ["method", "code"], registry=self.registry
+        )
+        self._seconds = Histogram(
+            "board_rpc_duration_seconds",
+            "Time from a call's arrival to its answer, but for Watch and WaitFor.",
+            ["method"],
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self._batch = Histogram(
+            "board_writer_batch_calls",
+            "Calls in one commit.",
+            ["board"],
+            buckets=BATCHES,
+            registry=self.registry,
+        )
+        self._sync = Histogram(
+            "board_writer_sync_seconds",
+            "Time of one commit, its sync to disk included.",
+            ["board"],
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self._children: dict[tuple[str, grpc.StatusCode], Counter] = {}
+        self._durations: dict[str, Histogram] = {}
+
+    def answered(self, method: str, code: grpc.StatusCode, seconds: float) -> None:
+        """Count a call."""
+        child = self._children.get((method, code))
+        if child is None:
+            child = self._children[method, code] = self._calls.labels(method, code.name)
+        child.inc()
+        if method in ENDLESS:
+            return
+        duration = self._durations.get(method)
+        if duration is None:
+            duration = self._durations[method] = self._seconds.labels(method)
+        duration.observe(seconds)
+
+    def committed(self, board: str, calls: int, seconds: float) -> None:
+        """Count a commit; called in the writer's thread."""
+        self._batch.labels(board).observe(calls)
+        self._sync.labels(board).observe(seconds)
+
+    @contextmanager
+    def reading(
+        self, stats_of: StatsOf, following_of: FollowingOf, calls: Callable[[], int]
+    ) -> Iterator[None]:
+        """Look at the boards, on this event loop, whenever the metrics are read."""
+        loop = asyncio.get_running_loop()
+        boards = _Boards(loop, stats_of, following_of)
+        active = Gauge("board_rpcs_active", "Calls that go on.", registry=self.registry)
+        active.set_function(calls)
+        self.registry.register(boards)
+        try:
+            yield
+        finally:
+            self.registry.unregister(boards)
+            self.registry.unregister(active)
+
+
+class _Boards(Collector):
+    """How the boards stand, asked when Prometheus asks. Runs in the thread of its request."""
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, stats_of: StatsOf, following_of: FollowingOf
+    ) -> None:
+        self._loop = loop
+        self._stats_of = stats_of
+        self._following_of = following_of
+
+    def describe(self) -> Iterable[Metric]:
+        """Tell the names; a registry asks for them before there is a board."""
+        return [*_stats([]), *_following([])]
+
+    def collect(self) -> Iterable[Metric]:
+        """Ask the event loop, and wait for it."""
+        asking = asyncio.run_coroutine_threadsafe(self._ask(), self._loop)
+        try:
+            stats, following = asking.result(SCRAPE_TIMEOUT)
+        except TooLate:
+            asking.cancel()
+            return []
+        return [*_stats(stats), *_following(following)]
+
+    async def _ask(self) -> tuple[Sequence[BoardStats], list[Following]]:
+        return await self._stats_of(), list(self._following_of())
+
+
+def _stats(stats: Iterable[BoardStats]) -> list[Metric]:
+    told = {
+        "revision": "Revision of the board.",
+        "phases": "Phases on the board.",
+        "contracts": "Contracts on the board.",
+        "claims": "Files that are claimed.",
+        "sessions": "Sessions that live.",
+        "writer_queue": "Writes that wait for the writer.",
+        "wal_bytes": "Size of the write-ahead log.",
+    }
+    return _families(told, stats)
+
+
+def _following(following: Iterable[Following]) -> list[Metric]:
+    told = {
+        "watchers": "Watches that go on.",
+        "waiters": "Calls of WaitFor that go on.",
+        "revisions_behind": "Revisions that the slowest watcher has still to be sent.",
+        "bytes_behind": "Bytes that wait for the watcher with the most of them.",
+    }
+    return _families(told, following)
+
+
+def _families(told: dict[str, str], records: Iterable[BoardStats | Following]) -> list[Metric]:
+    """Make a gauge of each field, with a sample for each board."""
+    families: list[Metric] = []
+    kept = list(records)
+    for field, text in told.items():
+        family = GaugeMetricFamily(f"board_{field}", text, labels=["board"])
+        for record in kept:
+            family.add_metric([record.board], getattr(record, field))
+        families.append(family)
+    return families
+
+
+@contextmanager
+def exposed(metrics: Metrics, address: str) -> Iterator[str]:
+    """Serve the metrics over HTTP, in threads; yield the address with the port that was picked.
+
+    Raises CannotListen.
+    """
+    host, _, port = address.rpartition(":")
+    try:
+        server, thread = start_http_server(int(port), host.strip("[]"), metrics.registry)
+    except OSError as error:
+        raise CannotListen(f"cannot listen on {address}: {error.strerror}") from error
+    try:
+        yield f"{host}:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,0 +1,92 @@
+"""`board token`: make, list and revoke the tokens of a file. The server rereads it by itself."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from board_server.tokens.file import (
+    BadTokens,
+    Token,
+    Tokens,
+    bound,
+    digest_of,
+    new_secret,
+    read,
+    write,
+)
+
+app = typer.Typer(add_completion=False, no_args_is_help=True)
+
+File = Annotated[
+    Path,
+    typer.Option("--file", "-f", envvar="BOARD_SERVE_TOKENS", help="The file of tokens."),
+]
+
+
+@app.callback()
+def tokens() -> None:
+    """Make, list and revoke the tokens of a file. A server that runs rereads it by itself."""
+
+
+@app.command()
+def create(
+    file: File,
+    name: Annotated[str, typer.Option(help="Name of the token, for you and for the log.")],
+    role: Annotated[str, typer.Option(help="reader, worker, dispatcher or admin.")],
+    board: Annotated[
+        list[str] | None,
+        typer.Option(help="Board that it is for; may be given several times. All, if not given."),
+    ] = None,
+    worker: Annotated[str, typer.Option(help="The only worker's name that it may bear.")] = "",
+    certificate: Annotated[
+        str,
+        typer.Option(help="Name of the client certificate that stands for it, instead of a token."),
+    ] = "",
+) -> None:
+    """Make a token and print it: this once, the file keeps only its hash."""
+    caller = bound(name, role, board or None, worker)
+    secret = "" if certificate else new_secret(name)
+    made = Token(caller, digest_of(secret) if secret else None, certificate)
+    known = read(file).tokens if file.exists() else []
+    write(file, Tokens([*known, made]))
+    if secret:
+        print(secret)  # noqa: T201
+
+
+@app.command("list")
+def list_tokens(file: File) -> None:
+    """Tell about the tokens: name, role, boards, worker, certificate; never a secret."""
+    for token in read(file).tokens:
+        caller = token.caller
+        boards = "all boards" if caller.boards is None else ",".join(sorted(caller.boards))
+        parts = [caller.name, caller.role.name.lower(), boards]
+        parts += [f"worker={caller.worker}"] if caller.worker else []
+        parts += [f"certificate={token.certificate}"] if token.certificate else []
+        print("\t".join(parts))  # noqa: T201
+
+
+@app.command()
+def revoke(
+    file: File, name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the token.")]
+) -> None:
+    """Take a token out of the file. It ends no call that goes on already."""
+    known = read(file).tokens
+    kept = [token for token in known if token.caller.name != name]
+    if len(kept) == len(known):
+        raise BadTokens(f'{file}: there is no token "{name}"')
+    write(file, Tokens(kept))
+
+
+def main() -> None:
+    """Run the command; what is wrong is one line on standard error."""
+    try:
+        app(prog_name="board token")
+    except BadTokens as error:
+        print(f"board token: {error}", file=sys.stderr)  # noqa: T201
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

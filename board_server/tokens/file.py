@@ -1,0 +1,185 @@
+"""The file of tokens: who may call, by the hash of a secret or a certificate's name.
+
+A token is `board.NAME.SECRET`; the file has its SHA-256. The secret is 256
+random bits, which nobody guesses however fast the hash: a slow one, made for
+passwords, would only slow the server down.
+"""
+
+import hashlib
+import hmac
+import os
+import re
+import secrets
+import tempfile
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from board_server.caller import Caller, Role
+from board_server.fields import MAX_ID
+from board_server.model import is_board_name
+from board_server.reread import BadFile
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_HASH = re.compile(r"[0-9a-f]{64}")
+_KEYS = {"name", "hash", "certificate", "role", "boards", "worker"}
+_NOBODY = bytes(32)
+"""Compared with where there is no such token, so that both take the same time."""
+
+
+class BadTokens(BadFile):
+    """A file of tokens, or a change to it, that makes no sense."""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One `[[token]]` of the file: a caller, and by what it is known."""
+
+    caller: Caller
+    digest: bytes | None = None
+    certificate: str = ""
+
+
+def digest_of(token: str) -> bytes:
+    """Return what the file keeps of a token."""
+    return hashlib.sha256(token.encode(errors="replace")).digest()
+
+
+def new_secret(name: str) -> str:
+    """Make a token of this name."""
+    return f"board.{name}.{secrets.token_urlsafe(32)}"
+
+
+class Tokens:
+    """The tokens of a file, to look callers up in."""
+
+    def __init__(self, tokens: Iterable[Token]) -> None:
+        """Index them. Raises BadTokens where two have one name, or one certificate."""
+        self.tokens = list(tokens)
+        self._by_name: dict[str, Token] = {}
+        self._by_certificate: dict[str, Caller] = {}
+        for token in self.tokens:
+            name, certificate = token.caller.name, token.certificate
+            if name in self._by_name:
+                raise BadTokens(f'two tokens are named "{name}"')
+            if certificate in self._by_certificate:
+                raise BadTokens(f'two tokens are of the certificate "{certificate}"')
+            self._by_name[name] = token
+            if certificate:
+                self._by_certificate[certificate] = token.caller
+
+    def by_secret(self, token: str) -> Caller | None:
+        """Tell whose token it is, in a time that does not depend on how wrong it is."""
+        named = self._by_name.get(token.rpartition(".")[0].removeprefix("board."))
+        expected = named.digest if named and named.digest else _NOBODY
+        if not hmac.compare_digest(digest_of(token), expected):
+            return None
+        return named.caller if named else None
+
+    def by_certificate(self, names: Iterable[str]) -> Caller | None:
+        """Tell for whom a certificate with one of these names stands."""
+        return next((self._by_certificate[n] for n in names if n in self._by_certificate), None)
+
+
+def read(path: Path) -> Tokens:
+    """Read a file of tokens. Raises BadTokens, naming the file and the token."""
+    try:
+        document = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise BadTokens(f"{path}: {error.strerror}") from error
+    except ValueError as error:  # no TOML, or no UTF-8
+        raise BadTokens(f"{path}: {error}") from error
+    tables = document.pop("token", [])
+    if document or not isinstance(tables, list) or not all(isinstance(t, dict) for t in tables):
+        raise BadTokens(f"{path}: holds something else than [[token]] tables")
+    try:
+        return Tokens(_token(table) for table in tables)
+    except BadTokens as error:
+        raise BadTokens(f"{path}: {error}") from error
+
+
+def write(path: Path, tokens: Tokens) -> None:
+    """Put the tokens in the place of the file, at once and with mode 0600."""
+    text = "\n".join(_table(token) for token in tokens.tokens)
+    try:
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(file.name).replace(path)
+    except OSError as error:
+        raise BadTokens(f"{path}: {error.strerror}") from error
+
+
+def _token(table: Mapping[str, Any]) -> Token:
+    """Check one table, and make the token of it."""
+    name = table.get("name")
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise BadTokens(
+            f"{name!r} cannot name a token (letters, digits, hyphens and underscores, at most 64)"
+        )
+    try:
+        return _checked(name, table)
+    except BadTokens as error:
+        raise BadTokens(f'token "{name}": {error}') from error
+
+
+def _checked(name: str, table: Mapping[str, Any]) -> Token:
+    if unknown := table.keys() - _KEYS:
+        raise BadTokens(f"there is no key {min(unknown)}")
+    for key in ("hash", "certificate", "role", "worker"):
+        if not isinstance(table.get(key, ""), str):
+            raise BadTokens(f"{key} must be a text")
+    digest, certificate = table.get("hash", ""), table.get("certificate", "")
+    if not digest and not certificate:
+        raise BadTokens("needs a hash or a certificate")
+    if digest and not _HASH.fullmatch(digest):
+        raise BadTokens("hash must be 64 hexadecimal digits, as `board token create` writes them")
+    caller = bound(name, table.get("role", ""), table.get("boards"), table.get("worker", ""))
+    return Token(caller, bytes.fromhex(digest) or None, certificate)
+
+
+def bound(name: str, role: str, boards: object = None, worker: str = "") -> Caller:
+    """Make the caller of a token from what the file or the command line says. Raises BadTokens."""
+    if not _NAME.fullmatch(name):
+        raise BadTokens(
+            f'"{name}" cannot name a token (letters, digits, hyphens and underscores, at most 64)'
+        )
+    if role not in {known.name.lower() for known in Role}:
+        raise BadTokens(f'role must be reader, worker, dispatcher or admin, not "{role}"')
+    if len(worker.encode()) > MAX_ID or not worker.isprintable():
+        raise BadTokens(f"worker must be printable and at most {MAX_ID} bytes")
+    if worker and role != "worker":
+        raise BadTokens("only the role worker can be bound to a worker")
+    return Caller(name, Role[role.upper()], None if boards is None else _boards(boards), worker)
+
+
+def _boards(names: object) -> frozenset[str]:
+    if not isinstance(names, list) or not names:
+        raise BadTokens("boards must be a list of names; leave it out for all boards")
+    for name in names:
+        if not isinstance(name, str) or not is_board_name(name):
+            raise BadTokens(f"{name!r} cannot name a board")
+    return frozenset(names)
+
+
+def _table(token: Token) -> str:
+    caller = token.caller
+    lines = ["[[token]]", f'name = "{caller.name}"', f'role = "{caller.role.name.lower()}"']
+    if token.digest:
+        lines.append(f'hash = "{token.digest.hex()}"')
+    if token.certificate:
+        lines.append(f"certificate = {_quoted(token.certificate)}")
+    if caller.boards is not None:
+        lines.append(f"boards = [{', '.join(map(_quoted, sorted(caller.boards)))}]")
+    if caller.worker:
+        lines.append(f"worker = {_quoted(caller.worker)}")
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    """Write a TOML string; what is not plain is escaped by its number."""
+    plain = "".join(c if c.isprintable() and c not in '"\\' else f"\\U{ord(c):08x}" for c in text)
+    return f'"{plain}"'

@@ -1,0 +1,63 @@
+"""What is in deploy/ fits the server that it is for."""
+
+import json
+import re
+import shutil
+import subprocess
+import tomllib
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from board_client import BoardClient
+from board_server.config import Config
+from tests.operations.test_metrics import Samples
+from tests.secured import ANY_PORT, running
+
+ROOT = Path(__file__).parents[2]
+DEPLOY = ROOT / "deploy"
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    """The names of all samples that a server has after a write."""
+    config = Config(tmp_path_factory.mktemp("boards"), "b", (ANY_PORT,))
+    with running(config, expose=True) as server, BoardClient(server.address) as client:
+        client.set_phase_state("p", "running")
+        client.watch().close()
+        return Samples(f"http://{server.metrics_address}/metrics").names()
+
+
+def test_the_dashboard_asks_for_metrics_that_there_are(exported):
+    dashboard = json.loads((DEPLOY / "grafana.json").read_text())
+    asked = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    assert len(asked) > 10
+    names = set(re.findall(r"\b(?:board|process)_\w+", " ".join(asked)))
+    assert names <= exported
+
+
+def test_the_document_tells_of_every_metric(exported):
+    document = (ROOT / "docs" / "operations.md").read_text()
+    for name in exported:
+        if name.startswith("board_") and not name.startswith("board_build"):
+            family = re.sub(r"_(?:bucket|count|sum|created)$", "", name)
+            assert re.search(rf"`{family}(?:_total)?`", document), name
+
+
+def test_the_example_settings_are_settings():
+    settings = tomllib.loads((DEPLOY / "board.toml").read_text())
+    assert settings.keys() <= {field.name for field in fields(Config)}
+    paths = {name: Path(settings[name]) for name in ("directory", "tls_cert", "tls_key", "tokens")}
+    Config(**settings | paths | {"listen": tuple(settings["listen"])})
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd here")
+def test_the_unit_is_one(tmp_path):
+    unit = tmp_path / "board.service"
+    text = (DEPLOY / "board.service").read_text()
+    unit.write_text(text.replace("/opt/board/bin/board", "/bin/true"))
+    told = subprocess.run(
+        ["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False
+    )
+    assert "board.service" not in told.stderr

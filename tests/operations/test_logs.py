@@ -1,0 +1,108 @@
+"""What the server logs: lines for programs or people, with names to find calls by, no secrets."""
+
+import json
+
+import grpc
+import pytest
+
+from board_client import BoardClient, Contract, Credentials
+from board_client.v1 import board_pb2 as pb
+from board_server.caller import Role
+from tests.secured import TokenFile, bearer, program, stub
+
+SIGNATURE = "func ThisIsASignatureThatNobodyLogs()"
+
+
+def lines(log):
+    return [json.loads(line) for line in log.read_text().splitlines()]
+
+
+@pytest.fixture
+def log(tmp_path):
+    return tmp_path / "log"
+
+
+def serve(tmp_path, log, *arguments):
+    return program(tmp_path / "boards", "--log-format", "json", *arguments, log=log)
+
+
+def test_a_call_is_one_line_at_debug_with_the_clients_name_for_it(tmp_path, log):
+    with (
+        serve(tmp_path, log, "--log-level", "debug") as server,
+        grpc.insecure_channel(server.address) as channel,
+    ):
+        _, call = stub(channel).GetPhaseState.with_call(
+            pb.GetPhaseStateRequest(phase_id="p"), metadata=[("x-request-id", "mine-1")]
+        )
+        assert dict(call.trailing_metadata())["x-request-id"] == "mine-1"
+    (line,) = [line for line in lines(log) if line["event"] == "call"]
+    assert line["request_id"] == "mine-1"
+    assert line["method"] == "GetPhaseState"
+    assert line["code"] == "OK"
+    assert line["level"] == "debug"
+    assert line["ms"] > 0
+    assert line["peer"].startswith("ipv4:127.0.0.1:")
+
+
+def test_a_call_without_a_name_gets_one_that_its_error_tells(tmp_path, log):
+    with serve(tmp_path, log, "--log-level", "debug") as server:
+        with grpc.insecure_channel(server.address) as channel, pytest.raises(grpc.RpcError) as e:
+            stub(channel).GetPhaseState(pb.GetPhaseStateRequest())
+        told = dict(e.value.trailing_metadata())["x-request-id"]
+    (line,) = [line for line in lines(log) if line["event"] == "call"]
+    assert line["request_id"] == told
+    assert line["code"] == "INVALID_ARGUMENT"
+
+
+def test_a_name_that_would_spoil_the_log_is_not_taken(tmp_path, log):
+    names = ["x" * 129, "a b", 'a"b', ""]
+    with (
+        serve(tmp_path, log, "--log-level", "debug") as server,
+        grpc.insecure_channel(server.address) as channel,
+    ):
+        request = pb.GetPhaseStateRequest(phase_id="p")
+        for name in names:
+            stub(channel).GetPhaseState(request, metadata=[("x-request-id", name)])
+    told = [line["request_id"] for line in lines(log) if line["event"] == "call"]
+    assert len(set(told)) == len(names)
+    assert all(told)
+    assert not set(told) & set(names)
+
+
+def test_neither_tokens_nor_signatures_are_logged(tmp_path, log):
+    tokens = TokenFile(tmp_path / "tokens.toml")
+    secret = tokens.add("worker-token", Role.WORKER)
+    arguments = ("--log-level", "debug", "--tokens", tokens.path)
+    with serve(tmp_path, log, *arguments) as server:
+        with BoardClient(server.address, credentials=Credentials(token=secret)) as client:
+            client.publish_contract(Contract("p", "function", "F", SIGNATURE))
+        with grpc.insecure_channel(server.address) as channel, pytest.raises(grpc.RpcError):
+            stub(channel).GetPhaseState(pb.GetPhaseStateRequest(), metadata=bearer(secret + "x"))
+    text = log.read_text()
+    assert '"caller": "worker-token"' in text
+    assert secret.rpartition(".")[2] not in text
+    assert SIGNATURE not in text
+
+
+def test_nothing_is_told_of_calls_above_debug(tmp_path, log):
+    with serve(tmp_path, log) as server, BoardClient(server.address) as client:
+        client.get_phase_state("p")
+    assert [line for line in lines(log) if line["event"] == "call"] == []
+
+
+def test_people_get_lines_that_they_can_read(tmp_path, log):
+    with (
+        program(tmp_path / "boards", "--log-level", "debug", log=log) as server,
+        BoardClient(server.address) as client,
+    ):
+        client.get_phase_state("p")
+    (line,) = [line for line in log.read_text().splitlines() if "GetPhaseState" in line]
+    assert "code=OK" in line
+
+
+def test_an_insecure_start_is_warned_of(tmp_path, log):
+    with serve(tmp_path, log, "--listen", "0.0.0.0:0", "--insecure"):
+        pass
+    warnings = [line["event"] for line in lines(log) if line["level"] == "warning"]
+    assert any("not encrypted" in warning for warning in warnings)
+    assert any("neither a token nor a certificate" in warning for warning in warnings)

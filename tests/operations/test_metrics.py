@@ -1,0 +1,159 @@
+"""The metrics tell what happened: they are read after known work, with Prometheus' own parser."""
+
+import threading
+import urllib.request
+from collections import defaultdict
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from board_client import BoardClient, FileAlreadyClaimed, StateMismatch
+from board_server.config import Config
+from tests.secured import ANY_PORT, program, running
+
+
+class Samples:
+    """The samples of one reading, by name and labels."""
+
+    def __init__(self, url: str) -> None:
+        with urllib.request.urlopen(url, timeout=30) as reply:
+            text = reply.read().decode()
+        self.types = {}
+        self._values = defaultdict(dict)
+        for family in text_string_to_metric_families(text):
+            self.types[family.name] = family.type
+            for sample in family.samples:
+                self._values[sample.name][frozenset(sample.labels.items())] = sample.value
+
+    def names(self) -> set[str]:
+        """The names of all samples."""
+        return set(self._values)
+
+    def of(self, name: str, **labels: str) -> float | None:
+        """The value of a sample, None if there is none."""
+        return self._values[name].get(frozenset(labels.items()))
+
+
+@pytest.fixture
+def server(tmp_path):
+    with running(Config(tmp_path / "boards", "b", (ANY_PORT,)), expose=True) as server:
+        yield server
+
+
+@pytest.fixture
+def client(server):
+    with BoardClient(server.address) as client:
+        yield client
+
+
+@pytest.fixture
+def read(server):
+    return lambda: Samples(f"http://{server.metrics_address}/metrics")
+
+
+def test_calls_are_counted_by_method_and_code(client, read):
+    for _ in range(7):
+        client.get_phase_state("p")
+    client.claim_file("a.go", owner="p")
+    for _ in range(2):
+        with pytest.raises(FileAlreadyClaimed):
+            client.claim_file("a.go", owner="q")
+    with pytest.raises(StateMismatch):
+        client.set_phase_state("p", "done", expected_state="running")
+    samples = read()
+    assert samples.types["board_rpcs"] == "counter"
+    counted = {
+        ("GetPhaseState", "OK"): 7,
+        ("ClaimFile", "OK"): 1,
+        ("ClaimFile", "ALREADY_EXISTS"): 2,
+        ("SetPhaseState", "FAILED_PRECONDITION"): 1,
+        ("ListPhases", "OK"): None,
+    }
+    for (method, code), count in counted.items():
+        assert samples.of("board_rpcs_total", method=method, code=code) == count
+
+
+def test_the_time_of_calls_is_told_but_of_those_that_wait(client, read):
+    client.get_phase_state("p")
+    watch = client.watch()
+    watch.close()
+    client.get_phase_state("p")
+    samples = read()
+    assert samples.types["board_rpc_duration_seconds"] == "histogram"
+    assert samples.of("board_rpc_duration_seconds_count", method="GetPhaseState") == 2
+    assert 0 < samples.of("board_rpc_duration_seconds_sum", method="GetPhaseState") < 60
+    assert samples.of("board_rpc_duration_seconds_bucket", method="GetPhaseState", le="+Inf") == 2
+    assert samples.of("board_rpc_duration_seconds_count", method="Watch") is None
+
+
+def test_each_board_tells_how_it_stands(client, read):
+    other = client.on("other")
+    other.open_board()
+    with client.session("w") as worker:
+        worker.set_phase_state("p", "running", worker="w")
+        worker.claim_files(["a.go", "b.go"], owner="p")
+        samples = read()
+    assert samples.of("board_revision", board="b") == 3
+    assert samples.of("board_phases", board="b") == 1
+    assert samples.of("board_claims", board="b") == 2
+    assert samples.of("board_sessions", board="b") == 1
+    assert samples.of("board_contracts", board="b") == 0
+    assert samples.of("board_writer_queue", board="b") == 0
+    assert samples.of("board_wal_bytes", board="b") > 0
+    assert samples.of("board_revision", board="other") == 0
+    assert read().of("board_claims", board="b") == 0
+
+
+def test_commits_and_their_syncs_are_measured(client, read):
+    for _ in range(5):
+        client.set_phase_state("p", "running")
+    samples = read()
+    assert samples.of("board_writer_batch_calls_sum", board="b") == 5
+    assert samples.of("board_writer_batch_calls_count", board="b") == 5
+    assert samples.of("board_writer_sync_seconds_count", board="b") == 5
+    assert samples.of("board_writer_sync_seconds_sum", board="b") > 0
+
+
+def test_watchers_and_waiters_are_told(client, read):
+    watch = client.watch()
+    samples = read()
+    assert samples.of("board_watchers", board="b") == 1
+    assert samples.of("board_revisions_behind", board="b") == 0
+    assert samples.of("board_bytes_behind", board="b") == 0
+    assert samples.of("board_waiters", board="b") == 0
+    assert samples.of("board_rpcs_active") == 1
+    watch.close()
+    while read().of("board_watchers", board="b"):
+        pass  # the server hears of it in its own time
+
+
+def test_the_server_tells_of_itself(read):
+    samples = read()
+    assert samples.of("process_resident_memory_bytes") > 10**6
+    assert samples.of("process_open_fds") > 0
+
+
+def test_metrics_can_be_read_while_calls_go_on(client, read):
+    failed = []
+
+    def write():
+        try:
+            for _ in range(100):
+                client.set_phase_state("p", "running")
+        except Exception as error:
+            failed.append(error)
+
+    writers = [threading.Thread(target=write) for _ in range(4)]
+    for writer in writers:
+        writer.start()
+    revisions = [read().of("board_revision", board="b") for _ in range(20)]
+    for writer in writers:
+        writer.join()
+    assert failed == []
+    assert revisions == sorted(revisions)
+    assert read().of("board_revision", board="b") == 400
+
+
+def test_the_program_serves_them_where_it_says(tmp_path):
+    with program(tmp_path / "boards") as server:
+        assert Samples(server.metrics).of("board_revision", board="boards") == 0

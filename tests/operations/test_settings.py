@@ -1,0 +1,155 @@
+"""Settings come from flags, the environment, a file and defaults, in that order."""
+
+import os
+import sys
+import tomllib
+from dataclasses import fields
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from board_server.__main__ import main
+from board_server.config import Config
+
+
+class Told(NamedTuple):
+    """How a run ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def serve(monkeypatch, capsys):
+    """Run `board serve`'s own main function; return its exit code and what it told."""
+
+    def run(*arguments, **environment) -> Told:
+        for name in [name for name in os.environ if name.startswith("BOARD_")]:
+            monkeypatch.delenv(name)
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(sys, "argv", ["board", *map(str, arguments), "--print-config"])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        told = capsys.readouterr()
+        return Told(ended.value.code or 0, told.out, told.err)
+
+    return run
+
+
+@pytest.fixture
+def printed(serve):
+    """What the server would run with."""
+
+    def run(*arguments, **environment) -> dict:
+        told = serve(*arguments, **environment)
+        assert told.code == 0, told.err
+        return tomllib.loads(told.out)
+
+    return run
+
+
+@pytest.fixture
+def refused(serve):
+    """The one line with which the server refuses to start."""
+
+    def run(*arguments, **environment) -> str:
+        told = serve(*arguments, **environment)
+        assert told.code != 0
+        assert told.out == ""
+        assert told.err.startswith("board serve: ")
+        assert told.err.count("\n") == 1, told.err
+        return told.err
+
+    return run
+
+
+def test_flags_come_before_the_environment_before_the_file_before_the_defaults(printed, tmp_path):
+    file = tmp_path / "board.toml"
+    file.write_text(
+        'max_calls = 1\nmax_watches = 1\nmax_waiters = 1\nlisten = ["unix:from-file"]\n'
+    )
+    got = printed(
+        *("--config", file, "--max-calls", "3"),
+        BOARD_SERVE_MAX_CALLS="2",
+        BOARD_SERVE_MAX_WATCHES="2",
+    )
+    assert (got["max_calls"], got["max_watches"], got["max_waiters"]) == (3, 2, 1)
+    assert got["listen"] == ["unix:from-file"]
+    assert got["max_queue"] == Config().max_queue
+
+
+def test_what_is_printed_can_be_read_again_and_says_the_same(serve, printed, tmp_path):
+    (tmp_path / "tokens.toml").touch()
+    arguments = (
+        *("some dir", "--board", "b", "--listen", "127.0.0.1:0", "--listen", 'unix:a "b"'),
+        *("--grace", "1.5", "--tokens", tmp_path / "tokens.toml", "--insecure"),
+    )
+    told = serve(*arguments)
+    file = tmp_path / "board.toml"
+    file.write_text(told.out)
+    assert serve("--config", file).out == told.out
+    assert set(printed("--config", file)) >= {
+        f.name for f in fields(Config) if f.default is not None
+    }
+
+
+def test_the_file_can_be_named_by_the_environment(printed, tmp_path):
+    file = tmp_path / "board.toml"
+    file.write_text("max_calls = 7\n")
+    assert printed(BOARD_SERVE_CONFIG=str(file))["max_calls"] == 7
+
+
+def test_the_short_variables_count_too(printed):
+    got = printed(BOARD_NAME="nebula", BOARD_LISTEN="127.0.0.1:1")
+    assert (got["board"], got["listen"]) == ("nebula", ["127.0.0.1:1"])
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        ("max_cals = 1", "max_cals"),
+        ("[listen]\na = 1", "listen"),
+        ('listen = "127.0.0.1:0"', "listen"),
+        ("listen = [1]", "listen"),
+        ('max_calls = "many"', "--max-calls"),
+        ("max_calls = 1.5", "--max-calls"),
+        ("max_calls = true", "max_calls"),
+        ("max_calls = 0", "--max-calls"),
+        ("insecure = 1", "insecure"),
+        ("grace = -1", "--grace"),
+        ("grace = nan", "--grace"),
+        ("keepalive = 0", "--keepalive"),
+        ('log_level = "loud"', "--log-level"),
+        ('log_format = "xml"', "--log-format"),
+        ('synchronous = "off"', "--synchronous"),
+        ('listen = ["nowhere"]', "nowhere"),
+        ('listen = ["0.0.0.0:1"]', "0.0.0.0:1"),
+        ("listen = []", "--listen"),
+        ('metrics_listen = "unix:m"', "--metrics-listen"),
+        ('tls_cert = "c.pem"', "--tls-key"),
+        ('client_ca = "ca.pem"', "--tls-cert"),
+        ('board = "../x"', "../x"),
+        ("this is no TOML", "board.toml"),
+    ],
+)
+def test_a_file_that_makes_no_sense_is_refused_by_name(refused, tmp_path, content, named):
+    file = tmp_path / "board.toml"
+    file.write_text(content)
+    assert named in refused("--config", file)
+
+
+def test_flags_and_variables_that_make_no_sense_are_refused_by_name(refused):
+    assert "--bogus" in refused("--bogus")
+    assert "--max-calls" in refused("--max-calls", "x")
+    assert "/nonexistent" in refused("--config", "/nonexistent")
+    assert "BOARD_SERVE_MAX_CALLS" in refused(BOARD_SERVE_MAX_CALLS="x")
+    assert "BOARD_SERVE_MAX_CALS" in refused(BOARD_SERVE_MAX_CALS="1")
+
+
+def test_the_document_names_every_setting():
+    document = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    for field in fields(Config):
+        assert f"`{field.name}`" in document

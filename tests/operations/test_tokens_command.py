@@ -1,0 +1,150 @@
+"""`board token`: makes, lists and revokes; a secret is shown once and kept nowhere."""
+
+import stat
+import sys
+import tomllib
+from typing import NamedTuple
+
+import pytest
+
+from board_server.caller import Role
+from board_server.tokens.__main__ import main
+from board_server.tokens.file import BadTokens, read
+
+READER = 'name = "x"\nrole = "reader"\ncertificate = "c"'
+
+
+@pytest.fixture
+def file(tmp_path):
+    return tmp_path / "tokens.toml"
+
+
+class Told(NamedTuple):
+    """How a run ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def run(monkeypatch, capsys):
+    """Run the command's own main function."""
+
+    def run(*arguments) -> Told:
+        monkeypatch.setattr(sys, "argv", ["board token", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        told = capsys.readouterr()
+        return Told(ended.value.code or 0, told.out, told.err)
+
+    return run
+
+
+@pytest.fixture
+def create(run):
+    """Make a token; return its secret."""
+
+    def create(file, name, *arguments, role="reader") -> str:
+        made = run("create", "--file", file, "--name", name, "--role", role, *arguments)
+        assert made.returncode == 0, made.stderr
+        return made.stdout.strip()
+
+    return create
+
+
+@pytest.fixture
+def refused(run):
+    """The one line with which a run is refused."""
+
+    def refused(*arguments) -> str:
+        told = run(*arguments)
+        assert told.returncode == 1
+        assert told.stderr.startswith("board token: ")
+        assert told.stderr.count("\n") == 1
+        return told.stderr
+
+    return refused
+
+
+def test_a_token_is_shown_once_and_the_file_keeps_its_hash(create, file):
+    secret = create(
+        file, "w1", "--board", "a", "--board", "b", "--worker", 'wörk "er"', role="worker"
+    )
+    assert secret.startswith("board.w1.")
+    assert len(secret.rpartition(".")[2]) == 43  # 256 bits
+    assert secret.rpartition(".")[2] not in file.read_text()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    caller = read(file).by_secret(secret)
+    assert (caller.name, caller.role, caller.worker) == ("w1", Role.WORKER, 'wörk "er"')
+    assert caller.boards == {"a", "b"}
+
+
+def test_tokens_are_listed_without_their_secrets(run, create, file):
+    secrets = [create(file, "r1"), create(file, "w1", "--worker", "worker-1", role="worker")]
+    run("create", "-f", file, "--name", "c1", "--role", "admin", "--certificate", "laptop")
+    told = run("list", "-f", file).stdout
+    assert told.splitlines() == [
+        "r1\treader\tall boards",
+        "w1\tworker\tall boards\tworker=worker-1",
+        "c1\tadmin\tall boards\tcertificate=laptop",
+    ]
+    assert not any(secret in told for secret in secrets)
+
+
+def test_a_revoked_token_is_unknown_and_the_others_stay(run, create, refused, file):
+    first, second = create(file, "first"), create(file, "second")
+    assert run("revoke", "-f", file, "first").returncode == 0
+    assert read(file).by_secret(first) is None
+    assert read(file).by_secret(second).name == "second"
+    assert '"first"' in refused("revoke", "-f", file, "first")
+
+
+def test_what_makes_no_sense_is_refused_and_the_file_left_alone(create, refused, file):
+    create(file, "taken")
+    before = file.read_bytes()
+    base = ("create", "-f", file)
+    assert '"taken"' in refused(*base, "--name", "taken", "--role", "reader")
+    assert "role" in refused(*base, "--name", "x", "--role", "king")
+    assert "name a token" in refused(*base, "--name", "a b", "--role", "reader")
+    assert "'../x'" in refused(*base, "--name", "x", "--role", "reader", "--board", "../x")
+    assert "worker" in refused(*base, "--name", "x", "--role", "admin", "--worker", "w")
+    assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        'name = "x"\nrole = "reader"',
+        'name = "x"\nrole = "reader"\nhash = "abc"',
+        'name = "x"\nrole = "reader"\ncertificate = "c"\nboards = []',
+        'name = "x"\nrole = "reader"\ncertificate = "c"\nboards = "a"',
+        'name = "x"\nrole = "reader"\ncertificate = "c"\nbords = ["a"]',
+        'name = "x"\nrole = 7\ncertificate = "c"',
+        'name = "x"\ncertificate = "c"',
+        'role = "reader"\ncertificate = "c"',
+        f'{READER}\n[[token]]\nname = "x"\nrole = "reader"\ncertificate = "d"',
+        f'{READER}\n[[token]]\nname = "y"\nrole = "reader"\ncertificate = "c"',
+    ],
+)
+def test_a_file_that_makes_no_sense_is_refused_by_name(file, table):
+    file.write_text(f"[[token]]\n{table}\n")
+    tomllib.loads(file.read_text())
+    with pytest.raises(BadTokens, match=str(file)) as error:
+        read(file)
+    assert "\n" not in str(error.value)
+
+
+def test_a_token_that_is_nearly_right_is_unknown(create, file):
+    secret = create(file, "r1")
+    tokens = read(file)
+    assert tokens.by_secret(secret)
+    for wrong in (
+        secret[:-1],
+        secret + "x",
+        secret.upper(),
+        f"board.r2.{secret[9:]}",
+        "",
+        "\udc80",
+    ):
+        assert tokens.by_secret(wrong) is None

@@ -1,0 +1,91 @@
+"""With the standard OTEL_* variables set, each call is a span that continues the caller's trace."""
+
+import http.server
+import os
+import subprocess
+import sys
+import threading
+
+import grpc
+import pytest
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from board_client.v1 import board_pb2 as pb
+from tests.secured import program, stub
+
+TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+
+
+@pytest.fixture
+def collector():
+    """A collector on this machine: its address, and the spans that it gets."""
+    spans = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers["content-length"]))
+            for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
+                for scope in resource.scope_spans:
+                    spans.extend(scope.spans)
+            self.send_response(200)
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", spans
+        server.shutdown()
+        thread.join()
+
+
+def test_a_call_is_a_span_of_the_callers_trace(tmp_path, collector, monkeypatch):
+    endpoint, spans = collector
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+    with program(tmp_path / "boards") as server, grpc.insecure_channel(server.address) as channel:
+        parent = [("traceparent", f"00-{TRACE}-{PARENT}-01")]
+        stub(channel).GetPhaseState(pb.GetPhaseStateRequest(phase_id="p"), metadata=parent)
+        with pytest.raises(grpc.RpcError):
+            stub(channel).GetPhaseState(pb.GetPhaseStateRequest())
+    good, bad = spans  # exported at the latest when the server ends
+    assert good.name == "board.v1.BoardService/GetPhaseState"
+    assert (good.trace_id.hex(), good.parent_span_id.hex()) == (TRACE, PARENT)
+    codes = [
+        attribute.value.int_value
+        for span in (good, bad)
+        for attribute in span.attributes
+        if attribute.key == "rpc.grpc.status_code"
+    ]
+    assert codes == [0, grpc.StatusCode.INVALID_ARGUMENT.value[0]]
+    assert bad.trace_id != good.trace_id
+
+
+@pytest.mark.parametrize(
+    "variables", [{}, {"OTEL_SDK_DISABLED": "true"}, {"OTEL_TRACES_EXPORTER": "none"}]
+)
+def test_without_them_there_are_none(tmp_path, collector, monkeypatch, variables):
+    endpoint, spans = collector
+    if variables:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with program(tmp_path / "boards") as server, grpc.insecure_channel(server.address) as channel:
+        stub(channel).GetPhaseState(pb.GetPhaseStateRequest(phase_id="p"))
+    assert spans == []
+
+
+def test_an_exporter_that_is_not_installed_stops_the_start(tmp_path):
+    told = subprocess.run(
+        [sys.executable, "-m", "board_server", tmp_path / "boards", "--listen", "127.0.0.1:0"],
+        env=os.environ | {"OTEL_TRACES_EXPORTER": "carrier-pigeon"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert told.returncode == 1
+    assert "carrier-pigeon" in told.stderr
+    assert told.stderr.count("\n") == 1

@@ -1,0 +1,162 @@
+"""A client that speaks HTTP/2 frame by frame, to say what no well-behaved one would."""
+
+import socket
+import struct
+from collections.abc import Iterator
+
+from hpack import Decoder, Encoder, NeverIndexedHeaderTuple
+from hyperframe.frame import (
+    ContinuationFrame,
+    DataFrame,
+    Frame,
+    HeadersFrame,
+    PingFrame,
+    RstStreamFrame,
+    SettingsFrame,
+)
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+MAX_FRAME = 16_384
+
+
+def grpc_message(payload: bytes, *, compressed: bool = False) -> bytes:
+    """Frame a message as gRPC does."""
+    return struct.pack(">BI", compressed, len(payload)) + payload
+
+
+class Raw:
+    """One connection; `window` is how many bytes the server may send of each reply unasked."""
+
+    def __init__(self, address: str, *, window: int | None = None, preface: bool = True) -> None:
+        host, _, port = address.rpartition(":")
+        self.socket = socket.create_connection((host, int(port)), timeout=30)
+        self._encoder = Encoder()
+        self._decoder = Decoder()
+        self._next = 1
+        if preface:
+            settings = SettingsFrame(0)
+            if window is not None:
+                settings.settings = {SettingsFrame.INITIAL_WINDOW_SIZE: window}
+            self.socket.sendall(PREFACE + settings.serialize())
+            while not isinstance(next(self.frames()), SettingsFrame):
+                pass
+            # From here on the server's windows are as large as it said.
+            self.socket.sendall(SettingsFrame(0, flags=["ACK"]).serialize())
+
+    def __enter__(self) -> "Raw":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
+
+    def headers(self, method: str, more: dict[str, str] | None = None) -> bytes:
+        """Encode the headers of a call, the same for every stream."""
+        plain = {
+            ":method": "POST",
+            ":scheme": "http",
+            ":path": f"/board.v1.BoardService/{method}",
+            ":authority": "board",
+            "content-type": "application/grpc",
+            "te": "trailers",
+        } | (more or {})
+        literal = [NeverIndexedHeaderTuple(*each) for each in plain.items()]
+        return self._encoder.encode(literal, huffman=False)
+
+    def open(self, headers: bytes) -> int:
+        """Open a stream with these headers; return its number."""
+        number, self._next = self._next, self._next + 2
+        first, rest = headers[:MAX_FRAME], headers[MAX_FRAME:]
+        frame = HeadersFrame(number, first, flags=[] if rest else ["END_HEADERS"])
+        out = [frame.serialize()]
+        while rest:
+            part, rest = rest[:MAX_FRAME], rest[MAX_FRAME:]
+            flags = [] if rest else ["END_HEADERS"]
+            out.append(ContinuationFrame(number, part, flags=flags).serialize())
+        self.socket.sendall(b"".join(out))
+        return number
+
+    def data(self, stream: int, payload: bytes, *, end: bool = True) -> None:
+        """Send a message's bytes; the caller minds the window."""
+        parts = [payload[i : i + MAX_FRAME] for i in range(0, len(payload), MAX_FRAME)] or [b""]
+        frames = [DataFrame(stream, part) for part in parts]
+        if end:
+            frames[-1].flags.add("END_STREAM")
+        self.socket.sendall(b"".join(frame.serialize() for frame in frames))
+
+    def reset(self, stream: int) -> None:
+        """Take a stream back."""
+        self.socket.sendall(RstStreamFrame(stream, error_code=8).serialize())
+
+    def call(self, method: str, request) -> int:
+        """Make a whole call; return its stream."""
+        stream = self.open(self.headers(method))
+        self.data(stream, grpc_message(request.SerializeToString()))
+        return stream
+
+    def frames(self) -> Iterator[Frame]:
+        """Yield what the server sends, until it closes."""
+        while True:
+            head = self._exactly(9)
+            if head is None:
+                return
+            frame, length = Frame.parse_frame_header(memoryview(head))
+            body = self._exactly(length)
+            if body is None:
+                return
+            frame.parse_body(memoryview(body))
+            yield frame
+
+    def meet(self) -> None:
+        """Ping, and wait for the answer: what was sent before has arrived."""
+        self.socket.sendall(PingFrame(0, b"all here").serialize())
+        for frame in self.frames():
+            if isinstance(frame, PingFrame) and frame.opaque_data == b"all here":
+                return
+            self.answer_pings(frame)
+
+    def answer_pings(self, frame: Frame) -> None:
+        """Answer a ping, as a living client does."""
+        if isinstance(frame, PingFrame) and "ACK" not in frame.flags:
+            self.socket.sendall(PingFrame(0, frame.opaque_data, flags=["ACK"]).serialize())
+
+    def trailers(self) -> Iterator[tuple[int, dict[str, str]]]:
+        """Yield the headers that the server sends, with the stream that they are of."""
+        for frame in self.frames():
+            self.answer_pings(frame)
+            if isinstance(frame, RstStreamFrame):
+                return
+            if isinstance(frame, HeadersFrame):
+                yield frame.stream_id, dict(self._decoder.decode(frame.data))
+
+    def trailers_of(self, stream: int) -> dict[str, str]:
+        """Return the headers that a stream gets, up to its end; none if it is cut off."""
+        found: dict[str, str] = {}
+        try:
+            for number, headers in self.trailers():
+                if number == stream:
+                    found |= headers
+                    if "grpc-status" in found:
+                        break
+        except ConnectionError:
+            pass
+        return found
+
+    def closed(self) -> bool:
+        """Read until the server closes; False if it keeps the connection for 30 s."""
+        try:
+            for _ in self.frames():
+                pass
+        except TimeoutError:
+            return False
+        except OSError:
+            return True
+        return True
+
+    def _exactly(self, size: int) -> bytes | None:
+        parts = b""
+        while len(parts) < size:
+            part = self.socket.recv(size - len(parts))
+            if not part:
+                return None
+            parts += part
+        return parts

@@ -1,0 +1,159 @@
+"""A token can be for some boards, or for one worker, and then is for nothing else."""
+
+import grpc
+import pytest
+
+from board_client import (
+    AsyncBoardClient,
+    BoardClient,
+    Credentials,
+    PermissionDenied,
+    SessionExpired,
+)
+from board_client.v1 import board_pb2 as pb
+from board_server.access import LEAST
+from board_server.caller import Role
+from board_server.config import Config
+from tests.secured import ANY_PORT, bearer, reason_of, running, stub
+from tests.security.requests import call, code_of, sample
+
+MINE, OTHERS, ABSENT = "mine", "others", "absent"
+OF_ONE_BOARD = sorted(set(LEAST) - {"ListBoards"})
+
+
+@pytest.fixture
+def server(tmp_path, tokens):
+    tokens.add("admin", Role.ADMIN)
+    tokens.add("bound", Role.ADMIN, [MINE])
+    for worker in ("w1", "w2"):
+        tokens.add(worker, Role.WORKER, worker=worker)
+    with running(Config(tmp_path / "boards", MINE, (ANY_PORT,), tokens=tokens.path)) as server:
+        with BoardClient(
+            server.address, credentials=Credentials(token=tokens.secrets["admin"])
+        ) as c:
+            c.on(OTHERS).open_board()
+        yield server
+
+
+@pytest.fixture
+def client(server, tokens):
+    """Make a client with the token of this name."""
+    made = []
+
+    def make(name: str, board: str = "") -> BoardClient:
+        credentials = Credentials(token=tokens.secrets[name])
+        made.append(BoardClient(server.address, board, credentials=credentials))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+def test_a_token_of_a_board_is_refused_on_others_whether_or_not_they_exist(server, tokens):
+    metadata = bearer(tokens.secrets["bound"])
+    with server.channel() as channel:
+        for method in OF_ONE_BOARD:
+            told = []
+            for board in (OTHERS, ABSENT):
+                with pytest.raises(grpc.RpcError) as refused:
+                    call(stub(channel), method, sample(method, board), metadata)
+                told.append(
+                    (refused.value.code(), reason_of(refused.value), refused.value.details())
+                )
+            assert told[0] == told[1], method
+            assert told[0][:2] == (grpc.StatusCode.PERMISSION_DENIED, "PERMISSION_DENIED"), method
+
+
+def test_a_token_of_a_board_may_name_it_or_leave_the_name_out(client):
+    client("bound", MINE).set_phase_state("p", "running")
+    assert client("bound").get_phase_state("p") == "running"
+
+
+def test_a_token_of_a_board_that_is_not_the_default_must_name_it(server, tokens):
+    tokens.add("elsewhere", Role.READER, [OTHERS])
+    metadata = bearer(tokens.secrets["elsewhere"])
+    with server.channel() as channel:
+        request = pb.GetPhaseStateRequest(phase_id="p")
+        codes = set()
+        while grpc.StatusCode.PERMISSION_DENIED not in codes:  # the file is looked at by and by
+            codes.add(code_of(stub(channel), "GetPhaseState", request, metadata))
+            assert grpc.StatusCode.OK not in codes
+        request.board = OTHERS
+        assert code_of(stub(channel), "GetPhaseState", request, metadata) is grpc.StatusCode.OK
+
+
+def test_the_list_of_boards_holds_the_tokens_own_and_hints_at_no_other(server, tokens, client):
+    admin = client("admin")
+    for name in ("aaa", "nnn", "zzz"):
+        admin.on(name).open_board()
+    assert [each.name for each in client("bound").list_boards()] == [MINE]
+    with server.channel() as channel:
+        listed = stub(channel).ListBoards(
+            pb.ListBoardsRequest(page_size=1), metadata=bearer(tokens.secrets["bound"])
+        )
+    assert [each.name for each in listed.boards] == [MINE]
+    assert listed.next_page_token == ""
+
+
+def test_a_worker_speaks_for_itself(client):
+    with client("w1").session("w1") as worker:
+        worker.set_phase_state("p", "running", worker="w1")
+        worker.set_phase_state("p", "running")
+        worker.claim_file("a.go", owner="p")
+        worker.renew_session(worker.session_id)
+        worker.complete_phase("p", "done")
+
+
+def test_a_worker_cannot_bear_anothers_name(client):
+    w1 = client("w1")
+    for worker in ("w2", "", None):
+        with pytest.raises(PermissionDenied):
+            w1.set_phase_state("p", "running", worker=worker)
+    for worker in ("w2", ""):
+        with pytest.raises(PermissionDenied):
+            w1.open_session(worker)
+    assert client("admin").get_phase("p") is None
+
+
+@pytest.mark.parametrize(
+    "method",
+    sorted(
+        method.name
+        for method in pb.DESCRIPTOR.services_by_name["BoardService"].methods
+        if "session_id" in method.input_type.fields_by_name
+    ),
+)
+def test_a_worker_cannot_use_anothers_session(server, tokens, client, method):
+    session = client("w2").open_session("w2")
+    fields = {"session_id": session.session_id}
+    if "worker" in getattr(pb, f"{method}Request").DESCRIPTOR.fields_by_name:
+        fields["worker"] = "w1"
+    with server.channel() as channel, pytest.raises(grpc.RpcError) as refused:
+        call(stub(channel), method, sample(method, MINE, **fields), bearer(tokens.secrets["w1"]))
+    assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
+    assert [each.session_id for each in client("admin").list_sessions()] == [session.session_id]
+
+
+def test_a_worker_is_told_when_its_own_session_has_ended(client):
+    w1 = client("w1")
+    session = w1.open_session("w1")
+    w1.close_session(session.session_id)
+    with pytest.raises(SessionExpired):
+        w1.renew_session(session.session_id)
+
+
+async def test_the_async_client_is_refused_alike(server, tokens):
+    credentials = Credentials(token=tokens.secrets["w1"])
+    async with AsyncBoardClient(server.address, credentials=credentials) as client:
+        with pytest.raises(PermissionDenied):
+            await client.set_phase_state("p", "running", worker="w2")
+
+
+def test_a_name_that_no_board_can_have_opens_nothing(server, tokens, tmp_path):
+    before = sorted(tmp_path.rglob("*"))
+    request = sample("ClaimFile", "../../etc", session_id="x")
+    with server.channel() as channel:
+        code = code_of(stub(channel), "ClaimFile", request, bearer(tokens.secrets["w1"]))
+    assert code is grpc.StatusCode.INVALID_ARGUMENT
+    assert sorted(tmp_path.rglob("*")) == before

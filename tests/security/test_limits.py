@@ -1,0 +1,232 @@
+"""There is a limit to everything; what is over it is refused at once, and told why."""
+
+import asyncio
+import threading
+
+import grpc
+import pytest
+from hyperframe.frame import RstStreamFrame
+
+from board_client import (
+    AsyncBoardClient,
+    BoardClient,
+    Contract,
+    Credentials,
+    FileFree,
+    LimitExceeded,
+    PhaseIn,
+)
+from board_client.v1 import board_pb2 as pb
+from board_server import server as server_module
+from board_server.caller import Role
+from board_server.config import Config
+from board_server.errors import StoreUnavailable
+from board_server.model import PhaseChange, PhaseState
+from board_server.sqlite import SqliteStore
+from tests.secured import ANY_PORT, bearer, metadata_of, reason_of, running, stub
+from tests.security.raw import Raw
+from tests.security.requests import call, code_of, sample
+
+
+@pytest.fixture
+def serve(tmp_path):
+    """Make a server with these settings."""
+
+    def make(**settings):
+        return running(Config(tmp_path / "boards", "b", (ANY_PORT,), **settings))
+
+    return make
+
+
+def refused(stub, method, request, metadata=()) -> tuple[grpc.StatusCode, str, dict[str, str]]:
+    with pytest.raises(grpc.RpcError) as error:
+        call(stub, method, request, metadata)
+    return error.value.code(), reason_of(error.value), metadata_of(error.value)
+
+
+def exceeded(limit: str, maximum: int):
+    told = {"limit": limit, "maximum": str(maximum)}
+    return grpc.StatusCode.RESOURCE_EXHAUSTED, "LIMIT_EXCEEDED", told
+
+
+BUSY = pb.WaitCondition(phase=pb.PhaseCondition(phase_id="p", states=[pb.PHASE_STATE_DECOMPOSED]))
+NEVER = pb.WaitForRequest(conditions=[BUSY])
+
+
+def test_watches_of_one_caller(serve):
+    with serve(max_watches=2) as server, server.channel() as channel:
+        board = stub(channel)
+        going = [board.Watch(pb.WatchRequest()) for _ in range(2)]
+        for each in going:
+            next(each)
+        assert refused(board, "Watch", pb.WatchRequest()) == exceeded("watches", 2)
+        board.GetPhaseState(sample("GetPhaseState", ""))  # nothing else is held up
+        going[0].cancel()
+        # The server hears of it in its own time.
+        while code_of(board, "Watch", pb.WatchRequest()) is not grpc.StatusCode.OK:
+            pass
+
+
+def test_watches_are_counted_for_each_token(serve, tokens):
+    first, second = tokens.add("first"), tokens.add("second")
+    with serve(max_watches=1, tokens=tokens.path) as server, server.channel() as channel:
+        board = stub(channel)
+        watch = board.Watch(pb.WatchRequest(), metadata=bearer(first))
+        next(watch)
+        told = refused(board, "Watch", pb.WatchRequest(), bearer(first))
+        assert told == exceeded("watches", 1)
+        other = board.Watch(pb.WatchRequest(), metadata=bearer(second))
+        next(other)
+        watch.cancel()
+        other.cancel()
+
+
+async def test_waiters_of_one_caller(serve):
+    with serve(max_waiters=3) as server:
+        async with AsyncBoardClient(server.address, timeout=60) as client:
+            never = client.wait_for
+            waits = {asyncio.create_task(never(PhaseIn("p", "decomposed"))) for _ in range(4)}
+            done, waiting = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            (over,) = done
+            with pytest.raises(LimitExceeded) as error:
+                over.result()
+            assert (error.value.limit, error.value.maximum) == ("waiters", 3)
+            await client.set_phase_state("p", "decomposed")
+            await asyncio.gather(*waiting)
+            await client.wait_for(FileFree("a.go"))
+
+
+def test_calls_in_all(serve):
+    with serve(max_calls=1) as server, Raw(server.address) as raw, server.channel() as channel:
+        raw.call("WaitFor", NEVER)
+        board = stub(channel)
+        request = sample("GetPhaseState", "")
+        while code_of(board, "GetPhaseState", request) is grpc.StatusCode.OK:
+            pass  # until the waiter has arrived
+        assert refused(board, "GetPhaseState", request) == exceeded("calls", 1)
+
+
+def test_calls_on_one_connection(serve):
+    with serve(max_calls_per_connection=5) as server, Raw(server.address) as raw:
+        streams = [raw.call("WaitFor", NEVER) for _ in range(8)]
+        resets = (frame for frame in raw.frames() if isinstance(frame, RstStreamFrame))
+        assert {next(resets).stream_id for _ in range(3)} == set(streams[5:])
+
+
+def test_connections(serve):
+    with (
+        serve(max_connections=2) as server,
+        Raw(server.address),
+        Raw(server.address),
+        Raw(server.address, preface=False) as third,
+    ):
+        assert third.closed()
+
+
+def test_a_request_that_is_too_large(serve):
+    with serve(max_request=2**20) as server, server.channel() as channel:
+        request = pb.SetPhaseStateRequest(phase_id="p" * 2**20)
+        with pytest.raises(grpc.RpcError) as error:
+            stub(channel).SetPhaseState(request)
+        assert error.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_writes_that_wait_for_the_writer(tmp_path):
+    going_on, let_go = threading.Event(), threading.Event()
+
+    def stand_still(*_):
+        going_on.set()
+        let_go.wait()
+
+    store = SqliteStore(tmp_path, max_queue=2, on_commit=stand_still)
+    await store.open_board("b")
+    change = PhaseChange("p", PhaseState.RUNNING)
+    first = asyncio.create_task(store.set_phase_state("b", change))
+    await asyncio.to_thread(going_on.wait)
+    waiting = [asyncio.create_task(store.set_phase_state("b", change)) for _ in range(2)]
+    await asyncio.sleep(0)  # let them start
+    while (await store.stats())[0].writer_queue < 2:
+        pass
+    with pytest.raises(StoreUnavailable, match="2 writes wait"):
+        await store.set_phase_state("b", change)
+    let_go.set()
+    await asyncio.gather(first, *waiting)
+    await store.close()
+
+
+def publish_large(address: str) -> None:
+    """Make a list of contracts whose page is some 300 KiB."""
+    with BoardClient(address) as client:
+        client.publish_contract(Contract("p", "function", "F", "x" * 300 * 2**10))
+
+
+def statuses(raw: Raw, streams: list[int]) -> dict[int, str]:
+    """The status of each stream, "" for one whose reply waits for its reader."""
+    found: dict[int, str] = {}
+    for stream, headers in raw.trailers():
+        found[stream] = headers.get("grpc-status", "")
+        if set(found) >= set(streams):
+            break
+    return found
+
+
+def test_replies_that_nobody_reads(serve):
+    with serve(max_unread=2**20) as server:
+        publish_large(server.address)
+        with Raw(server.address, window=0) as raw:
+            streams = [raw.call("ListContracts", pb.ListContractsRequest()) for _ in range(6)]
+            found = statuses(raw, streams)
+            assert sorted(found.values()) == ["", "", "", "8", "8", "8"]
+            for stream in streams:
+                raw.reset(stream)
+            while True:  # until the server has let go of them
+                (status,) = statuses(
+                    raw, [raw.call("ListContracts", pb.ListContractsRequest())]
+                ).values()
+                if status == "":
+                    break
+                assert status == "8"
+
+
+def test_a_write_is_answered_however_much_is_unread(serve):
+    with serve(max_unread=1) as server:
+        publish_large(server.address)  # its reply has the contract
+
+
+def test_snapshots_that_nobody_reads(serve):
+    with serve(max_snapshots=2) as server:
+        publish_large(server.address)
+        with Raw(server.address, window=0) as raw:
+            streams = [raw.call("GetSnapshot", pb.GetSnapshotRequest()) for _ in range(4)]
+            assert sorted(statuses(raw, streams).values()) == ["", "", "8", "8"]
+
+
+def test_a_peer_that_is_gone_is_dropped(serve):
+    with serve(keepalive=0.5) as server, Raw(server.address) as raw:
+        raw.call("Watch", pb.WatchRequest())
+        assert raw.closed()  # it answers no ping
+
+
+def test_a_connection_that_never_says_a_word_is_closed(serve, monkeypatch):
+    monkeypatch.setattr(server_module, "HANDSHAKE", 500)
+    with serve() as server, Raw(server.address, preface=False) as raw:
+        assert raw.closed()
+
+
+def test_ten_thousand_may_wait_on_one_connection_by_default():
+    config = Config()
+    assert min(config.max_calls_per_connection, config.max_waiters, config.max_calls) > 10_000
+
+
+def test_limits_hold_for_a_token_over_all_its_connections(serve, tokens):
+    secret = tokens.add("reader", Role.READER)
+    with serve(max_watches=1, tokens=tokens.path) as server:
+        credentials = Credentials(token=secret)
+        with (
+            BoardClient(server.address, credentials=credentials) as first,
+            BoardClient(server.address, credentials=credentials) as second,
+        ):
+            watch = first.watch()
+            with pytest.raises(LimitExceeded):
+                second.watch()
+            watch.close()

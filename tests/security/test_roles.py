@@ -1,0 +1,74 @@
+"""Each role may make the calls of its row, through TLS, and no other."""
+
+import re
+from pathlib import Path
+
+import grpc
+import pytest
+
+from board_client.v1 import board_pb2 as pb
+from board_server.access import LEAST
+from board_server.caller import Role
+from board_server.config import Config
+from tests.secured import ANY_PORT, TokenFile, bearer, reason_of, running, stub
+from tests.security.requests import BOARD, call, code_of, sample
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "security.md"
+METHODS = [method.name for method in pb.DESCRIPTOR.services_by_name["BoardService"].methods]
+REFUSALS = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}
+
+
+@pytest.fixture(scope="module")
+def tokens(tmp_path_factory):
+    file = TokenFile(tmp_path_factory.mktemp("tokens") / "tokens.toml")
+    for role in Role:
+        file.add(role.name.lower(), role)
+    return file
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory, server_pair, authority, tokens):
+    config = Config(
+        tmp_path_factory.mktemp("boards"),
+        BOARD,
+        (ANY_PORT,),
+        tls_cert=server_pair.cert,
+        tls_key=server_pair.key,
+        tokens=tokens.path,
+    )
+    with running(config, ca=authority.ca) as server, server.channel() as channel:
+        yield stub(channel)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("role", list(Role))
+def test_a_role_may_make_the_calls_of_its_row_and_no_other(server, tokens, role, method):
+    metadata = bearer(tokens.secrets[role.name.lower()])
+    code = code_of(server, method, sample(method), metadata)
+    assert (code not in REFUSALS) == (role >= LEAST[method])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_nobody_makes_a_call_without_a_token(server, method):
+    with pytest.raises(grpc.RpcError) as refused:
+        call(server, method, sample(method))
+    assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+    assert reason_of(refused.value) == "UNAUTHENTICATED"
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_request_that_is_no_message_tells_a_stranger_nothing(server, method):
+    stranger = code_of(server, method, sample(method, board="../no board"))
+    assert stranger is grpc.StatusCode.UNAUTHENTICATED
+
+
+def test_every_rpc_of_the_service_is_in_the_table():
+    assert set(LEAST) == set(METHODS)
+
+
+def test_the_table_in_the_document_is_that_of_the_code():
+    rows = re.findall(r"^\| ([A-Z]\w+) \|((?: [x ]? ?\|){4})$", DOCUMENT.read_text(), re.MULTILINE)
+    documented = {
+        name: [cell.strip() == "x" for cell in cells.split("|")[:4]] for name, cells in rows
+    }
+    assert documented == {name: [role >= least for role in Role] for name, least in LEAST.items()}

@@ -1,0 +1,181 @@
+"""Certificates and tokens change under load, and no call is lost."""
+
+import socket
+import threading
+import time
+from contextlib import ExitStack
+
+import pytest
+
+from board_client import BoardClient, Credentials, Unauthenticated
+from board_server.caller import Role
+from board_server.config import Config
+from tests.secured import ANY_PORT, Authority, running
+
+
+class Load:
+    """Clients that call without a pause, some on one connection, some on a new one each time."""
+
+    def __init__(self, address, credentials) -> None:
+        self.errors: list[Exception] = []
+        self.calls = 0
+        self._stop = threading.Event()
+        self._changed = threading.Condition()
+        self._address = address
+        self._credentials = credentials
+        self._threads = [threading.Thread(target=run) for run in (self._steady, self._anew)]
+
+    def __enter__(self):
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def more(self, calls: int = 20) -> None:
+        """Wait until that many more calls were answered, or one failed."""
+        with self._changed:
+            wanted = self.calls + calls
+            assert self._changed.wait_for(lambda: self.calls >= wanted or self.errors, 60)
+
+    def _steady(self):
+        with BoardClient(self._address, credentials=self._credentials) as client:
+            while not self._stop.is_set():
+                self._call(client)
+
+    def _anew(self):
+        while not self._stop.is_set():
+            with BoardClient(self._address, credentials=self._credentials) as client:
+                self._call(client)
+
+    def _call(self, client):
+        try:
+            client.get_phase_state("p")
+        except Exception as error:  # whatever it is, it is lost
+            self.errors.append(error)
+            self._stop.set()
+        with self._changed:
+            self.calls += 1
+            self._changed.notify_all()
+
+
+def serial_of(address, authority) -> str:
+    """The serial number of the certificate that a server shows now."""
+    context = Credentials(ca=authority.ca).context()
+    host, _, port = address.rpartition(":")
+    with (
+        socket.create_connection((host, int(port))) as plain,
+        context.wrap_socket(plain, server_hostname=host) as secured,
+    ):
+        return secured.getpeercert()["serialNumber"]
+
+
+def test_a_new_certificate_is_shown_without_a_restart_and_no_call_is_lost(tmp_path):
+    authority = Authority(tmp_path)
+    pair = authority.issue("server")
+    config = Config(tmp_path / "b", listen=(ANY_PORT,), tls_cert=pair.cert, tls_key=pair.key)
+    with running(config) as server:
+        with Load(server.address, Credentials(ca=authority.ca)) as load:
+            seen = {serial_of(server.address, authority)}
+            for _ in range(5):
+                load.more()
+                authority.issue("server", into=pair)  # the key first, then the certificate
+                seen.add(serial_of(server.address, authority))
+            load.more()
+        assert load.errors == []
+        assert len(seen) == 6
+
+
+def test_a_broken_certificate_leaves_the_one_before_in_place(tmp_path, caplog):
+    authority = Authority(tmp_path)
+    pair = authority.issue("server")
+    config = Config(tmp_path / "b", listen=(ANY_PORT,), tls_cert=pair.cert, tls_key=pair.key)
+    with running(config) as server:
+        before = serial_of(server.address, authority)
+        pair.cert.write_text("rubbish")
+        assert serial_of(server.address, authority) == before
+        assert str(pair.cert) in caplog.text
+        authority.issue("server", into=pair)
+        assert serial_of(server.address, authority) != before
+
+
+def test_a_client_ca_that_changes_lets_in_whom_it_signs(tmp_path):
+    first, second = Authority(tmp_path, "first"), Authority(tmp_path, "second")
+    pair, client = first.issue("server"), second.issue("client")
+    trusted = tmp_path / "clients.pem"
+    trusted.write_bytes(first.ca.read_bytes())
+    config = Config(
+        tmp_path / "b",
+        listen=(ANY_PORT,),
+        tls_cert=pair.cert,
+        tls_key=pair.key,
+        client_ca=trusted,
+    )
+    credentials = Credentials(ca=first.ca, cert=client.cert, key=client.key)
+    with running(config) as server:
+        both = first.ca.read_bytes() + second.ca.read_bytes()
+        trusted.write_bytes(both)
+        with BoardClient(server.address, credentials=credentials) as board:
+            assert board.get_phase_state("p") == ""
+
+
+def until_refused(client):
+    """Call until the server has taken note, which it does within a moment."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            client.get_phase_state("p")
+        except Unauthenticated:
+            return
+    pytest.fail("the token still works")
+
+
+def test_tokens_are_exchanged_and_no_call_is_lost(tmp_path, tokens):
+    file = tmp_path / "token"
+    file.write_text(tokens.add("first", Role.READER))
+    config = Config(tmp_path / "b", listen=(ANY_PORT,), tokens=tokens.path)
+    with running(config) as server, ExitStack() as clients:
+        old = clients.enter_context(
+            BoardClient(server.address, credentials=Credentials(token=tokens.secrets["first"]))
+        )
+        with Load(server.address, Credentials(token_file=file)) as load:
+            load.more()
+            secret = tokens.add("second", Role.READER)
+            new = clients.enter_context(
+                BoardClient(server.address, credentials=Credentials(token=secret))
+            )
+            deadline = time.monotonic() + 30
+            while time.monotonic() < deadline:  # until the server has read it
+                try:
+                    new.get_phase_state("p")
+                except Unauthenticated:
+                    continue
+                break
+            beside = file.with_suffix(".new")
+            beside.write_text(secret)
+            beside.replace(file)
+            load.more()
+            tokens.remove("first")
+            until_refused(old)
+            load.more()
+        assert load.errors == []
+
+
+def test_a_broken_file_of_tokens_leaves_those_before_in_place(tmp_path, tokens, caplog):
+    secret = tokens.add("reader", Role.READER)
+    config = Config(tmp_path / "b", listen=(ANY_PORT,), tokens=tokens.path)
+    with (
+        running(config) as server,
+        BoardClient(server.address, credentials=Credentials(token=secret)) as client,
+    ):
+        client.get_phase_state("p")
+        tokens.path.write_text("[[token]]\nname = 7\n")
+        deadline = time.monotonic() + 30
+        while str(tokens.path) not in caplog.text and time.monotonic() < deadline:
+            client.get_phase_state("p")
+        assert "what it said before stands" in caplog.text
+        tokens.remove("reader")
+        until_refused(client)

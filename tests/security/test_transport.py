@@ -1,0 +1,258 @@
+"""Who can reach a server at all: TLS, mutual TLS, Unix sockets, several listeners."""
+
+import stat
+from pathlib import Path
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from board_client import (
+    AsyncBoardClient,
+    BadCredentials,
+    BoardClient,
+    Credentials,
+    PermissionDenied,
+    Unauthenticated,
+)
+from board_server.caller import Role
+from board_server.config import BadConfig, Config
+from board_server.reread import BadFile
+from tests.secured import ANY_PORT, Authority, bearer, running
+
+KINDS = [BoardClient, AsyncBoardClient]
+
+
+async def boards(kind, address, credentials=None, seconds=10):
+    """The boards that a client of either kind sees."""
+    if kind is BoardClient:
+        with BoardClient(address, credentials=credentials, timeout=seconds) as client:
+            return [each.name for each in client.list_boards()]
+    async with AsyncBoardClient(address, credentials=credentials, timeout=seconds) as client:
+        return [each.name for each in await client.list_boards()]
+
+
+@pytest.fixture
+def config(tmp_path, server_pair):
+    """Make the Config of a server with TLS."""
+
+    def make(**settings) -> Config:
+        return Config(
+            **{
+                "directory": tmp_path / "boards",
+                "listen": (ANY_PORT,),
+                "tls_cert": server_pair.cert,
+                "tls_key": server_pair.key,
+            }
+            | settings
+        )
+
+    return make
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_each_listener_takes_each_credential_that_it_should(
+    kind, config, authority, tokens, tmp_path
+):
+    secret = tokens.add("reader", Role.READER)
+    token_file = tmp_path / "token"
+    token_file.write_text(f"{secret}\n")
+    socket = f"unix:{tmp_path}/board.sock"
+    listen = (ANY_PORT, "localhost:0", socket)
+    with running(config(listen=listen, tokens=tokens.path)) as server:
+        for address in server.addresses:
+            for shown in ({"token": secret}, {"token_file": token_file}):
+                credentials = Credentials(ca=authority.ca, **shown)
+                assert await boards(kind, address, credentials) == ["boards"]
+            with pytest.raises(Unauthenticated):
+                await boards(kind, address, Credentials(ca=authority.ca))
+        assert await boards(kind, socket, Credentials(token=secret)) == ["boards"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_clients_certificate_is_asked_for_and_stands_for_a_token(
+    kind, config, authority, tokens
+):
+    tokens.add("by-certificate", Role.READER, certificate="worker-7")
+    listed, unlisted = authority.issue("worker-7"), authority.issue("worker-8")
+    settings = config(client_ca=authority.ca, tokens=tokens.path)
+    with running(settings) as server:
+        known = Credentials(ca=authority.ca, cert=listed.cert, key=listed.key)
+        assert await boards(kind, server.address, known) == ["boards"]
+        unknown = Credentials(ca=authority.ca, cert=unlisted.cert, key=unlisted.key)
+        with pytest.raises(Unauthenticated):
+            await boards(kind, server.address, unknown)
+        with pytest.raises(BadCredentials, match="asks for a client's certificate"):
+            await boards(kind, server.address, Credentials(ca=authority.ca))
+
+
+def test_a_certificate_has_the_role_of_its_token(config, authority, tokens):
+    tokens.add("by-certificate", Role.READER, certificate="reader-1")
+    pair = authority.issue("reader-1")
+    credentials = Credentials(ca=authority.ca, cert=pair.cert, key=pair.key)
+    settings = config(client_ca=authority.ca, tokens=tokens.path)
+    with (
+        running(settings) as server,
+        BoardClient(server.address, credentials=credentials) as client,
+        pytest.raises(PermissionDenied),
+    ):
+        client.set_phase_state("p", "running")
+
+
+def test_without_a_file_of_tokens_a_certificate_of_the_ca_is_enough(config, authority):
+    pair = authority.issue("somebody")
+    credentials = Credentials(ca=authority.ca, cert=pair.cert, key=pair.key)
+    with (
+        running(config(client_ca=authority.ca)) as server,
+        BoardClient(server.address, credentials=credentials) as client,
+    ):
+        client.set_phase_state("p", "running")
+
+
+def test_what_is_wrong_between_client_and_server_is_one_clear_line(config, authority, tmp_path):
+    elsewhere = Authority(tmp_path, "elsewhere")
+    foreign = elsewhere.issue("stranger")
+    own = authority.issue("friend")
+
+    def told(address, **shown):
+        with (
+            BoardClient(address, credentials=Credentials(**shown), timeout=30) as client,
+            pytest.raises(BadCredentials) as error,
+        ):
+            client.list_boards()
+        assert "\n" not in str(error.value)
+        assert address in str(error.value)
+        return str(error.value)
+
+    with running(config(client_ca=authority.ca)) as server:
+        known = {"cert": own.cert, "key": own.key}
+        assert "not trusted" in told(server.address, ca=elsewhere.ca, **known)
+        assert "not trusted" in told(server.address, tls=True, **known)
+        assert "speaks TLS" in told(server.address)
+        refused = told(server.address, ca=authority.ca, cert=foreign.cert, key=foreign.key)
+        assert f"refuses the certificate {foreign.cert}" in refused
+    with running(Config(tmp_path / "plain", listen=(ANY_PORT,))) as server:
+        assert "does not speak TLS" in told(server.address, ca=authority.ca)
+
+
+async def test_the_async_client_tells_as_clearly(config, tmp_path):
+    elsewhere = Authority(tmp_path, "elsewhere")
+    with running(config()) as server, pytest.raises(BadCredentials, match="not trusted"):
+        await boards(AsyncBoardClient, server.address, Credentials(ca=elsewhere.ca), seconds=30)
+
+
+def test_a_certificate_for_another_name_is_not_trusted(config, authority):
+    with running(config(listen=("127.0.0.2:0",))) as server:
+        credentials = Credentials(ca=authority.ca)
+        with (
+            BoardClient(server.address, credentials=credentials, timeout=20) as client,
+            pytest.raises(BadCredentials, match=r"not trusted.*127\.0\.0\.2"),
+        ):
+            client.list_boards()
+
+
+def test_a_token_is_not_sent_unencrypted_to_another_machine():
+    for kind in KINDS:
+        with pytest.raises(BadCredentials, match="unencrypted"):
+            kind("192.0.2.1:7447", credentials=Credentials(token="t"))
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        {"ca": Path("/nonexistent/ca.pem")},
+        {"cert": Path("/nonexistent/cert.pem")},
+        {"cert": Path("/nonexistent/cert.pem"), "key": Path("/nonexistent/key.pem")},
+        {"token_file": Path("/nonexistent/token")},
+        {"token": "two words"},
+        {"token": "a", "token_file": Path("/nonexistent/token")},
+    ],
+)
+@pytest.mark.parametrize("kind", KINDS)
+def test_credentials_that_cannot_be_used_are_refused_before_anything_is_sent(kind, shown):
+    with pytest.raises(BadCredentials) as error:
+        kind(credentials=Credentials(**shown))
+    assert "\n" not in str(error.value)
+
+
+def test_a_token_is_not_shown_by_accident():
+    assert "secret" not in repr(Credentials(token="secret"))
+
+
+def test_credentials_come_from_the_environment():
+    given = {
+        "BOARD_TLS": "1",
+        "BOARD_TLS_CA": "ca",
+        "BOARD_TLS_CERT": "cert",
+        "BOARD_TLS_KEY": "key",
+        "BOARD_TOKEN": "token",
+        "BOARD_TOKEN_FILE": "file",
+    }
+    assert Credentials.from_environment(given) == Credentials(
+        True, Path("ca"), Path("cert"), Path("key"), "token", Path("file")
+    )
+    assert Credentials.from_environment({}) == Credentials()
+
+
+def test_a_unix_socket_is_for_its_owner_alone(tmp_path):
+    path = tmp_path / "board.sock"
+    with running(Config(tmp_path / "boards", listen=(f"unix:{path}",))) as server:
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        with BoardClient(server.address) as client:
+            assert [each.name for each in client.list_boards()] == ["boards"]
+
+
+def test_addresses_that_others_reach_need_encryption_or_a_word(server_pair, tmp_path):
+    for address in ("0.0.0.0:0", "[::]:0", "192.0.2.1:7447", "board.example:7447"):
+        with pytest.raises(BadConfig, match="--insecure"):
+            Config(tmp_path, listen=(ANY_PORT, address))
+        Config(tmp_path, listen=(address,), insecure=True)
+        Config(tmp_path, listen=(address,), tls_cert=server_pair.cert, tls_key=server_pair.key)
+    with pytest.raises(BadConfig, match="--insecure"):
+        Config(
+            tmp_path,
+            metrics_listen="0.0.0.0:0",
+            tls_cert=server_pair.cert,
+            tls_key=server_pair.key,
+        )
+
+
+@pytest.mark.parametrize("broken", ["tls_cert", "tls_key", "client_ca", "tokens"])
+def test_files_that_cannot_be_used_stop_the_start_by_name(
+    config, authority, tokens, tmp_path, broken
+):
+    for number, content in enumerate((None, "", "rubbish", authority.ca.read_text()[:100])):
+        file = tmp_path / f"broken-{number}"
+        if content is not None:
+            file.write_text(content)
+        if broken == "tokens" and content == "":
+            continue  # a file without a token lets nobody in, as it says
+        settings = {"client_ca": authority.ca, "tokens": tokens.path} | {broken: file}
+        with pytest.raises(BadFile, match=str(file)) as error, running(config(**settings)):
+            pass
+        assert "\n" not in str(error.value)
+
+
+def test_a_certificate_with_anothers_key_stops_the_start(config, authority):
+    other = authority.issue("other")
+    with pytest.raises(BadFile, match=str(other.key)), running(config(tls_key=other.key)):
+        pass
+
+
+def test_health_is_open_and_reflection_is_not(config, authority, tokens):
+    secret = tokens.add("reader", Role.READER)
+    with (
+        running(config(tokens=tokens.path), ca=authority.ca) as server,
+        server.channel() as channel,
+    ):
+        health = health_pb2_grpc.HealthStub(channel)
+        answer = health.Check(health_pb2.HealthCheckRequest(service="board.v1.BoardService"))
+        assert answer.status == health_pb2.HealthCheckResponse.SERVING
+        info = reflection_pb2_grpc.ServerReflectionStub(channel).ServerReflectionInfo
+        question = reflection_pb2.ServerReflectionRequest(list_services="")
+        with pytest.raises(grpc.RpcError) as refused:
+            next(info(iter([question])))
+        assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
+        told = next(info(iter([question]), metadata=bearer(secret)))
+        assert "board.v1.BoardService" in {s.name for s in told.list_services_response.service}

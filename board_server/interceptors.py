@@ -140,7 +140,7 @@ def _answering(name: str, guarded: Guarded, around: Surroundings) -> Method:
             note(started, grpc.StatusCode.CANCELLED, context)
             raise asyncio.CancelledError from gone
         except Exception as error:
-            status = _told(error)
+            status = _told(name, error)
             note(started, status.code, context)
             named = (REQUEST_ID, call.request_id)
             await context.abort(status.code, status.details, (named, *status.trailing_metadata))
@@ -157,10 +157,11 @@ def _answering(name: str, guarded: Guarded, around: Surroundings) -> Method:
     return answer
 
 
-def _told(error: Exception) -> Status:
+def _told(name: str, error: Exception) -> Status:
     """Say an error as a status; one that the board has no word for is told to the log."""
     if isinstance(error, BoardError):
         return status_of(error)
     error_id = secrets.token_hex(4)
-    log.error("internal error %s", error_id, extra={"error_id": error_id}, exc_info=error)
+    told = {"error_id": error_id}
+    log.error("%s failed: internal error %s", name, error_id, extra=told, exc_info=error)
     return internal(error_id)

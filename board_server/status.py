@@ -31,9 +31,10 @@ DOMAIN = "board.v1"
 
 DETAILS_KEY = "grpc-status-details-bin"
 
-MAX_MESSAGE = 256
+MAX_MESSAGE = 240
 """Characters of an error's text. It travels in a header beside the details, may
-there be three times as long, and clients accept 8 KiB of headers in all."""
+there be three times as long, and clients accept 8 KiB of headers in all, the
+request ID among them."""
 
 MAX_CONFLICTS = 2048
 """Bytes of conflicts beside the first, which the ErrorInfo names: a path may have 4 KiB."""

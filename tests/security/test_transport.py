@@ -136,7 +136,7 @@ def test_what_is_wrong_between_client_and_server_is_one_clear_line(config, autho
         assert "does not speak TLS" in told(server.address, ca=authority.ca)
 
 
-async def test_the_async_client_tells_as_clearly(config, authority, tmp_path):
+async def test_the_async_client_tells_as_clearly(config, tmp_path):
     elsewhere = Authority(tmp_path, "elsewhere")
     with running(config()) as server, pytest.raises(BadCredentials, match="not trusted"):
         await boards(AsyncBoardClient, server.address, Credentials(ca=elsewhere.ca), seconds=30)

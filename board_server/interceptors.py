@@ -162,6 +162,6 @@ def _told(name: str, error: Exception) -> Status:
     if isinstance(error, BoardError):
         return status_of(error)
     error_id = secrets.token_hex(4)
-    failed = {"error_id": error_id}
-    log.error("%s failed: internal error %s", name, error_id, extra=failed, exc_info=error)
+    told = {"error_id": error_id}
+    log.error("%s failed: internal error %s", name, error_id, extra=told, exc_info=error)
     return internal(error_id)

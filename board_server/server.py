@@ -90,9 +90,10 @@ def _options(config: Config) -> list[tuple[str, int]]:
         # Nothing compressed: to unpack a small request into a large one holds everybody up.
         ("grpc.compression_enabled_algorithms_bitset", 1),
         ("grpc.max_concurrent_streams", config.max_calls_per_connection),
-        # Beyond its own 1,000 not yet begun with grpc cancels calls at random, honest ones too.
-        ("grpc.server.max_pending_requests", config.max_calls),
-        ("grpc.server.max_pending_requests_hard_limit", config.max_calls),
+        # Where 1,000 calls have not been begun with, grpc would cancel any at random: those of
+        # an honest burst of waiters, too. It may begin with as many as one connection can make.
+        ("grpc.server.max_pending_requests", config.max_calls_per_connection),
+        ("grpc.server.max_pending_requests_hard_limit", config.max_calls_per_connection),
         ("grpc.max_allowed_incoming_connections", config.max_connections),
         ("grpc.server_handshake_timeout_ms", HANDSHAKE),
         # A peer that does not answer a ping is gone, whether or not it has calls.

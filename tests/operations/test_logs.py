@@ -8,7 +8,8 @@ import pytest
 from board_client import BoardClient, Contract, Credentials
 from board_client.v1 import board_pb2 as pb
 from board_server.caller import Role
-from tests.secured import TokenFile, bearer, program, stub
+from board_server.config import Config
+from tests.secured import ANY_PORT, TokenFile, bearer, program, running, stub
 
 SIGNATURE = "func ThisIsASignatureThatNobodyLogs()"
 
@@ -106,3 +107,18 @@ def test_an_insecure_start_is_warned_of(tmp_path, log):
     warnings = [line["event"] for line in lines(log) if line["level"] == "warning"]
     assert any("not encrypted" in warning for warning in warnings)
     assert any("neither a token nor a certificate" in warning for warning in warnings)
+
+
+def test_the_longest_name_comes_back_with_the_largest_error(tmp_path):
+    path, name = "\U0001d11e" * 1024, "n" * 128
+    config = Config(tmp_path / "boards", "b", (ANY_PORT,))
+    with running(config) as server, server.channel() as channel:
+        board = stub(channel)
+        board.ClaimFile(pb.ClaimFileRequest(filepath=path, owner="\U0001d11e" * 64))
+        for _ in range(10):  # what is a little too large arrives now and then
+            with pytest.raises(grpc.RpcError) as error:
+                board.ClaimFile(
+                    pb.ClaimFileRequest(filepath=path, owner="q"), metadata=[("x-request-id", name)]
+                )
+            assert error.value.code() is grpc.StatusCode.ALREADY_EXISTS
+            assert dict(error.value.trailing_metadata())["x-request-id"] == name

@@ -31,7 +31,7 @@ def archive(client: BoardClient, file: Path) -> Archived:
     try:
         for attempt in range(1, ATTEMPTS + 1):
             snapshot = client.get_snapshot()
-            _write(file, snapshot, client.board)
+            _write(file, snapshot, _name(client, snapshot))
             removing = True
             try:
                 return client.archive_board(snapshot.revision)
@@ -44,6 +44,12 @@ def archive(client: BoardClient, file: Path) -> Archived:
         if not removing:
             file.unlink()
     raise AssertionError("the last attempt returns or raises")
+
+
+def _name(client: BoardClient, snapshot: Snapshot) -> str:
+    """Return the board's name, also where the client means the default board by none."""
+    boards = client.list_boards() if not client.board else []
+    return next((b.name for b in boards if b.board_id == snapshot.board_id), client.board)
 
 
 def lines(snapshot: Snapshot, board: str) -> Iterator[str]:

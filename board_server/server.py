@@ -79,7 +79,6 @@ async def serving(
         feeds.close()
         await server.stop(config.grace)
         await mirrors.close()
-        await mirrors.close()
         await store.close()
 
 

@@ -1,21 +1,23 @@
 """The command's options, and where each of its subcommands is."""
 
 import math
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
+from board_client.cli.archive import archive
 from board_client.cli.boards import list_boards, open_board
 from board_client.cli.claim import claim, claims, owner, release
 from board_client.cli.complete import complete
 from board_client.cli.contract import contract
+from board_client.cli.handover import handed_over
 from board_client.cli.load import load
 from board_client.cli.output import print_line
 from board_client.cli.phase import phase
 from board_client.cli.run import run
-from board_client.cli.serve import serve
 from board_client.cli.session import session
-from board_client.cli.settings import OWN_SESSION, Json, Settings
+from board_client.cli.settings import OWN_SESSION, Access, Json, Settings
 from board_client.cli.snapshot import snapshot
 from board_client.cli.status import status
 from board_client.cli.top import top
@@ -26,8 +28,8 @@ EXIT_CODES = (
     "Exit codes: 0 success; 1 an error not named here; 2 wrong usage or bad input; "
     "3 a claim was refused; 4 the board cannot be reached, cannot serve now or gave no "
     "answer in time; 5 the phase was not in the expected state; 6 the session has ended; "
-    "7 `wait` was not met in time; 8 `contract conflicts --exit-code` found some. `run` "
-    "exits as its command does."
+    "7 `wait` was not met in time; 8 `contract conflicts --exit-code` found some; 9 the "
+    "token or certificate does not do. `run` exits as its command does."
 )
 
 app = typer.Typer(
@@ -56,6 +58,17 @@ def _address(value: str) -> str:
     if not value:
         raise typer.BadParameter("must be HOST:PORT or unix:PATH")
     return value
+
+
+def _file(variable: str, told: str) -> Any:
+    """Return the option of a file that says who calls, or whom to trust."""
+    return typer.Option(
+        envvar=variable,
+        metavar="FILE",
+        help=told,
+        show_default=False,
+        rich_help_panel="Access",
+    )
 
 
 @app.callback()
@@ -98,6 +111,24 @@ def options(
             help="ID of the session that what the command does belongs to.",
         ),
     ] = "",
+    tls: Annotated[
+        bool,
+        typer.Option(
+            "--tls",
+            envvar="BOARD_TLS",
+            help="Encrypt, and trust the CAs that this machine trusts.",
+            rich_help_panel="Access",
+        ),
+    ] = False,
+    tls_ca: Annotated[Path | None, _file("BOARD_TLS_CA", "Trust these CAs instead, PEM.")] = None,
+    tls_cert: Annotated[
+        Path | None, _file("BOARD_TLS_CERT", "The client's certificate, PEM; needs --tls-key.")
+    ] = None,
+    tls_key: Annotated[Path | None, _file("BOARD_TLS_KEY", "Key of the certificate, PEM.")] = None,
+    token_file: Annotated[
+        Path | None,
+        _file("BOARD_TOKEN_FILE", "File with the token; a token itself goes into BOARD_TOKEN."),
+    ] = None,
     json: Json = False,
     version: Annotated[  # noqa: ARG001  its callback does the work
         bool,
@@ -107,13 +138,12 @@ def options(
     ] = False,
 ) -> None:
     """Phases, contracts and file claims that a dispatcher and its workers share."""
-    ctx.obj = Settings(target, board, timeout, session, json)
+    access = Access(tls, tls_ca, tls_cert, tls_key, token_file)
+    ctx.obj = Settings(target, board, timeout, session, json, access)
 
 
-app.command(
-    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
-    add_help_option=False,
-)(serve)
+handed_over(app, "serve", "board_server", told="Serve the boards of a directory.")
+handed_over(app, "token", "board_server.tokens", told="Make, list and revoke access tokens.")
 app.command("open")(open_board)
 app.command("boards")(list_boards)
 app.command()(load)
@@ -131,3 +161,11 @@ app.command()(wait)
 app.command()(watch)
 app.command()(top)
 app.add_typer(session)
+app.command()(archive)
+for name, told in {
+    "backup": "Copy a board to a file, while it is served or not.",
+    "restore": "Make a board of a backup.",
+    "compact": "Drop old events of a board, and give free pages back to the disk.",
+    "doctor": "Examine board files, and say what to do.",
+}.items():
+    handed_over(app, name, "board_server.sqlite.keeping", name, told=told)

@@ -1,13 +1,15 @@
 """connect: the board's client for one command, with its errors as failures."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from board_client.cli.failure import ClaimRefused, ExitCode, Failure
-from board_client.cli.settings import Settings
+from board_client.cli.settings import Access, Settings
 
 if TYPE_CHECKING:
+    from board_client.credentials import Credentials
     from board_client.errors import BoardError
     from board_client.sync import BoardClient
 
@@ -20,12 +22,25 @@ def connect(settings: Settings) -> Iterator["BoardClient"]:
     from board_client.sync import BoardClient  # noqa: PLC0415
 
     try:
-        with BoardClient(settings.target, settings.board, timeout=settings.timeout) as client:
+        with BoardClient(
+            settings.target,
+            settings.board,
+            timeout=settings.timeout,
+            credentials=_credentials(settings.access),
+        ) as client:
             yield client.in_session(settings.session) if settings.session else client
     except BoardError as error:
         raise failure_of(error) from error
     except UnicodeEncodeError as error:
         raise Failure(f"not valid UTF-8: {error.object!r}", ExitCode.BAD_INPUT) from error
+
+
+def _credentials(access: Access) -> "Credentials":
+    """Return the credentials of the options; a file of a token goes before BOARD_TOKEN."""
+    from board_client.credentials import Credentials  # noqa: PLC0415  as below
+
+    token = "" if access.token_file else os.environ.get("BOARD_TOKEN", "")
+    return Credentials(access.tls, access.ca, access.cert, access.key, token, access.token_file)
 
 
 def failure_of(error: "BoardError") -> Failure:
@@ -43,7 +58,9 @@ def failure_of(error: "BoardError") -> Failure:
             )
         case errors.InvalidArgument():
             return Failure(str(error), ExitCode.BAD_INPUT)
-        case errors.Unavailable() | errors.DeadlineExceeded():
+        case errors.BadCredentials() | errors.Unauthenticated() | errors.PermissionDenied():
+            return Failure(str(error), ExitCode.NOT_ALLOWED)
+        case errors.Unavailable() | errors.DeadlineExceeded() | errors.LimitExceeded():
             return Failure(str(error), ExitCode.UNAVAILABLE)
         case errors.StateMismatch():
             return Failure(str(error), ExitCode.STATE_MISMATCH)

@@ -24,6 +24,7 @@ class ExitCode(IntEnum):
     SESSION_EXPIRED = 6
     TIMED_OUT = 7
     CONTRADICTIONS = 8
+    NOT_ALLOWED = 9
     CANNOT_RUN = 126
     NOT_FOUND = 127
 

@@ -134,6 +134,7 @@ def _stop(_number: int, _frame: object) -> NoReturn:
 def _variables(given: Settings, session_id: str, phase: str, worker: str) -> dict[str, str]:
     """Return what the command is told, in the environment."""
     told = {"BOARD_TARGET": given.target, "BOARD_NAME": given.board, OWN_WORKER: worker}
+    told |= given.access.variables()
     if session_id:
         told[OWN_SESSION] = session_id
     if phase:

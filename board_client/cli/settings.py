@@ -1,6 +1,7 @@
 """Settings: what the options before the command say, and `--json`, which may follow it."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,6 +17,24 @@ OWN_WORKER = "BOARD_WORKER"
 
 
 @dataclass(frozen=True, slots=True)
+class Access:
+    """What to show a server, and by what to know it, as `board_client.Credentials` has it."""
+
+    tls: bool = False
+    ca: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
+    token_file: Path | None = None
+
+    def variables(self) -> dict[str, str]:
+        """Return the same for the environment of a command."""
+        files = {"CA": self.ca, "CERT": self.cert, "KEY": self.key}
+        told = {f"BOARD_TLS_{name}": str(path) for name, path in files.items() if path}
+        told |= {"BOARD_TLS": "1"} if self.tls else {}
+        return told | ({"BOARD_TOKEN_FILE": str(self.token_file)} if self.token_file else {})
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Which board to talk to, and how to answer.
 
@@ -28,6 +47,7 @@ class Settings:
     timeout: float
     session: str
     json: bool
+    access: Access = Access()
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]

@@ -1,0 +1,40 @@
+"""`board archive`: store a finished board in a file, and empty it."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from board_client.cli.connection import connect
+from board_client.cli.failure import ExitCode, Failure
+from board_client.cli.output import print_json, print_line
+from board_client.cli.settings import Json, settings
+
+
+def archive(
+    ctx: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Where to; made, never replaced.")],
+    json: Json = False,
+) -> None:
+    """Store a board in FILE as JSON lines, then remove all of it from the board.
+
+    Nothing is removed that is not in the file, synced to disk.
+    """
+    from board_client.archive import archive as store  # noqa: PLC0415  it imports grpc
+
+    given = settings(ctx, json)
+    with connect(given) as client:
+        try:
+            lost = store(client, file)
+        except FileExistsError as error:
+            raise Failure(f"{file} exists already; name another", ExitCode.BAD_INPUT) from error
+        except OSError as error:
+            raise Failure(f"cannot write {file}: {error.strerror}") from error
+    if given.json:
+        print_json(asdict(lost))
+    else:
+        print_line(
+            f"{file}: {lost.phases} phases, {lost.contracts} contracts and {lost.claims} claims, "
+            "which the board no longer has"
+        )

@@ -1,0 +1,51 @@
+"""Commands of the server: `board` becomes a program of its, and imports nothing of it."""
+
+import os
+import sys
+from collections.abc import Callable
+from importlib.util import find_spec
+from typing import Annotated, Any
+
+import typer
+
+from board_client.cli.failure import Failure
+from board_client.cli.settings import Settings
+
+# The server's own package comes with the client's; what it imports is the extra.
+_NEEDED = (
+    *("board_server", "apsw", "grpc_health", "grpc_reflection"),
+    *("prometheus_client", "structlog", "uvloop"),
+)
+
+
+def handed_over(app: typer.Typer, name: str, module: str, *first: str, told: str) -> None:
+    """Add a command that runs a module of the server with `first` and all its own arguments."""
+
+    def become(
+        ctx: typer.Context,
+        arguments: Annotated[list[str] | None, typer.Argument(metavar="ARGUMENTS")] = None,
+    ) -> None:
+        _become(ctx.obj, module, [*first, *(arguments or ())])
+
+    as_they_come: dict[str, Any] = {
+        "ignore_unknown_options": True,
+        "allow_interspersed_args": False,
+    }
+    command: Callable[..., Any] = app.command(
+        name, context_settings=as_they_come, add_help_option=False, help=told
+    )
+    command(become)
+
+
+def _become(given: Settings, module: str, arguments: list[str]) -> None:
+    if missing := [name for name in _NEEDED if find_spec(name) is None]:
+        raise Failure(
+            "the server is not installed; pip install 'quasar-board[server]' "
+            f"(not found: {', '.join(missing)})"
+        )
+    if given.board:
+        os.environ["BOARD_NAME"] = given.board
+    # -P: a file in the current directory must not stand in for a module.
+    os.execv(  # noqa: S606  this process becomes the server, and takes its signals
+        sys.executable, [sys.executable, "-P", "-m", module, *arguments]
+    )

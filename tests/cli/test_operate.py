@@ -1,0 +1,77 @@
+"""What an operator does with board files, through the `board` command."""
+
+import json
+
+import pytest
+
+from board_client import BoardClient
+from tests.cli.conftest import run
+from tests.servers import server_process
+
+
+@pytest.fixture
+def directory(tmp_path):
+    return tmp_path / "boards"
+
+
+def test_a_board_is_backed_up_while_it_is_served_and_restored_elsewhere(directory, tmp_path):
+    backup = tmp_path / "backup"
+    with server_process(directory) as server, BoardClient(server.address) as client:
+        client.set_phase_state("a", "queued")
+        told = run("backup", backup, "--dir", directory)
+        assert told.out == f"{backup}: revision 1, verified\n", told.err
+    restored = tmp_path / "again" / "boards"
+    restored.mkdir(parents=True)
+    assert run("restore", backup, "--dir", restored).code == 0
+    with server_process(restored) as server, BoardClient(server.address) as client:
+        assert client.get_phase_state("a") == "queued"
+
+
+def test_the_option_before_the_command_names_the_board(directory, tmp_path):
+    with server_process(directory) as server:
+        assert run("--target", server.address, "--board", "other", "open").code == 0
+    told = run("--board", "other", "backup", tmp_path / "backup", "--dir", directory)
+    assert told.code == 0, told.err
+
+
+def test_a_board_that_nobody_serves_is_examined_and_made_small(directory):
+    with server_process(directory):
+        pass
+    assert run("doctor", "--dir", directory).code == 0
+    assert run("compact", "--dir", directory).code == 0
+
+
+def test_a_board_that_is_served_is_not_made_small(directory):
+    with server_process(directory):
+        told = run("compact", "--dir", directory)
+    assert told.code == 1
+    assert told.err.count("\n") == 1
+
+
+def test_an_archive_holds_what_the_board_then_lacks(board, tmp_path):
+    board.client.set_phase_state("a", "done")
+    file = tmp_path / "archive.jsonl"
+    told = board("archive", file)
+    assert told.code == 0, told.err
+    assert told.out.startswith(f"{file}: 1 phases, 0 contracts and 0 claims")
+    first, phase = map(json.loads, file.read_text().splitlines())
+    assert first["board"]["name"] == board.name
+    assert phase["phase"]["phase_id"] == "a"
+    assert board.client.list_phases() == []
+
+
+def test_an_archive_of_the_default_board_names_it(own_server, tmp_path):
+    file = tmp_path / "archive.jsonl"
+    assert run("--target", own_server, "archive", file).code == 0
+    assert json.loads(file.read_text())["board"]["name"] == "boards"
+
+
+def test_an_archive_never_replaces_a_file(board, tmp_path):
+    board.client.set_phase_state("a", "done")
+    file = tmp_path / "archive.jsonl"
+    file.write_text("precious")
+    told = board("archive", file)
+    assert told.code == 2
+    assert "exists already" in told.err
+    assert file.read_text() == "precious"
+    assert board.client.get_phase_state("a") == "done"

@@ -76,6 +76,8 @@ def test_each_rpc_is_called_by_a_test_of_its_own(rpc):
     assert re.search(rf"\.{rpc}\b", tests)
 
 
-@pytest.mark.parametrize("message", [method.input_type for method in SERVICE.methods], ids=lambda m: m.name)
+@pytest.mark.parametrize(
+    "message", [method.input_type for method in SERVICE.methods], ids=lambda m: m.name
+)
 def test_each_request_begins_with_the_board(message):
     assert (message.fields[0].name, message.fields[0].number) == ("board", 1)

@@ -45,12 +45,12 @@ class Acknowledged:
             pass  # it is killed: this write may or may not have happened
 
 
-@pytest.mark.parametrize(("end", "rounds"), [("kill", 3), ("stop", 1)])
+@pytest.mark.parametrize(("end", "rounds"), [("kill", 2), ("stop", 1)])
 def test_every_acknowledged_write_survives_the_end_of_the_server(tmp_path, end, rounds):
     acknowledged = Acknowledged()
     for number in range(rounds):
         with server_process(tmp_path, board=BOARD) as server:
-            clients = [BoardClient(server.address, timeout=5) for _ in range(WRITERS)]
+            clients = [BoardClient(server.address, timeout=2) for _ in range(WRITERS)]
             threads = [
                 threading.Thread(target=acknowledged.write, args=(client, f"p{number}-{index}"))
                 for index, client in enumerate(clients)

@@ -1,0 +1,94 @@
+"""The power fails at any moment: what was acknowledged is there, the rest whole or not at all."""
+
+import asyncio
+import random
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import apsw
+import pytest
+
+from board_server.errors import BoardError
+from board_server.model import PageRequest
+from board_server.sqlite import SqliteStore, checkpoints
+from tests.faults.forgetful import ForgetfulDisk
+from tests.faults.program import assert_sound
+from tests.faults.soak import scaled
+
+BOARD = "nebula"
+WRITERS = 3
+CLAIMS = 40
+"""How often each writer writes."""
+
+OPERATIONS = 400
+"""Writes and syncs of the disk within which the power fails; there are more."""
+
+
+@pytest.fixture
+def disk(monkeypatch):
+    # So that the log is moved to the file, and begun anew, all the time.
+    monkeypatch.setattr(checkpoints, "LONG", 20)
+    before = apsw.vfs_names()[0]
+    disk = ForgetfulDisk()
+    yield disk
+    apsw.set_default_vfs(before)
+    disk.unregister()
+
+
+@dataclass
+class Outage:
+    """What had been acknowledged when the power failed, and what was found when it was back."""
+
+    acknowledged: set[str] = field(default_factory=set)
+    promised: set[str] | None = None
+    found: set[str] = field(default_factory=set)
+
+
+async def write_until_the_power_fails(tmp_path, disk, seed, synchronous="full"):
+    chance = random.Random(seed)
+    outage = Outage()
+    left = tmp_path / f"left {seed}"
+    left.mkdir()
+
+    def fails():
+        outage.promised = outage.acknowledged.copy()
+        disk.leave(left, chance)
+
+    async def write(writer):
+        for number in range(CLAIMS):
+            name = f"{writer}/{number}"
+            await store.claim_files(BOARD, [f"{name}/a", f"{name}/b"], writer)
+            outage.acknowledged.add(name)
+
+    store = SqliteStore(tmp_path / f"{seed}", synchronous=synchronous)
+    await store.open_board(BOARD)
+    disk.fail_after(chance.randrange(1, OPERATIONS), fails)
+    await asyncio.gather(*(write(f"w{n}") for n in range(WRITERS)))
+    await store.close()
+    assert outage.promised is not None, "the disk had not so much to do"
+
+    after = SqliteStore(left)
+    await after.open_board(BOARD)
+    claims = (await after.list_claims(BOARD, None, PageRequest(10_000))).items
+    await after.close()
+    files = {claim.filepath for claim in claims}
+    outage.found = {file.rpartition("/")[0] for file in files}
+    assert files == {f"{name}/{part}" for name in outage.found for part in "ab"}, "half a write"
+    assert_sound(left, BOARD)
+    return outage
+
+
+@pytest.mark.parametrize("seed", range(scaled(10, 1000)))
+async def test_what_was_acknowledged_survives_a_loss_of_power(tmp_path, disk, seed):
+    outage = await write_until_the_power_fails(tmp_path, disk, seed)
+    assert outage.promised <= outage.found
+
+
+async def test_with_less_care_the_last_writes_are_lost_but_the_file_is_sound(tmp_path, disk):
+    """Which is what `--synchronous normal` says; and that this disk does forget."""
+    lost = 0
+    for seed in range(10):
+        with suppress(BoardError):
+            outage = await write_until_the_power_fails(tmp_path, disk, seed, "normal")
+            lost += bool(outage.promised - outage.found)
+    assert lost

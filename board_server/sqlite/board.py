@@ -1,6 +1,7 @@
 """One open board: its files, its writer, its readers, its sessions' countdowns."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -34,6 +35,9 @@ from board_server.store import Follower
 
 T = TypeVar("T")
 
+LATELY = 0.05
+"""Seconds that a look at the file stands for: a look costs as much as the read of a row."""
+
 
 class OpenBoard:
     """A board that this process alone serves.
@@ -46,6 +50,7 @@ class OpenBoard:
     def __init__(self, name: str, files: BoardFiles, settings: Settings) -> None:
         self.name = name
         self._files = files
+        self._looked_at = time.monotonic()
         self._followers: list[Follower] = []
         self._trouble = Trouble(files.path)
         self._writer = Writer(files.writing, settings, self._committed, self._trouble, name)
@@ -56,7 +61,12 @@ class OpenBoard:
 
     def intact(self) -> bool:
         """Tell whether the file is still the one that was opened."""
+        self._looked_at = time.monotonic()
         return self._files.intact()
+
+    def lately_intact(self) -> bool:
+        """Tell whether it was a moment ago, which costs a read nothing."""
+        return time.monotonic() - self._looked_at < LATELY
 
     async def write(
         self, work: Callable[[Transaction], T], session_id: str = "", request_id: str = ""

@@ -120,7 +120,7 @@ class SqliteStore:
         return await (await self._board(board)).write(work, change.session_id, request_id)
 
     async def get_phase_state(self, board: str, phase_id: str) -> Phase | None:
-        return (await self._board(board)).read(partial(phases.get, phase_id=phase_id))
+        return (await self._reading(board)).read(partial(phases.get, phase_id=phase_id))
 
     async def list_phases(
         self, board: str, states: Sequence[PhaseState], page: PageRequest
@@ -185,7 +185,7 @@ class SqliteStore:
         return await (await self._board(board)).write(work, request_id=request_id)
 
     async def get_file_owner(self, board: str, filepath: str) -> str:
-        return (await self._board(board)).read(partial(claims.owner_of, filepath=filepath))
+        return (await self._reading(board)).read(partial(claims.owner_of, filepath=filepath))
 
     async def list_claims(
         self, board: str, owner: str | None, page: PageRequest
@@ -285,6 +285,12 @@ class SqliteStore:
                 files = await asyncio.to_thread(BoardFiles, path, self._settings)
                 self._boards[name] = OpenBoard(name, files, self._settings)
             return self._boards[name]
+
+    async def _reading(self, name: str) -> OpenBoard:
+        """Return the board for a read of one row: that of a moment ago will do."""
+        self._refuse_if_closed()
+        board = self._boards.get(name)
+        return board if board and board.lately_intact() else await self._board(name)
 
     async def _drop_if_replaced(self, name: str) -> None:
         """Let go of a board whose file was deleted or made anew."""

@@ -233,7 +233,7 @@ type testPhase struct {
 
 func newFixture(t *testing.T, phases []testPhase) *fixture {
 	t.Helper()
-	target, name := servertest.Shared(t), servertest.FreshName()
+	target, name := servertest.Shared(t).Target, servertest.FreshName()
 	client, err := board.Dial(t.Context(), target, board.WithBoard(name))
 	if err != nil {
 		t.Fatal(err)

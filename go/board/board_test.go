@@ -39,7 +39,8 @@ func fresh(t testing.TB, opts ...board.Option) *board.Client {
 
 func dial(t testing.TB, target string, opts ...board.Option) *board.Client {
 	t.Helper()
-	client, err := board.Dial(t.Context(), target, opts...)
+	patiently := []board.Option{board.WithDialTimeout(patient), board.WithTimeout(patient)}
+	client, err := board.Dial(t.Context(), target, append(patiently, opts...)...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -41,17 +41,6 @@ func TestDialWithoutANameOpensTheDefaultBoard(t *testing.T) {
 	}
 }
 
-func TestDialTakesAUnixSocketByItsAbsoluteAndItsRelativePath(t *testing.T) {
-	dir := t.TempDir()
-	servertest.StartIn(t, dir, "unix:"+filepath.Join(dir, "board.sock"))
-	t.Chdir(dir)
-	for _, target := range []string{"unix:" + filepath.Join(dir, "board.sock"), "unix:board.sock"} {
-		if err := dial(t, target).SetPhaseState(t.Context(), "p", board.StateDone); err != nil {
-			t.Errorf("%s: %v", target, err)
-		}
-	}
-}
-
 func TestDialWaitsForAServerThatIsJustStarting(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -145,7 +134,7 @@ func TestCloseMayBeRepeatedAndTakesNil(t *testing.T) {
 
 func TestCloseEndsTheCallsThatRun(t *testing.T) {
 	t.Parallel()
-	client, between := far(t, board.WithTimeout(time.Minute))
+	client, between := far(t)
 	between.loseReplies()
 	ended := make(chan error)
 	go func() { ended <- client.SetPhaseState(t.Context(), "p", board.StateDone) }()
@@ -161,7 +150,7 @@ func TestCloseEndsTheCallsThatRun(t *testing.T) {
 
 func TestACallThatIsCancelledEndsAtOnce(t *testing.T) {
 	t.Parallel()
-	client, between := far(t, board.WithTimeout(time.Minute))
+	client, between := far(t)
 	between.loseReplies()
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(50*time.Millisecond, cancel)
@@ -207,7 +196,7 @@ func TestAClientWithoutATimeoutWorks(t *testing.T) {
 func TestACallToAServerThatIsGoneSaysWhereItWas(t *testing.T) {
 	t.Parallel()
 	client, between := far(t, board.WithTimeout(3*time.Second))
-	between.unplug()
+	between.cut()
 	_, err := client.GetPhaseState(t.Context(), "p")
 	if !errors.Is(err, board.ErrUnavailable) || !strings.Contains(err.Error(), between.target) {
 		t.Errorf("got %v, want ErrUnavailable with the target", err)
@@ -216,21 +205,21 @@ func TestACallToAServerThatIsGoneSaysWhereItWas(t *testing.T) {
 
 func TestALogTellsOfTheBoardLostAndFoundAndOfEachCall(t *testing.T) {
 	t.Parallel()
-	server := servertest.Start(t)
+	between := newNetwork(t, servertest.Shared(t).Target)
 	log := newLogged()
 	logger := slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	client := dial(t, server.Target, board.WithLogger(logger), board.WithToken("secret"), board.WithTimeout(time.Minute))
+	client := dial(t, between.target, board.WithLogger(logger), board.WithToken("secret"))
 	log.wait("board connected", 1)
 	log.wait("method=/board.v1.BoardService/OpenBoard code=OK", 1)
 	if _, err := client.Snapshot(t.Context()); err != nil {
 		t.Error(err)
 	}
 	log.wait("method=/board.v1.BoardService/GetSnapshot code=OK", 1)
-	server.Kill()
+	between.cut()
 	set := make(chan error)
 	go func() { set <- client.SetPhaseState(t.Context(), "p", board.StateDone) }()
 	log.wait("board lost", 1)
-	server.Restart()
+	between.mend()
 	if err := <-set; err != nil {
 		t.Error(err)
 	}

@@ -17,7 +17,8 @@ type network struct {
 	server   string
 	mu       sync.Mutex
 	conns    map[net.Conn]bool
-	silent   bool
+	silent   bool // no reply comes through
+	down     bool // nothing does
 }
 
 // far returns a client of the shared server's default board, or another, and what
@@ -38,7 +39,8 @@ func newNetwork(t *testing.T, server string) *network {
 	var accepting sync.WaitGroup
 	accepting.Go(n.accept)
 	t.Cleanup(func() {
-		n.unplug()
+		n.cut()
+		_ = listener.Close()
 		accepting.Wait()
 	})
 	return n
@@ -51,20 +53,21 @@ func (n *network) loseReplies() {
 	n.silent = true
 }
 
-// reset breaks all connections; those that follow are good.
-func (n *network) reset() {
+// cut breaks all connections, those too that follow, until mend.
+func (n *network) cut() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	n.down = true
 	for conn := range n.conns {
 		_ = conn.Close()
 	}
-	n.silent = false
 }
 
-// unplug breaks all connections, and nothing follows.
-func (n *network) unplug() {
-	_ = n.listener.Close()
-	n.reset()
+// mend makes the connections that follow good ones.
+func (n *network) mend() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.silent, n.down = false, false
 }
 
 func (n *network) accept() {
@@ -75,17 +78,29 @@ func (n *network) accept() {
 		if err != nil {
 			return
 		}
-		server, err := net.Dial("tcp", n.server)
-		if err != nil {
+		server, ok := n.connect(client)
+		if !ok {
 			_ = client.Close()
 			continue
 		}
-		n.mu.Lock()
-		n.conns[client], n.conns[server] = true, true
-		n.mu.Unlock()
 		links.Go(func() { n.carry(client, server, false) })
 		links.Go(func() { n.carry(server, client, true) })
 	}
+}
+
+// connect makes the other half of a connection, unless the network is down.
+func (n *network) connect(client net.Conn) (net.Conn, bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.down {
+		return nil, false
+	}
+	server, err := net.Dial("tcp", n.server)
+	if err != nil {
+		return nil, false
+	}
+	n.conns[client], n.conns[server] = true, true
+	return server, true
 }
 
 func (n *network) carry(from, to net.Conn, replies bool) {

@@ -110,7 +110,7 @@ func TestAWriteWhoseReplyIsLostIsDoneOnceAndAnsweredAsItWas(t *testing.T) {
 			t.Parallel()
 			name := board.WithBoard(servertest.FreshName())
 			near := dial(t, servertest.Shared(t).Target, name)
-			far, between := far(t, name, board.WithTimeout(time.Minute))
+			far, between := far(t, name)
 			session := open(t, near, "ada", board.WithTTL(time.Hour))
 			for _, err := range []error{
 				near.SetPhaseState(t.Context(), "held", board.StateQueued),
@@ -140,7 +140,8 @@ func TestAWriteWhoseReplyIsLostIsDoneOnceAndAnsweredAsItWas(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := snapshot(t, near)
-			between.reset()
+			between.cut()
+			between.mend()
 			if err := <-made; err != nil || got != write.want {
 				t.Errorf("got %v, %v, want %v", got, err, write.want)
 			}

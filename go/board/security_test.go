@@ -61,6 +61,7 @@ func TestAServerThatAsksWhoCalls(t *testing.T) {
 
 	t.Run("takes each credential at each listener", g.takesEachCredential)
 	t.Run("takes a certificate for a token", g.takesACertificate)
+	t.Run("is shown the certificate that is there when a connection is made", g.showsTheCertificateThatIsThere)
 	t.Run("tells at once what is wrong between it and the client", g.tellsWhatIsWrong)
 	t.Run("tells which role is needed", g.tellsTheRole)
 	t.Run("loses no call when a token is exchanged", g.exchangesAToken)
@@ -71,9 +72,18 @@ func (g *guarded) takesEachCredential(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "token")
 	write(t, file, g.secret["dispatcher"]+"\n")
 	trusting := []board.Option{board.WithCA(g.ca.file)}
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	relative, err := filepath.Rel(here, strings.TrimPrefix(g.inTheOpen.Targets[1], "unix:"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	for target, encryption := range map[string][]board.Option{
 		g.inTheOpen.Targets[0]: nil,
 		g.inTheOpen.Targets[1]: {board.WithTLS(nil)}, // which a socket does without
+		"unix:" + relative:     nil,
 		g.encrypted.Targets[0]: trusting,
 		g.encrypted.Targets[1]: {board.WithTLS(&tls.Config{RootCAs: poolOf(t, g.ca.file)})},
 	} {
@@ -173,25 +183,22 @@ func (g *guarded) exchangesAToken(t *testing.T) {
 }
 
 // As with a certificate that lasts a day, and a dispatcher that runs for weeks.
-func TestACertificateThatIsExchangedIsShownWithTheNextConnection(t *testing.T) {
+func (g *guarded) showsTheCertificateThatIsThere(t *testing.T) {
 	t.Parallel()
-	before, after := newAuthority(t), newAuthority(t)
-	trusted := filepath.Join(t.TempDir(), "clients.pem")
-	trust := func(ca *authority) {
-		write(t, trusted, read(t, ca.file))
+	between, own := newNetwork(t, g.mutual.Target), g.ca.issue("worker-7")
+	client := dial(t, between.target, board.WithCA(g.ca.file), board.WithCertificate(own.cert, own.key))
+	again := func() error {
+		between.cut()
+		between.mend()
+		return client.SetPhaseState(t.Context(), "p", board.StateDone)
 	}
-	trust(before)
-	pair := before.issue("server")
-	server := servertest.Start(t, "--tls-cert", pair.cert, "--tls-key", pair.key, "--client-ca", trusted)
-	own := before.issue("dispatcher")
-	client := dial(t, server.Target, board.WithCA(before.file), board.WithCertificate(own.cert, own.key), board.WithTimeout(time.Minute))
-
-	server.Stop()
-	trust(after)
-	after.issueInto(own, "dispatcher")
-	server.Restart()
-	if err := client.SetPhaseState(t.Context(), "p", board.StateDone); err != nil {
-		t.Error(err)
+	write(t, own.cert, "half")
+	if err := again(); err != nil {
+		t.Errorf("with a file in the middle of an exchange: %v", err)
+	}
+	g.ca.issueInto(own, "worker-8")
+	if err := again(); !errors.Is(err, board.ErrUnauthenticated) {
+		t.Errorf("got %v, want ErrUnauthenticated for the new certificate, which nobody has listed", err)
 	}
 }
 

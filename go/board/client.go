@@ -79,7 +79,7 @@ func (c *Client) open(ctx context.Context) error {
 	}
 	_, missing := call(ctx, c, c.stub.ListPhases, &boardv1.ListPhasesRequest{Board: c.board, PageSize: 1})
 	if errors.Is(missing, ErrBoardNotFound) {
-		return fmt.Errorf("%w, and may not be opened: %w", missing, err)
+		return fmt.Errorf("%w: %w", missing, err)
 	}
 	return missing
 }

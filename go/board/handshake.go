@@ -50,20 +50,31 @@ func (j judged) Clone() grpccredentials.TransportCredentials {
 // that refuses our certificate, or waits for TLS, hangs up instead.
 type ungreeted struct {
 	net.Conn
-	greeted bool
+	settled atomic.Bool
 	failed  func(error)
 }
 
 // Read reads what the server sends.
 func (u *ungreeted) Read(b []byte) (int, error) {
 	n, err := u.Conn.Read(b)
-	if !u.greeted {
-		u.greeted = true
-		if n == 0 && err != nil {
-			u.failed(err)
-		}
-	}
+	u.settle(n > 0, err)
 	return n, err
+}
+
+// Write sends to the server; it may be the first to meet a closed connection.
+func (u *ungreeted) Write(b []byte) (int, error) {
+	n, err := u.Conn.Write(b)
+	u.settle(false, err)
+	return n, err
+}
+
+func (u *ungreeted) settle(greeted bool, err error) {
+	if u.settled.Load() || !greeted && err == nil {
+		return
+	}
+	if u.settled.CompareAndSwap(false, true) && !greeted {
+		u.failed(err)
+	}
 }
 
 // overTLS are the credentials of encrypted connections.
@@ -78,32 +89,27 @@ func overTLS(target string, config *tls.Config, failed func(why func() error)) g
 		shown.Store(certificate)
 		return certificate, err
 	}
-	why := func(_ context.Context, err error) error {
-		var untrusted *tls.CertificateVerificationError
-		var unencrypted tls.RecordHeaderError
-		switch {
-		case errors.As(err, &untrusted):
-			return notTrusted(target, untrusted.Err)
-		case errors.As(err, &unencrypted):
-			return badCredentials("the board at %s does not speak TLS; Dial it without", target)
-		}
-		switch certificate := shown.Load(); {
-		case certificate == nil:
-			return nil
-		case len(certificate.Certificate) == 0:
-			return badCredentials("the board at %s asks for a client's certificate; give Dial WithCertificate", target)
-		}
-		return badCredentials("the board at %s refuses the client's certificate; its operator says which CA must have signed it", target)
-	}
+	why := func(_ context.Context, err error) error { return whyNotOverTLS(target, err, shown.Load()) }
 	return judged{grpccredentials.NewTLS(config), why, failed}
 }
 
-func notTrusted(target string, err error) error {
+func whyNotOverTLS(target string, err error, shown *tls.Certificate) error {
+	var untrusted *tls.CertificateVerificationError
 	var unknown x509.UnknownAuthorityError
-	if errors.As(err, &unknown) {
-		return badCredentials("the certificate of the board at %s is not trusted (%w); give Dial WithCA with the CA that signed it", target, err)
+	var unencrypted tls.RecordHeaderError
+	switch {
+	case errors.As(err, &unknown):
+		return badCredentials("the certificate of the board at %s is not trusted (%w); give Dial WithCA with the CA that signed it", target, unknown)
+	case errors.As(err, &untrusted):
+		return badCredentials("the certificate of the board at %s is not trusted: %w", target, untrusted.Err)
+	case errors.As(err, &unencrypted):
+		return badCredentials("the board at %s does not speak TLS; leave out WithTLS, WithCA and BOARD_TLS", target)
+	case shown == nil: // whatever it is, it is not our certificate
+		return nil
+	case len(shown.Certificate) == 0:
+		return badCredentials("the board at %s asks for a client's certificate; give Dial WithCertificate", target)
 	}
-	return badCredentials("the certificate of the board at %s is not trusted: %w", target, err)
+	return badCredentials("the board at %s refuses the client's certificate; its operator says which CA must have signed it", target)
 }
 
 // firstOf chooses as crypto/tls does where nobody else chooses.

@@ -26,7 +26,7 @@ func TestClientOfAServer(t *testing.T) {
 	t.Parallel()
 	boardtest.Run(t, func(t *testing.T) boardtest.Open {
 		name := servertest.FreshName()
-		return func() board.Board { return dial(t, servertest.Shared(t), board.WithBoard(name)) }
+		return func() board.Board { return dial(t, servertest.Shared(t).Target, board.WithBoard(name)) }
 	})
 }
 
@@ -34,12 +34,13 @@ func TestClientOfAServer(t *testing.T) {
 func fresh(t testing.TB, opts ...board.Option) *board.Client {
 	t.Helper()
 	opts = append(opts, board.WithBoard(servertest.FreshName()))
-	return dial(t, servertest.Shared(t), opts...)
+	return dial(t, servertest.Shared(t).Target, opts...)
 }
 
 func dial(t testing.TB, target string, opts ...board.Option) *board.Client {
 	t.Helper()
-	client, err := board.Dial(t.Context(), target, opts...)
+	patiently := []board.Option{board.WithDialTimeout(patient), board.WithTimeout(patient)}
+	client, err := board.Dial(t.Context(), target, append(patiently, opts...)...)
 	if err != nil {
 		t.Fatal(err)
 	}

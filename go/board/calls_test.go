@@ -19,7 +19,7 @@ import (
 func TestBoardsOfOneServerNeverMix(t *testing.T) {
 	t.Parallel()
 	oneName, twoName := servertest.FreshName(), servertest.FreshName()
-	one := dial(t, servertest.Shared(t), board.WithBoard(oneName))
+	one := dial(t, servertest.Shared(t).Target, board.WithBoard(oneName))
 	two := one.On(twoName)
 	if _, err := two.OpenBoard(t.Context()); err != nil {
 		t.Fatal(err)

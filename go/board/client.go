@@ -1,7 +1,10 @@
 package board
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"google.golang.org/grpc"
@@ -28,29 +31,57 @@ var _ Board = (*Client)(nil)
 
 // Dial connects to the board at target, `HOST:PORT` or `unix:PATH`, and opens
 // it: a board that does not exist is created, as NewSQLiteBoard creates its
-// tables. A server that is just starting is waited for, as long as ctx and
+// tables. Where the token may not do that, somebody else has to have opened it.
+//
+// A server that is just starting is waited for, as long as ctx and
 // [WithDialTimeout] allow; when none answers, the error is [ErrUnavailable] and
-// says where and what to do.
+// says where and what to do. Where certificates or the token stand in the way
+// the error comes at once: [ErrBadCredentials], [ErrUnauthenticated] or
+// [ErrPermissionDenied].
 func Dial(ctx context.Context, target string, opts ...Option) (*Client, error) {
 	o := newOptions(opts)
-	conn, err := connect(target, o)
+	target = cmp.Or(target, o.target)
+	ctx, cancel := bounded(ctx, o.dialTimeout)
+	defer cancel()
+	ctx, giveUp := context.WithCancelCause(ctx)
+	defer giveUp(nil)
+	c := &Client{target: target, board: o.board, timeout: o.timeout}
+	conn, err := connect(target, o, func(why func() error) {
+		if ctx.Err() != nil || c.conn.GetState() != connectivity.TransientFailure {
+			return // Dial is over, or another address of the host may do
+		}
+		if err := why(); err != nil {
+			giveUp(err)
+		}
+	})
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{
-		target:  target,
-		board:   o.board,
-		timeout: o.timeout,
-		conn:    conn,
-		stub:    boardv1.NewBoardServiceClient(conn),
-	}
-	ctx, cancel := bounded(ctx, o.dialTimeout)
-	defer cancel()
-	if _, err := c.OpenBoard(ctx); err != nil {
+	c.conn, c.stub = conn, boardv1.NewBoardServiceClient(conn)
+	if err := c.open(ctx); err != nil {
 		_ = c.Close() // err says more
+		if why := context.Cause(ctx); errors.Is(why, ErrBadCredentials) {
+			return nil, why
+		}
 		return nil, err
 	}
 	return c, nil
+}
+
+// open opens the board, or finds it open where the token may not open any.
+func (c *Client) open(ctx context.Context) error {
+	_, err := c.OpenBoard(ctx)
+	switch {
+	case errors.Is(err, ErrUnauthenticated):
+		return fmt.Errorf("the board at %s: %w; its operator makes a token, WithTokenFile shows it", c.target, err)
+	case !errors.Is(err, ErrPermissionDenied):
+		return err
+	}
+	_, missing := call(ctx, c, c.stub.ListPhases, &boardv1.ListPhasesRequest{Board: c.board, PageSize: 1})
+	if errors.Is(missing, ErrBoardNotFound) {
+		return fmt.Errorf("%w: %w", missing, err)
+	}
+	return missing
 }
 
 // On returns a client of another board of the same server, which shares this

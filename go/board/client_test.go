@@ -19,7 +19,7 @@ import (
 
 func TestDialOpensTheBoardThatItNames(t *testing.T) {
 	t.Parallel()
-	client := dial(t, servertest.Shared(t), board.WithBoard("my-nebula"))
+	client := dial(t, servertest.Shared(t).Target, board.WithBoard("my-nebula"))
 	boards, err := client.ListBoards(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -34,21 +34,10 @@ func TestDialOpensTheBoardThatItNames(t *testing.T) {
 
 func TestDialWithoutANameOpensTheDefaultBoard(t *testing.T) {
 	t.Parallel()
-	server := servertest.Start(t)
+	server := servertest.Shared(t)
 	info, err := dial(t, server.Target).OpenBoard(t.Context())
 	if err != nil || info.Name != filepath.Base(server.Dir) {
 		t.Errorf("got %+v, %v, want the board named after %s", info, err, server.Dir)
-	}
-}
-
-func TestDialTakesAUnixSocketByItsAbsoluteAndItsRelativePath(t *testing.T) {
-	dir := t.TempDir()
-	servertest.StartIn(t, dir, "unix:"+filepath.Join(dir, "board.sock"))
-	t.Chdir(dir)
-	for _, target := range []string{"unix:" + filepath.Join(dir, "board.sock"), "unix:board.sock"} {
-		if err := dial(t, target).SetPhaseState(t.Context(), "p", board.StateDone); err != nil {
-			t.Errorf("%s: %v", target, err)
-		}
 	}
 }
 
@@ -119,7 +108,7 @@ func TestDialRefusesWhatIsNoTarget(t *testing.T) {
 
 func TestDialRefusesABoardNameThatCannotBe(t *testing.T) {
 	t.Parallel()
-	_, err := board.Dial(t.Context(), servertest.Shared(t), board.WithBoard("../x"))
+	_, err := board.Dial(t.Context(), servertest.Shared(t).Target, board.WithBoard("../x"))
 	var e *board.Error
 	if !errors.As(err, &e) || e.Metadata["field"] != "board" || !errors.Is(err, board.ErrInvalidArgument) {
 		t.Errorf("got %v, want ErrInvalidArgument of the field board", err)
@@ -145,10 +134,8 @@ func TestCloseMayBeRepeatedAndTakesNil(t *testing.T) {
 
 func TestCloseEndsTheCallsThatRun(t *testing.T) {
 	t.Parallel()
-	server := servertest.Start(t)
-	client := dial(t, server.Target, board.WithTimeout(time.Minute))
-	server.Suspend()
-	defer server.Resume()
+	client, between := far(t)
+	between.loseReplies()
 	ended := make(chan error)
 	go func() { ended <- client.SetPhaseState(t.Context(), "p", board.StateDone) }()
 	var closers sync.WaitGroup
@@ -163,10 +150,8 @@ func TestCloseEndsTheCallsThatRun(t *testing.T) {
 
 func TestACallThatIsCancelledEndsAtOnce(t *testing.T) {
 	t.Parallel()
-	server := servertest.Start(t)
-	client := dial(t, server.Target, board.WithTimeout(time.Minute))
-	server.Suspend()
-	defer server.Resume()
+	client, between := far(t)
+	between.loseReplies()
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(50*time.Millisecond, cancel)
 	if _, err := client.GetPhaseState(ctx, "p"); !errors.Is(err, context.Canceled) {
@@ -176,20 +161,17 @@ func TestACallThatIsCancelledEndsAtOnce(t *testing.T) {
 
 func TestACallWithoutADeadlineEndsAfterTheClientsTimeout(t *testing.T) {
 	t.Parallel()
-	server := servertest.Start(t)
-	client := dial(t, server.Target, board.WithTimeout(200*time.Millisecond))
-	server.Suspend()
-	defer server.Resume()
+	client, between := far(t, board.WithTimeout(200*time.Millisecond))
+	between.loseReplies()
 	_, err := client.GetPhaseState(t.Context(), "p")
-	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), server.Target) {
+	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), between.target) {
 		t.Errorf("got %v, want context.DeadlineExceeded with the target", err)
 	}
 }
 
 func TestTheCallersDeadlineRulesOverTheClientsTimeout(t *testing.T) {
 	t.Parallel()
-	server := servertest.Start(t)
-	client := dial(t, server.Target, board.WithTimeout(time.Nanosecond))
+	client, between := far(t, board.WithTimeout(time.Nanosecond))
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := client.SetPhaseState(ctx, "p", board.StateDone); err != nil {
@@ -197,8 +179,7 @@ func TestTheCallersDeadlineRulesOverTheClientsTimeout(t *testing.T) {
 	}
 	ctx, cancel = context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	server.Suspend()
-	defer server.Resume()
+	between.loseReplies()
 	if _, err := client.GetPhaseState(ctx, "p"); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v, want context.DeadlineExceeded", err)
 	}
@@ -214,32 +195,31 @@ func TestAClientWithoutATimeoutWorks(t *testing.T) {
 
 func TestACallToAServerThatIsGoneSaysWhereItWas(t *testing.T) {
 	t.Parallel()
-	server := servertest.Start(t)
-	client := dial(t, server.Target, board.WithTimeout(3*time.Second))
-	server.Kill()
+	client, between := far(t, board.WithTimeout(3*time.Second))
+	between.cut()
 	_, err := client.GetPhaseState(t.Context(), "p")
-	if !errors.Is(err, board.ErrUnavailable) || !strings.Contains(err.Error(), server.Target) {
+	if !errors.Is(err, board.ErrUnavailable) || !strings.Contains(err.Error(), between.target) {
 		t.Errorf("got %v, want ErrUnavailable with the target", err)
 	}
 }
 
 func TestALogTellsOfTheBoardLostAndFoundAndOfEachCall(t *testing.T) {
 	t.Parallel()
-	server := servertest.Start(t)
+	between := newNetwork(t, servertest.Shared(t).Target)
 	log := newLogged()
 	logger := slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	client := dial(t, server.Target, board.WithLogger(logger), board.WithToken("secret"), board.WithTimeout(time.Minute))
+	client := dial(t, between.target, board.WithLogger(logger), board.WithToken("secret"))
 	log.wait("board connected", 1)
 	log.wait("method=/board.v1.BoardService/OpenBoard code=OK", 1)
 	if _, err := client.Snapshot(t.Context()); err != nil {
 		t.Error(err)
 	}
 	log.wait("method=/board.v1.BoardService/GetSnapshot code=OK", 1)
-	server.Kill()
+	between.cut()
 	set := make(chan error)
 	go func() { set <- client.SetPhaseState(t.Context(), "p", board.StateDone) }()
 	log.wait("board lost", 1)
-	server.Restart()
+	between.mend()
 	if err := <-set; err != nil {
 		t.Error(err)
 	}

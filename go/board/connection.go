@@ -1,7 +1,6 @@
 package board
 
 import (
-	"context"
 	"fmt"
 	"net"
 	"strconv"
@@ -10,8 +9,6 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
-	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 )
 
@@ -44,15 +41,20 @@ var reconnect = grpc.ConnectParams{
 // A peer that is gone without a word is noticed.
 var alive = keepalive.ClientParameters{Time: 20 * time.Second, Timeout: 10 * time.Second}
 
-// connect makes the connection; nothing is sent before the first call.
-func connect(target string, o options) (*grpc.ClientConn, error) {
+// connect makes the connection; nothing is sent before the first call. Whenever
+// it fails, failed is told, and may ask why.
+func connect(target string, o options, failed func(why func() error)) (*grpc.ClientConn, error) {
 	local, err := isLocal(target)
 	if err != nil {
 		return nil, err
 	}
-	transport := insecure.NewCredentials()
-	if o.tls != nil {
-		transport = credentials.NewTLS(o.tls)
+	transport, err := o.credentials.transport(target, failed)
+	if err != nil {
+		return nil, err
+	}
+	token, err := o.credentials.bearer(target, local)
+	if err != nil {
+		return nil, err
 	}
 	opts := []grpc.DialOption{
 		grpc.WithTransportCredentials(transport),
@@ -65,12 +67,10 @@ func connect(target string, o options) (*grpc.ClientConn, error) {
 			grpc.MaxCallSendMsgSize(maxMessage),
 			grpc.MaxRetryRPCBufferSize(maxMessage), // what is not kept cannot be sent again
 		),
+		grpc.WithChainUnaryInterceptor(identifyWrites),
 	}
-	if o.token != "" {
-		if o.tls == nil && !local {
-			return nil, fmt.Errorf("board: a token must not travel to %s in the open; give Dial WithTLS too", target)
-		}
-		opts = append(opts, grpc.WithPerRPCCredentials(bearer{o.token, !local}))
+	if token != nil {
+		opts = append(opts, grpc.WithPerRPCCredentials(token))
 	}
 	if o.logger != nil {
 		opts = append(opts, grpc.WithChainUnaryInterceptor(logCalls(o.logger)), grpc.WithChainStreamInterceptor(logStreams(o.logger)))
@@ -88,7 +88,7 @@ func connect(target string, o options) (*grpc.ClientConn, error) {
 // isLocal tells whether the target is on this machine; the error says that it
 // is no target at all.
 func isLocal(target string) (bool, error) {
-	if path, ok := strings.CutPrefix(target, "unix:"); ok && path != "" {
+	if isUnix(target) && target != unixPrefix {
 		return true, nil
 	}
 	host, port, err := net.SplitHostPort(target)
@@ -101,16 +101,6 @@ func isLocal(target string) (bool, error) {
 	return host == "localhost" || net.ParseIP(host).IsLoopback(), nil
 }
 
-// bearer sends a token with each call.
-type bearer struct {
-	token  string
-	secure bool // whether gRPC must refuse to send it in the open
-}
+const unixPrefix = "unix:"
 
-// GetRequestMetadata returns the header that carries the token.
-func (b bearer) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
-	return map[string]string{"authorization": "Bearer " + b.token}, nil
-}
-
-// RequireTransportSecurity tells whether the connection must be encrypted.
-func (b bearer) RequireTransportSecurity() bool { return b.secure }
+func isUnix(target string) bool { return strings.HasPrefix(target, unixPrefix) }

@@ -60,6 +60,11 @@ var (
 	// ErrStoreFull: the server has no room left to write. Tell a person.
 	ErrStoreFull = errors.New("board store full")
 
+	// ErrBadCredentials: a file of certificates or of a token cannot be used, a
+	// token would travel in the open, or client and server do not trust each
+	// other. Trying again does not help.
+	ErrBadCredentials = errors.New("bad credentials")
+
 	// ErrUnauthenticated: the server asks for a token, and knows none that the
 	// call shows. Ask its operator for one.
 	ErrUnauthenticated = errors.New("board asks for a token that it knows")
@@ -162,6 +167,13 @@ func invalidArgument(field, description string) error {
 		Message:  field + ": " + description,
 		kinds:    []error{ErrInvalidArgument},
 	}
+}
+
+// badCredentials refuses to connect; the errors that it formats with %w are its
+// kinds too.
+func badCredentials(format string, args ...any) error {
+	why := fmt.Errorf(format, args...)
+	return &Error{Code: codes.Unauthenticated, Message: why.Error(), kinds: []error{ErrBadCredentials, why}}
 }
 
 // fromBoard tells what a status with the board's ErrorInfo means; ok is false

@@ -284,6 +284,12 @@ func serve(t *testing.T, service boardv1.BoardServiceServer, opts ...grpc.Server
 	if err != nil {
 		t.Fatal(err)
 	}
+	serveOn(t, listener, service, opts...)
+	return listener.Addr().String()
+}
+
+func serveOn(t *testing.T, listener net.Listener, service boardv1.BoardServiceServer, opts ...grpc.ServerOption) {
+	t.Helper()
 	opts = append(opts, grpc.MaxRecvMsgSize(64<<20))
 	server := grpc.NewServer(opts...)
 	boardv1.RegisterBoardServiceServer(server, service)
@@ -295,7 +301,6 @@ func serve(t *testing.T, service boardv1.BoardServiceServer, opts ...grpc.Server
 			t.Error(err)
 		}
 	})
-	return listener.Addr().String()
 }
 
 // serveStatus runs a server whose GetPhaseState always fails in one way.

@@ -1,7 +1,6 @@
 package board
 
 import (
-	"crypto/tls"
 	"log/slog"
 	"time"
 
@@ -10,17 +9,19 @@ import (
 
 // What holds where no option says otherwise.
 const (
+	DefaultTarget      = "127.0.0.1:7447" // of FromEnvironment
 	DefaultTimeout     = 10 * time.Second // of a call whose context has no deadline
 	DefaultDialTimeout = 10 * time.Second // of Dial
 )
 
-// Option tells Dial how to reach the board.
+// Option tells Dial how to reach the board. Of two that say the same thing, the
+// later one holds.
 type Option func(*options)
 
 type options struct {
+	target      string // of the environment; "" without it
 	board       string
-	tls         *tls.Config
-	token       string
+	credentials credentials
 	timeout     time.Duration
 	dialTimeout time.Duration
 	logger      *slog.Logger
@@ -38,18 +39,6 @@ func newOptions(opts []Option) options {
 // WithBoard names the board; without it, it is the server's default board.
 func WithBoard(name string) Option {
 	return func(o *options) { o.board = name }
-}
-
-// WithTLS encrypts the connection as config says, for mutual TLS with the
-// certificates that it holds.
-func WithTLS(config *tls.Config) Option {
-	return func(o *options) { o.tls = config }
-}
-
-// WithToken sends a bearer token with each call. Dial refuses to send it
-// without TLS to anything but a loopback address or a Unix socket.
-func WithToken(token string) Option {
-	return func(o *options) { o.token = token }
 }
 
 // WithTimeout sets how long a call may take, its retries included, whose

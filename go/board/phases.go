@@ -37,8 +37,7 @@ func ByWorker(worker string) PhaseOption {
 }
 
 // IfState makes SetPhase a compare-and-set: it is refused with ErrStateMismatch
-// unless the phase is in this state. A call that was cut off and retried may
-// meet its own success: read the phase to tell.
+// unless the phase is in this state.
 func IfState(state string) PhaseOption {
 	return func(r *boardv1.SetPhaseStateRequest) error {
 		number, err := states.required("expected_state", state)

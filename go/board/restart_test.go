@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/papapumpkin/quasar-board/go/board"
 	"github.com/papapumpkin/quasar-board/go/internal/servertest"
@@ -15,9 +14,9 @@ import (
 // again in the middle: no call fails, none is lost.
 func TestCallsOfManyGoroutinesRideOverARestart(t *testing.T) {
 	t.Parallel()
-	const goroutines, half = 16, 100
+	const goroutines, half = 16, 40
 	server := servertest.Start(t)
-	client := dial(t, server.Target, board.WithTimeout(time.Minute))
+	client := dial(t, server.Target)
 
 	ctx, stop := context.WithCancel(t.Context())
 	finished := make(chan struct{})

@@ -1,48 +1,253 @@
 package board_test
 
 import (
-	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"math/big"
+	"errors"
+	"io/fs"
 	"net"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/status"
 
 	"github.com/papapumpkin/quasar-board/go/board"
+	"github.com/papapumpkin/quasar-board/go/internal/servertest"
 )
 
-func TestATokenTravelsWithEveryCall(t *testing.T) {
+// patient is a dial timeout that no test waits out: what fails must fail before.
+const patient = time.Minute
+
+// A guarded is a server that asks who calls, in its three forms, and what some
+// callers show.
+type guarded struct {
+	inTheOpen, encrypted, mutual *servertest.Server
+
+	ca     *authority
+	tokens string // path of the servers' file
+	secret map[string]string
+}
+
+func TestAServerThatAsksWhoCalls(t *testing.T) {
 	t.Parallel()
-	target := serve(t, onlyWith("Bearer secret"))
-	client := dial(t, target, board.WithToken("secret"))
-	if _, err := client.GetPhaseState(t.Context(), "p"); err != nil {
+	ca, dir := newAuthority(t), t.TempDir()
+	g := &guarded{ca: ca, tokens: filepath.Join(dir, "tokens.toml"), secret: map[string]string{}}
+	for name, arguments := range map[string][]string{
+		"dispatcher": {"--role", "dispatcher"},
+		"revoked":    {"--role", "dispatcher"},
+		"reader":     {"--role", "reader"},
+		"elsewhere":  {"--role", "worker", "--board", "another"},
+		"listed":     {"--role", "dispatcher", "--certificate", "worker-7"},
+	} {
+		g.secret[name] = servertest.Token(t, g.tokens, name, arguments...)
+	}
+	pair := ca.issue("server")
+	tls := []string{"--tls-cert", pair.cert, "--tls-key", pair.key, "--tokens", g.tokens}
+	g.inTheOpen = servertest.StartOn(t, []string{"127.0.0.1:0", "unix:" + filepath.Join(dir, "board.sock")}, "--tokens", g.tokens)
+	g.encrypted = servertest.StartOn(t, []string{"127.0.0.1:0", "localhost:0", "127.0.0.2:0"}, tls...)
+	g.mutual = servertest.Start(t, append(tls, "--client-ca", ca.file)...)
+
+	t.Run("takes each credential at each listener", g.takesEachCredential)
+	t.Run("takes a certificate for a token", g.takesACertificate)
+	t.Run("is shown the certificate that is there when a connection is made", g.showsTheCertificateThatIsThere)
+	t.Run("tells at once what is wrong between it and the client", g.tellsWhatIsWrong)
+	t.Run("tells which role is needed", g.tellsTheRole)
+	t.Run("loses no call when a token is exchanged", g.exchangesAToken)
+}
+
+func (g *guarded) takesEachCredential(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "token")
+	write(t, file, g.secret["dispatcher"]+"\n")
+	trusting := []board.Option{board.WithCA(g.ca.file)}
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	relative, err := filepath.Rel(here, strings.TrimPrefix(g.inTheOpen.Targets[1], "unix:"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for target, encryption := range map[string][]board.Option{
+		g.inTheOpen.Targets[0]: nil,
+		g.inTheOpen.Targets[1]: {board.WithTLS(nil)}, // which a socket does without
+		"unix:" + relative:     nil,
+		g.encrypted.Targets[0]: trusting,
+		g.encrypted.Targets[1]: {board.WithTLS(&tls.Config{RootCAs: poolOf(t, g.ca.file)})},
+	} {
+		for _, shown := range []board.Option{board.WithToken(g.secret["dispatcher"]), board.WithTokenFile(file)} {
+			client := dial(t, target, append(encryption, shown)...)
+			if err := client.SetPhaseState(t.Context(), "p", board.StateDone); err != nil {
+				t.Errorf("%s: %v", target, err)
+			}
+		}
+		wantRefused(t, board.ErrUnauthenticated, "WithTokenFile", target, encryption...)
+		wantRefused(t, board.ErrUnauthenticated, "does not know this token", target, append(encryption, board.WithToken("stranger"))...)
+	}
+}
+
+func (g *guarded) takesACertificate(t *testing.T) {
+	t.Parallel()
+	target, trusting := g.mutual.Target, board.WithCA(g.ca.file)
+	listed, unlisted, foreign := g.ca.issue("worker-7"), g.ca.issue("worker-8"), newAuthority(t).issue("worker-7")
+	client := dial(t, target, trusting, board.WithCertificate(listed.cert, listed.key))
+	if err := client.SetPhaseState(t.Context(), "p", board.StateDone); err != nil {
 		t.Error(err)
 	}
-	_, err := board.Dial(t.Context(), target)
-	if status.Code(err) != codes.Unauthenticated {
-		t.Errorf("without a token: got %v, want Unauthenticated", err)
+	inMemory, err := tls.LoadX509KeyPair(listed.cert, listed.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dial(t, target, board.WithTLS(&tls.Config{RootCAs: poolOf(t, g.ca.file), Certificates: []tls.Certificate{inMemory}}))
+
+	wantRefused(t, board.ErrUnauthenticated, "asks for a token", target, trusting, board.WithCertificate(unlisted.cert, unlisted.key))
+	wantRefused(t, board.ErrBadCredentials, "refuses the client's certificate", target, trusting, board.WithCertificate(foreign.cert, foreign.key))
+	wantRefused(t, board.ErrBadCredentials, "give Dial WithCertificate", target, trusting)
+}
+
+func (g *guarded) tellsWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	target := g.encrypted.Target
+	untrusted := wantRefused(t, board.ErrBadCredentials, "WithCA", target, board.WithCA(newAuthority(t).file))
+	if unknown := (x509.UnknownAuthorityError{}); !errors.As(untrusted, &unknown) {
+		t.Errorf("got %v, want what crypto/x509 says", untrusted)
+	}
+	wantRefused(t, board.ErrBadCredentials, "is not trusted", target, board.WithTLS(nil))
+	wantRefused(t, board.ErrBadCredentials, "not 127.0.0.2", g.encrypted.Targets[2], board.WithCA(g.ca.file))
+	wantRefused(t, board.ErrBadCredentials, "speaks TLS; give Dial WithTLS", target)
+	wantRefused(t, board.ErrBadCredentials, "does not speak TLS", g.inTheOpen.Target, board.WithCA(g.ca.file))
+}
+
+func (g *guarded) tellsTheRole(t *testing.T) {
+	t.Parallel()
+	target, reader := g.inTheOpen.Target, board.WithToken(g.secret["reader"])
+	absent := wantRefused(t, board.ErrPermissionDenied, "this needs dispatcher", target, board.WithBoard("absent"), reader)
+	if !errors.Is(absent, board.ErrBoardNotFound) {
+		t.Errorf("got %v, want ErrBoardNotFound too", absent)
+	}
+	for _, name := range []string{"absent", ""} {
+		wantRefused(t, board.ErrPermissionDenied, "is not for this board",
+			target, board.WithBoard(name), board.WithToken(g.secret["elsewhere"]))
+	}
+	client := dial(t, target, reader) // of a board that is there
+	if _, err := client.AllContracts(t.Context()); err != nil {
+		t.Error(err)
+	}
+	err := client.SetPhaseState(t.Context(), "p", board.StateDone)
+	if !errors.Is(err, board.ErrPermissionDenied) || !strings.Contains(err.Error(), "this needs worker") {
+		t.Errorf("got %v, want ErrPermissionDenied", err)
+	}
+}
+
+func (g *guarded) exchangesAToken(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "token")
+	write(t, file, g.secret["revoked"])
+	client := dial(t, g.inTheOpen.Target, board.WithTokenFile(file))
+	old := dial(t, g.inTheOpen.Target, board.WithToken(g.secret["revoked"]))
+	write(t, file, g.secret["dispatcher"])
+	write(t, g.tokens, strings.Replace(read(t, g.tokens), `name = "revoked"`, `name = "renamed"`, 1))
+	var revoked error
+	for revoked == nil {
+		if err := client.SetPhaseState(t.Context(), "p", board.StateDone); err != nil {
+			t.Fatal(err)
+		}
+		revoked = old.SetPhaseState(t.Context(), "q", board.StateDone)
+	}
+	if !errors.Is(revoked, board.ErrUnauthenticated) {
+		t.Errorf("the old token: got %v, want ErrUnauthenticated", revoked)
+	}
+	for _, empty := range []func() error{
+		func() error { return os.Truncate(file, 0) },
+		func() error { return os.Remove(file) },
+	} {
+		if err := empty(); err != nil {
+			t.Fatal(err)
+		}
+		if err := client.SetPhaseState(t.Context(), "p", board.StateDone); err != nil {
+			t.Errorf("while the file holds no token: %v", err)
+		}
+	}
+}
+
+// As with a certificate that lasts a day, and a dispatcher that runs for weeks.
+func (g *guarded) showsTheCertificateThatIsThere(t *testing.T) {
+	t.Parallel()
+	between, own := newNetwork(t, g.mutual.Target), g.ca.issue("worker-7")
+	client := dial(t, between.target, board.WithCA(g.ca.file), board.WithCertificate(own.cert, own.key))
+	again := func() error {
+		between.cut()
+		between.mend()
+		return client.SetPhaseState(t.Context(), "p", board.StateDone)
+	}
+	write(t, own.cert, "half")
+	if err := again(); err != nil {
+		t.Errorf("with a file in the middle of an exchange: %v", err)
+	}
+	g.ca.issueInto(own, "worker-8")
+	if err := again(); !errors.Is(err, board.ErrUnauthenticated) {
+		t.Errorf("got %v, want ErrUnauthenticated for the new certificate, which nobody has listed", err)
+	}
+}
+
+func TestAServerThatHangsUpWhileItStartsIsWaitedFor(t *testing.T) {
+	t.Parallel()
+	ca := newAuthority(t)
+	own := ca.issue("server")
+	certificate, err := tls.LoadX509KeyPair(own.cert, own.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secured := &tls.Config{Certificates: []tls.Certificate{certificate}, NextProtos: []string{"h2"}}
+	for name, encrypted := range map[string]bool{"in the open": false, "encrypted": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			listener, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			target, options := listener.Addr().String(), []board.Option{board.WithDialTimeout(patient)}
+			if encrypted {
+				listener, options = tls.NewListener(listener, secured), append(options, board.WithCA(ca.file))
+			}
+			dialled := make(chan error)
+			go func() {
+				client, err := board.Dial(t.Context(), target, options...)
+				dialled <- errors.Join(err, client.Close())
+			}()
+			for range 4 {
+				conn, err := listener.Accept()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if encrypted {
+					_ = conn.(*tls.Conn).HandshakeContext(t.Context())
+				}
+				_ = conn.Close()
+			}
+			serveOn(t, listener, &scripted{})
+			if err := <-dialled; err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 
 func TestATokenIsNotSentInTheOpenToAnotherMachine(t *testing.T) {
 	t.Parallel()
+	file := filepath.Join(t.TempDir(), "token")
+	write(t, file, "secret")
 	for _, target := range []string{"192.0.2.1:7447", "board.example:7447", "[2001:db8::1]:7447", "0.0.0.0:7447"} {
-		_, err := board.Dial(t.Context(), target, board.WithToken("secret"))
-		if err == nil || !strings.Contains(err.Error(), "WithTLS") || strings.Contains(err.Error(), "secret") {
-			t.Errorf("%s: got %v, want an error that asks for WithTLS", target, err)
+		for _, shown := range []board.Option{board.WithToken("secret"), board.WithTokenFile(file)} {
+			err := wantRefused(t, board.ErrBadCredentials, "WithTLS", target, shown)
+			if strings.Contains(err.Error(), "secret") {
+				t.Errorf("%v holds the token", err)
+			}
 		}
 	}
 }
@@ -51,67 +256,75 @@ func TestATokenIsNotSentInTheOpenWhateverGRPCIsTold(t *testing.T) {
 	t.Parallel()
 	open := grpc.WithTransportCredentials(insecure.NewCredentials())
 	_, err := board.Dial(t.Context(), "192.0.2.1:7447",
-		board.WithToken("secret"), board.WithTLS(&tls.Config{}), board.WithDialOptions(open))
+		board.WithToken("secret"), board.WithTLS(nil), board.WithDialOptions(open))
 	if err == nil || !strings.Contains(err.Error(), "transport level security") {
 		t.Errorf("got %v, want gRPC's refusal", err)
 	}
 }
 
-func TestTLSReachesAServerWhoseCertificateIsTrusted(t *testing.T) {
+func TestCredentialsThatCannotBeUsedAreRefusedBeforeAnythingIsSent(t *testing.T) {
 	t.Parallel()
-	certificate, pool := selfSigned(t)
-	target := serve(t, onlyWith("Bearer secret"), grpc.Creds(credentials.NewServerTLSFromCert(&certificate)))
-	client := dial(t, target, board.WithTLS(&tls.Config{RootCAs: pool}), board.WithToken("secret"))
-	if err := client.PublishContracts(t.Context(), nil); err != nil {
-		t.Error(err)
-	}
-}
-
-func TestACertificateThatIsNotTrustedIsToldOf(t *testing.T) {
-	t.Parallel()
-	certificate, _ := selfSigned(t)
-	target := serve(t, &scripted{}, grpc.Creds(credentials.NewServerTLSFromCert(&certificate)))
-	_, err := board.Dial(t.Context(), target, board.WithTLS(&tls.Config{}), board.WithDialTimeout(5*time.Second))
-	if err == nil || !strings.Contains(err.Error(), target) || !strings.Contains(err.Error(), "certificate") {
-		t.Errorf("got %v, want an error that names the target and the certificate", err)
-	}
-}
-
-// onlyWith is a server that refuses calls without this authorization.
-func onlyWith(authorization string) *scripted {
-	check := func(ctx context.Context) error {
-		md, _ := metadata.FromIncomingContext(ctx)
-		if !slices.Equal(md.Get("authorization"), []string{authorization}) {
-			return status.Error(codes.Unauthenticated, "who are you?")
+	dir := t.TempDir()
+	missing, empty, rubbish := filepath.Join(dir, "missing"), filepath.Join(dir, "empty"), filepath.Join(dir, "rubbish")
+	write(t, empty, "")
+	write(t, rubbish, "two words")
+	ca := newAuthority(t)
+	one, other := ca.issue("one"), ca.issue("other")
+	for _, refused := range []struct {
+		says  string
+		cause error
+		shown board.Option
+	}{
+		{missing, fs.ErrNotExist, board.WithCA(missing)},
+		{empty + " holds no certificate", nil, board.WithCA(empty)},
+		{rubbish + " holds no certificate", nil, board.WithCA(rubbish)},
+		{missing, fs.ErrNotExist, board.WithCertificate(missing, one.key)},
+		{missing, fs.ErrNotExist, board.WithCertificate(one.cert, missing)},
+		{rubbish, nil, board.WithCertificate(rubbish, one.key)},
+		{other.key, nil, board.WithCertificate(one.cert, other.key)},
+		{"go together", nil, board.WithCertificate(one.cert, "")},
+		{"go together", nil, board.WithCertificate("", one.key)},
+		{missing, fs.ErrNotExist, board.WithTokenFile(missing)},
+		{dir, nil, board.WithTokenFile(dir)},
+		{empty + " holds no token", nil, board.WithTokenFile(empty)},
+		{rubbish + " holds no token", nil, board.WithTokenFile(rubbish)},
+		{"one word of ASCII", nil, board.WithToken("two words")},
+		{"one word of ASCII", nil, board.WithToken("schlüssel")},
+	} {
+		err := wantRefused(t, board.ErrBadCredentials, refused.says, "127.0.0.1:1", refused.shown)
+		if refused.cause != nil && !errors.Is(err, refused.cause) {
+			t.Errorf("%v is not %v", err, refused.cause)
 		}
-		return nil
 	}
-	return &scripted{open: check, get: check, publish: check}
 }
 
-// selfSigned makes a certificate for 127.0.0.1, and a pool that trusts it.
-func selfSigned(t *testing.T) (tls.Certificate, *x509.CertPool) {
+// wantRefused wants Dial to fail at once, with one line that says this.
+func wantRefused(t *testing.T, kind error, says, target string, opts ...board.Option) error {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
+	client, err := board.Dial(t.Context(), target, append(slices.Clone(opts), board.WithDialTimeout(patient))...)
+	if client != nil {
+		t.Errorf("%s: got a client, want an error that says %q", target, says)
 	}
-	template := &x509.Certificate{
-		SerialNumber:          big.NewInt(1),
-		NotAfter:              time.Now().Add(time.Hour),
-		IPAddresses:           []net.IP{net.IPv4(127, 0, 0, 1)},
-		IsCA:                  true,
-		BasicConstraintsValid: true,
+	if !errors.Is(err, kind) || !strings.Contains(err.Error(), says) || strings.Contains(err.Error(), "\n") {
+		t.Errorf("%s: got %v, want %v that says %q", target, err, kind, says)
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	certificate, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
+	return err
+}
+
+func poolOf(t *testing.T, file string) *x509.CertPool {
+	t.Helper()
 	pool := x509.NewCertPool()
-	pool.AddCert(certificate)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pool
+	if !pool.AppendCertsFromPEM([]byte(read(t, file))) {
+		t.Fatalf("%s holds no certificate", file)
+	}
+	return pool
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }

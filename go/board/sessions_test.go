@@ -70,7 +70,7 @@ func TestWhatASessionHasCompletedStays(t *testing.T) {
 func TestASessionIsRenewedForAsLongAsItIsHeldOverARestartToo(t *testing.T) {
 	t.Parallel()
 	server := servertest.Start(t)
-	client := dial(t, server.Target, board.WithTimeout(time.Minute))
+	client := dial(t, server.Target)
 	session := open(t, client, "ada", board.WithTTL(2*time.Second))
 	begin(t, session, "p")
 	opened := waitUntilRenewed(t, client, session, time.Time{})

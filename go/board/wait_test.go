@@ -55,18 +55,20 @@ func TestAWaitEndsAsSoonAsAllItsConditionsHoldTogether(t *testing.T) {
 func TestAWaitGoesOnAfterARestart(t *testing.T) {
 	t.Parallel()
 	server := servertest.Start(t)
+	between := newNetwork(t, server.Target)
 	waits := sentCalls{"/board.v1.BoardService/WaitFor", make(chan struct{}, 100)}
-	client := dial(t, server.Target, board.WithDialOptions(grpc.WithStatsHandler(waits)))
+	client := dial(t, between.target, board.WithDialOptions(grpc.WithStatsHandler(waits)))
 	ended := make(chan error, 1)
 	go func() {
 		_, err := client.WaitFor(t.Context(), board.PhaseIn("p", board.StateDone))
 		ended <- err
 	}()
-	for _, goAway := range []func(){server.Stop, server.Kill} {
-		<-waits.sent
-		goAway()
-		server.Restart()
-	}
+	<-waits.sent
+	between.cut()
+	between.mend()
+	<-waits.sent
+	server.Stop()
+	server.Restart()
 	if err := client.SetPhaseState(t.Context(), "p", board.StateDone); err != nil {
 		t.Fatal(err)
 	}

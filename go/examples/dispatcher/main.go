@@ -13,11 +13,16 @@
 // other end the phase has failed, and what depends on it never runs. A worker
 // that dies without a word keeps its phase and its files until its session ends.
 //
+// A token or certificates, where the board asks for them, come from the
+// environment (BOARD_TOKEN_FILE, BOARD_TLS_CA and their like), which the workers
+// inherit.
+//
 // Exit codes: 0, every phase is done; 1, some are not, or the board failed; 2,
 // the command line or the nebula is wrong; 130, it was told to stop.
 package main
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
@@ -38,7 +43,8 @@ func main() {
 // start reads the command line and runs; it returns the exit code.
 func start(ctx context.Context, arguments []string) int {
 	flags := flag.NewFlagSet("dispatcher", flag.ContinueOnError)
-	target := flags.String("target", "127.0.0.1:7447", "where the board is: HOST:PORT or unix:PATH")
+	here := cmp.Or(os.Getenv("BOARD_TARGET"), board.DefaultTarget)
+	target := flags.String("target", here, "where the board is: HOST:PORT or unix:PATH")
 	workers := flags.Int("workers", 4, "how many may work at a time")
 	if flags.Parse(arguments) != nil {
 		return 2
@@ -53,7 +59,7 @@ func start(ctx context.Context, arguments []string) int {
 		return 2
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	client, err := board.Dial(ctx, *target, board.WithBoard(plan.name), board.WithLogger(log))
+	client, err := board.Dial(ctx, *target, board.FromEnvironment(), board.WithBoard(plan.name), board.WithLogger(log))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "dispatcher:", err)
 		return 1

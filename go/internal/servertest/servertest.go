@@ -16,8 +16,9 @@ import (
 
 // Server is a running board server.
 type Server struct {
-	Target string // what Dial takes
-	Dir    string // holds the board files, NAME.board.db
+	Target  string   // what Dial takes; the first of Targets
+	Targets []string // all that it listens on
+	Dir     string   // holds the board files, NAME.board.db
 
 	t         testing.TB
 	python    string
@@ -37,7 +38,18 @@ func Start(t testing.TB, arguments ...string) *Server {
 // StartIn is Start for a directory that is there and an address of the caller's.
 func StartIn(t testing.TB, dir, listen string, arguments ...string) *Server {
 	t.Helper()
-	s := &Server{Target: listen, Dir: dir, t: t, python: Python(t), arguments: arguments}
+	return start(t, dir, []string{listen}, arguments)
+}
+
+// StartOn is Start for several addresses.
+func StartOn(t testing.TB, listen []string, arguments ...string) *Server {
+	t.Helper()
+	return start(t, t.TempDir(), listen, arguments)
+}
+
+func start(t testing.TB, dir string, listen, arguments []string) *Server {
+	t.Helper()
+	s := &Server{Targets: listen, Dir: dir, t: t, python: Python(t), arguments: arguments}
 	s.run()
 	t.Cleanup(func() {
 		s.Kill()
@@ -60,15 +72,12 @@ func (s *Server) Restart() {
 	s.run()
 }
 
-// Suspend freezes the server: it keeps its connections and answers nothing.
-func (s *Server) Suspend() { s.signal(syscall.SIGSTOP) }
-
-// Resume lets a suspended server go on.
-func (s *Server) Resume() { s.signal(syscall.SIGCONT) }
-
 func (s *Server) run() {
 	s.t.Helper()
-	command := append([]string{"-m", "board_server", s.Dir, "--listen", s.Target}, s.arguments...)
+	command := append([]string{"-m", "board_server", s.Dir}, s.arguments...)
+	for _, target := range s.Targets {
+		command = append(command, "--listen", target)
+	}
 	s.process = exec.Command(s.python, command...)
 	s.process.Stderr = &s.stderr
 	stdout, err := s.process.StdoutPipe()
@@ -80,29 +89,30 @@ func (s *Server) run() {
 	}
 	stuck := time.AfterFunc(time.Minute, func() { _ = s.process.Process.Kill() })
 	defer stuck.Stop()
-	line, err := bufio.NewReader(stdout).ReadString('\n')
-	target, ok := strings.CutPrefix(strings.TrimSpace(line), "listening on ")
-	if err != nil || !ok {
-		s.Kill()
-		s.t.Fatalf("the board server did not start: %q\n%s", line, s.stderr.String())
+	lines := bufio.NewReader(stdout)
+	targets := make([]string, len(s.Targets))
+	for i := range targets {
+		line, err := lines.ReadString('\n')
+		target, ok := strings.CutPrefix(strings.TrimSpace(line), "listening on ")
+		if err != nil || !ok {
+			s.Kill()
+			s.t.Fatalf("the board server did not start: %q\n%s", line, s.stderr.String())
+		}
+		targets[i] = target
 	}
-	s.Target = target
+	s.Target, s.Targets = targets[0], targets
 }
 
 func (s *Server) end(signal syscall.Signal) {
 	if s.process.ProcessState != nil { // ended before
 		return
 	}
-	s.signal(signal)
+	if err := s.process.Process.Signal(signal); err != nil {
+		s.t.Errorf("sending %v to the board server: %v", signal, err)
+	}
 	var exit *exec.ExitError
 	if err := s.process.Wait(); err != nil && !errors.As(err, &exit) {
 		s.t.Errorf("waiting for the board server: %v", err)
-	}
-}
-
-func (s *Server) signal(signal syscall.Signal) {
-	if err := s.process.Process.Signal(signal); err != nil {
-		s.t.Errorf("sending %v to the board server: %v", signal, err)
 	}
 }
 

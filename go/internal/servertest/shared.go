@@ -14,10 +14,10 @@ var (
 	boardNames atomic.Int64
 )
 
-// Shared returns the target of one server for all tests of a package, which is
-// started when the first asks for it. Each uses boards of its own, and leaves
-// the server running. The package's TestMain is Run.
-func Shared(t testing.TB) (target string) {
+// Shared returns one server for all tests of a package, which is started when the
+// first asks for it. Each uses boards of its own, and leaves the server running.
+// The package's TestMain is Run.
+func Shared(t testing.TB) *Server {
 	t.Helper()
 	python := Python(t)
 	startOnce.Do(func() {
@@ -25,14 +25,14 @@ func Shared(t testing.TB) (target string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		started := &Server{Target: "127.0.0.1:0", Dir: dir, t: t, python: python}
+		started := &Server{Targets: []string{"127.0.0.1:0"}, Dir: dir, t: t, python: python}
 		started.run()
 		shared = started
 	})
 	if shared == nil {
 		t.Fatal("the shared board server did not start")
 	}
-	return shared.Target
+	return shared
 }
 
 // Run runs the tests of a package, and ends the server that they shared.

@@ -115,7 +115,7 @@ def address_of(target: str) -> tuple[str, int]:
 
 
 class _Reread:
-    """The metadata of a token that is in a file; what it said last stands while it is away."""
+    """The metadata of a token that is in a file; the last one stands while there is none."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -127,15 +127,22 @@ class _Reread:
             found = self._path.stat()
             seen = found.st_mtime_ns, found.st_ino
             if seen != self._seen:
-                text = self._path.read_text().strip()
-                self._metadata = _metadata(text, str(self._path))
+                self._metadata = self._read()
                 self._seen = seen
         except OSError as error:
             if self._seen is None:
                 raise BadCredentials.of(f"{self._path}: {error.strerror}") from error
+        except BadCredentials:
+            if self._seen is None:
+                raise  # later it may be half written
+        return self._metadata
+
+    def _read(self) -> Metadata:
+        try:
+            text = self._path.read_text()
         except UnicodeDecodeError as error:
             raise BadCredentials.of(f"{self._path} holds no token") from error
-        return self._metadata
+        return _metadata(text.strip(), str(self._path))
 
 
 def _metadata(token: str, where: str) -> Metadata:

@@ -11,7 +11,7 @@ from pathlib import Path
 from nebula import BadNebula, Nebula, Phase, read_nebula
 from worker import CONFLICT
 
-from board_client import AsyncBoardClient, FileFree, PhaseIn, PhaseState
+from board_client import AsyncBoardClient, Credentials, FileFree, PhaseIn, PhaseState
 
 WORKER = Path(__file__).with_name("worker.py")
 MAX_CONDITIONS = 100
@@ -117,7 +117,8 @@ async def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, this.cancel)
     nebula = read_nebula(options.nebula)
-    async with AsyncBoardClient(options.target, nebula.name) as board:
+    credentials = Credentials.from_environment()
+    async with AsyncBoardClient(options.target, nebula.name, credentials=credentials) as board:
         await board.open_board()
         return 0 if await Dispatcher(board, options).run(nebula) else 1
 

@@ -7,8 +7,8 @@ quasar asks a language model, this one writes a function into each file.
 All of it happens in a session: should the worker die, the board fails its phase
 and frees its files; should the worker lose the session, it drops the work.
 
-The board is the one that BOARD_TARGET and BOARD_NAME say, the worker's name is
-BOARD_WORKER. Exit codes: 0, the phase is done; 3, other phases have files that it
+The board is the one that BOARD_TARGET and BOARD_NAME say, with the credentials of
+BOARD_TLS_CA, BOARD_TOKEN and the like; the worker's name is BOARD_WORKER. Exit codes: 0, the phase is done; 3, other phases have files that it
 needs (which and who stands on standard output, as JSON) and nothing was done;
 anything else, it failed.
 """
@@ -28,6 +28,7 @@ from board_client import (
     BoardSession,
     Contract,
     ContractKind,
+    Credentials,
     FileAlreadyClaimed,
     PhaseState,
 )
@@ -54,8 +55,9 @@ def main() -> int:
     phase = read_phase(options.phase)
     worker = os.environ.get("BOARD_WORKER", "")
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # closes the session
+    target, name = os.environ["BOARD_TARGET"], os.environ.get("BOARD_NAME", "")
     with (
-        BoardClient(os.environ["BOARD_TARGET"], os.environ.get("BOARD_NAME", "")) as board,
+        BoardClient(target, name, credentials=Credentials.from_environment()) as board,
         board.session(worker, options.ttl) as session,
     ):
         try:

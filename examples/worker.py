@@ -8,9 +8,9 @@ All of it happens in a session: should the worker die, the board fails its phase
 and frees its files; should the worker lose the session, it drops the work.
 
 The board is the one that BOARD_TARGET and BOARD_NAME say, with the credentials of
-BOARD_TLS_CA, BOARD_TOKEN and the like; the worker's name is BOARD_WORKER. Exit codes: 0, the phase is done; 3, other phases have files that it
-needs (which and who stands on standard output, as JSON) and nothing was done;
-anything else, it failed.
+BOARD_TLS_CA, BOARD_TOKEN and the like; the worker's name is BOARD_WORKER. Exit codes:
+0, the phase is done; 3, other phases have files that it needs (which and who stands
+on standard output, as JSON) and nothing was done; anything else, it failed.
 """
 
 import argparse

@@ -5,6 +5,8 @@ import os
 import time
 from pathlib import Path
 
+import pytest
+
 from board_client import AsyncBoardClient, Contract, ContractPublished, PhaseIn
 from tests.servers import server_process
 
@@ -34,6 +36,7 @@ async def work_in_a_window(pid):
     return processor_time(pid) - before
 
 
+@pytest.mark.alone
 async def test_ten_thousand_wait_at_no_cost_and_a_commit_wakes_those_it_concerns(tmp_path):
     with server_process(tmp_path) as server:
         async with (

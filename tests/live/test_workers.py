@@ -134,6 +134,7 @@ def cores():
     return len(os.sched_getaffinity(0))
 
 
+@pytest.mark.alone  # it makes its own load
 @pytest.mark.usefixtures("load")
 async def test_of_two_hundred_sessions_on_a_loaded_machine_none_is_lost(server):
     """While a session with the same ttl, that nobody renews, comes to its end."""

@@ -34,7 +34,10 @@ async def work_in_a_window(pid):
     return processor_time(pid) - before
 
 
-async def test_ten_thousand_wait_at_no_cost_and_a_commit_wakes_those_it_concerns(tmp_path):
+async def test_ten_thousand_wait_at_no_cost_and_a_commit_wakes_those_it_concerns(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("BOARD_SERVE_MAX_CALLS_PER_CONNECTION", str(2 * WAITERS))  # all share one
     with server_process(tmp_path) as server:
         async with (
             AsyncBoardClient(server.address, timeout=PATIENCE) as client,

@@ -5,6 +5,8 @@ import os
 import time
 from pathlib import Path
 
+import pytest
+
 from board_client import AsyncBoardClient, Contract, ContractPublished, PhaseIn
 from tests.servers import server_process
 
@@ -22,6 +24,12 @@ single poll of ten thousand would be more."""
 PATIENCE = 100
 
 
+@pytest.fixture(autouse=True)
+def many_on_one_connection(monkeypatch):
+    """Let the server take more than it would without being told."""
+    monkeypatch.setenv("BOARD_SERVE_MAX_CALLS_PER_CONNECTION", str(2 * WAITERS))
+
+
 def processor_time(pid):
     """Seconds that the process has been at work, by the kernel's count."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -34,10 +42,7 @@ async def work_in_a_window(pid):
     return processor_time(pid) - before
 
 
-async def test_ten_thousand_wait_at_no_cost_and_a_commit_wakes_those_it_concerns(
-    tmp_path, monkeypatch
-):
-    monkeypatch.setenv("BOARD_SERVE_MAX_CALLS_PER_CONNECTION", str(2 * WAITERS))  # all share one
+async def test_ten_thousand_wait_at_no_cost_and_a_commit_wakes_those_it_concerns(tmp_path):
     with server_process(tmp_path) as server:
         async with (
             AsyncBoardClient(server.address, timeout=PATIENCE) as client,

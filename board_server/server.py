@@ -1,6 +1,7 @@
 """serving: a running server, from its first listening port to its last call."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -24,6 +25,8 @@ from board_server.mirrors import Mirrors
 from board_server.servicer import BoardServicer
 from board_server.store import Store
 from board_server.tracing import Traced
+
+log = logging.getLogger(__name__)
 
 MAX_REPLY = 64 * 2**20
 
@@ -53,7 +56,7 @@ async def serving(
     metrics = metrics or Metrics()
     server = grpc.aio.server(
         options=_options(config),
-        # Counts what our own limit does not: the standard services beside the board's.
+        # Our own limit counts the board's calls; this one those of the standard services, too.
         maximum_concurrent_rpcs=config.max_calls + config.max_calls_per_connection,
     )
     feeds = Feeds(store)
@@ -90,8 +93,11 @@ async def _looking_after(around: Surroundings) -> AsyncIterator[None]:
     async def look() -> None:
         while True:
             await asyncio.sleep(LOOK)
-            around.arrivals.look()
-            await around.lasting.look()
+            try:
+                around.arrivals.look()
+                await around.lasting.look()
+            except Exception:  # whatever it is, it must not be the last look
+                log.exception("cannot look at the calls that go on")
 
     looking = asyncio.create_task(look())
     try:

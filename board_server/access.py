@@ -65,11 +65,17 @@ class Access:
         self._default_board = default_board
         self._session_of = session_of
 
+    @property
+    def tokens(self) -> Tokens | None:
+        """What the file of tokens says now, a new one when it has changed; None without a file."""
+        return self._tokens.current() if self._tokens else None
+
     def admit(self, least: Role, metadata: Metadata, context: Context) -> Caller:
         """Return the caller. Raises Unauthenticated, or PermissionDenied if its role is too low."""
-        if self._tokens is None:
+        tokens = self.tokens
+        if tokens is None:
             return ANYONE
-        caller = _known(self._tokens.current(), metadata, context)
+        caller = _known(tokens, metadata, context)
         if caller.role < least:
             raise PermissionDenied(
                 f'the token "{caller.name}" has the role {caller.role.name.lower()}; '

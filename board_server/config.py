@@ -120,7 +120,9 @@ class Config:
     max_calls: Annotated[
         int, Told("Calls at once in all, watches and waiters among them.", "N")
     ] = 50_000
-    max_calls_per_connection: Annotated[int, Told("Calls at once on one connection.", "N")] = 20_000
+    max_calls_per_connection: Annotated[
+        int, Told("Calls at once on one connection; its client keeps more in line.", "N")
+    ] = 250
     max_watches: Annotated[int, Told("Watches of one token, or of one host.", "N")] = 1_000
     max_waiters: Annotated[int, Told("Calls of WaitFor of one token, or of one host.", "N")] = (
         20_000

@@ -1,15 +1,19 @@
 """The call that the running task answers, for whatever has something to say about it."""
 
+import asyncio
 import re
 import secrets
-from collections.abc import Iterable
+import time
 from contextvars import ContextVar
 from itertools import count
 
-from board_server.caller import Caller
+from board_server.caller import ANYONE, Caller
+from board_server.errors import BoardError
 
 REQUEST_ID = "x-request-id"
 """Metadata in which a client names its call, and the server says what it is called."""
+
+Metadata = tuple[tuple[str, str | bytes], ...]
 
 _ID = re.compile(r"[A-Za-z0-9._:/+=@-]{1,128}")
 _process = secrets.token_hex(4)
@@ -17,18 +21,32 @@ _numbers = count(1)
 
 
 class Call:
-    """One call: its method, who makes it, and the name that it goes by in the log.
+    """One call, made by the task that answers it: its method, who makes it, its name in the log.
 
-    `asked_id` is the name that the client gave it, "" if none.
+    `asked_id` is the name that the client gave it, "" if none; `started` is when
+    it came, by `time.perf_counter`; `ended` is the error that it was ended with.
     """
 
-    __slots__ = ("_made_id", "asked_id", "caller", "method")
+    __slots__ = (
+        "_made_id",
+        "_task",
+        "asked_id",
+        "caller",
+        "ended",
+        "metadata",
+        "method",
+        "started",
+    )
 
-    def __init__(self, method: str, metadata: Iterable[tuple[str, str | bytes]]) -> None:
+    def __init__(self, method: str, metadata: Metadata) -> None:
+        self.started = time.perf_counter()
         self.method = method
-        self.caller: Caller | None = None
+        self.metadata = metadata
+        self.caller: Caller = ANYONE
+        self.ended: BoardError | None = None
         self.asked_id = ""
         self._made_id = ""
+        self._task = asyncio.current_task()
         for key, value in metadata:
             if key == REQUEST_ID and isinstance(value, str) and _ID.fullmatch(value):
                 self.asked_id = value
@@ -39,6 +57,12 @@ class Call:
         if not (self.asked_id or self._made_id):
             self._made_id = f"{_process}-{next(_numbers):x}"
         return self.asked_id or self._made_id
+
+    def end(self, error: BoardError) -> None:
+        """Interrupt what the call does; its caller is told the error."""
+        self.ended = error
+        if self._task:
+            self._task.cancel()
 
 
 CURRENT: ContextVar[Call | None] = ContextVar("board_call", default=None)

@@ -8,18 +8,21 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 import grpc
 from google.protobuf import message_factory
 
 from board_client.v1 import board_pb2 as pb
-from board_server.access import LEAST, REFLECTION, Access
+from board_server import lasting
+from board_server.access import LEAST, Access
+from board_server.arrivals import Arrivals
 from board_server.caller import Role
 from board_server.current import CURRENT, REQUEST_ID, Call
 from board_server.errors import BoardError
+from board_server.lasting import Lasting
 from board_server.limits import Limiter
 from board_server.malformed import parser
 from board_server.metrics import Metrics
@@ -41,10 +44,12 @@ class Surroundings:
 
     access: Access
     limiter: Limiter
+    arrivals: Arrivals
+    lasting: Lasting
     metrics: Metrics
     traced: Traced | None = None
-    lines: bool = field(default_factory=lambda: logging.getLogger(__name__).isEnabledFor(10))
-    """Whether each call gets a line in the log: at debug."""
+    lines: bool = field(default_factory=lambda: log.isEnabledFor(logging.DEBUG))
+    """Whether each call gets a line in the log."""
 
 
 def intercepted(handlers: Mapping[str, Handler], around: Surroundings) -> grpc.GenericRpcHandler:
@@ -55,36 +60,15 @@ def intercepted(handlers: Mapping[str, Handler], around: Surroundings) -> grpc.G
     )
 
 
-def guarded_reflection(
-    service: str, handlers: Mapping[str, Handler], access: Access
-) -> grpc.GenericRpcHandler:
-    """Wrap the handlers of the reflection service, for those who may read."""
-
-    def guarded(handler: Any) -> Handler:
-        async def answer(requests: Any, context: Context) -> AsyncIterator[Any]:
-            try:
-                access.admit(REFLECTION, context.invocation_metadata() or (), context)
-            except BoardError as error:
-                await context.abort(*status_of(error))
-            async for reply in handler.stream_stream(requests, context):
-                yield reply
-
-        return grpc.stream_stream_rpc_method_handler(
-            answer, handler.request_deserializer, handler.response_serializer
-        )
-
-    wrapped = {name: guarded(handler) for name, handler in handlers.items()}
-    return grpc.method_handlers_generic_handler(service, wrapped)
-
-
 def _wrapped(name: str, handler: Any, around: Surroundings) -> Handler:
-    streams = handler.response_streaming
-    make = grpc.unary_stream_rpc_method_handler if streams else grpc.unary_unary_rpc_method_handler
-    method = handler.unary_stream if streams else handler.unary_unary
+    """Wrap a handler. To grpc it takes a stream, which is read once its caller is known."""
+    if handler.response_streaming:
+        make, method = grpc.stream_stream_rpc_method_handler, handler.unary_stream
+    else:
+        make, method = grpc.stream_unary_rpc_method_handler, handler.unary_unary
     guarded = _guarded(name, method, around)
     if around.traced:
         guarded = around.traced(name, guarded)
-    # Without a deserializer the request comes as bytes, to be read once its caller is known.
     return make(_answering(name, guarded, around), response_serializer=_to_bytes)
 
 
@@ -93,27 +77,32 @@ def _to_bytes(reply: Any) -> bytes:
     return reply if isinstance(reply, bytes) else reply.SerializeToString()
 
 
-Metadata = tuple[tuple[str, str | bytes], ...]
-Guarded = Callable[[bytes, Metadata, Call, Context], Awaitable[Any]]
+Guarded = Callable[[Call, Context], Awaitable[Any]]
 
 
 def _guarded(name: str, method: Method, around: Surroundings) -> Guarded:
     """Let a call through to its method if its caller, its request and the limits allow it."""
-    access, limiter = around.access, around.limiter
+    access, limiter, arrivals = around.access, around.limiter, around.arrivals
     least = LEAST[name]
     changes = least > Role.READER
     parse = parser(message_factory.GetMessageClass(SERVICE.methods_by_name[name].input_type))
+    if name in lasting.METHODS:
+        method = around.lasting.kept(least, method)
 
-    async def call_method(data: bytes, metadata: Metadata, call: Call, context: Context) -> Any:
-        caller = call.caller = access.admit(least, metadata, context)
-        key = limiter.begin(name, caller.name, context)
+    async def call_method(call: Call, context: Context) -> Any:
+        caller = call.caller = access.admit(least, call.metadata, context)
+        held = limiter.begin(name, caller.name, context)
         try:
-            request = parse(data)
+            request = parse(await arrivals.request(call, context))
             if caller.bound:
                 await access.permit(caller, request)
             reply = await method(request, context)
+        except asyncio.CancelledError:
+            if call.ended:
+                raise call.ended from None
+            raise
         finally:
-            limiter.end(key)
+            limiter.end(held)
         if reply is None:
             return None  # a stream has been written already
         written = _to_bytes(reply)
@@ -125,36 +114,43 @@ def _guarded(name: str, method: Method, around: Surroundings) -> Guarded:
 
 def _answering(name: str, guarded: Guarded, around: Surroundings) -> Method:
     """Turn errors into statuses, and take note of every call before it is answered."""
+    answered = around.metrics.answered(name)
 
-    async def answer(data: bytes, context: Context) -> Any:
-        started = time.perf_counter()
-        metadata: Any = context.invocation_metadata()
-        call = Call(name, metadata)
+    async def answer(_: Any, context: Context) -> Any:
+        call = Call(name, context.invocation_metadata())  # type: ignore[arg-type]  # pairs
         CURRENT.set(call)
         if call.asked_id:
             context.set_trailing_metadata(((REQUEST_ID, call.asked_id),))
         try:
-            reply = await guarded(data, metadata, call, context)
+            reply = await guarded(call, context)
         except (asyncio.CancelledError, grpc.aio.InternalError) as gone:
             # The caller has gone, or its time is up; grpc says the latter when we write to it.
-            note(started, grpc.StatusCode.CANCELLED, context)
+            note(call, "CANCELLED", context)
             raise asyncio.CancelledError from gone
         except Exception as error:
             status = _told(name, error)
-            note(started, status.code, context)
-            named = (REQUEST_ID, call.request_id)
-            await context.abort(status.code, status.details, (named, *status.trailing_metadata))
-        note(started, grpc.StatusCode.OK, context)
+            note(call, status.code.name, context)
+            await _abort(call, status, context)
+        note(call, "OK", context)
         return reply
 
-    def note(started: float, code: grpc.StatusCode, context: Context) -> None:
-        seconds = time.perf_counter() - started
-        around.metrics.answered(name, code, seconds)
+    def note(call: Call, code: str, context: Context) -> None:
+        seconds = time.perf_counter() - call.started
+        answered(code, seconds)
         if around.lines:
-            told = {"code": code.name, "ms": round(seconds * 1000, 3), "peer": context.peer()}
+            told = {"code": code, "ms": round(seconds * 1000, 3), "peer": context.peer()}
             log.debug("call", extra=told)
 
     return answer
+
+
+async def _abort(call: Call, status: Status, context: Context) -> NoReturn:
+    """End a call with a status, and with the name that it goes by in the log."""
+    named = (REQUEST_ID, call.request_id)
+    try:
+        await context.abort(status.code, status.details, (named, *status.trailing_metadata))
+    except grpc.aio.InternalError as gone:  # nobody is there to be told
+        raise asyncio.CancelledError from gone
 
 
 def _told(name: str, error: Exception) -> Status:

@@ -34,6 +34,14 @@ def configure(log_format: Format, level: str) -> None:
     # What the libraries tell at debug is about themselves.
     for library in ("asyncio", "grpc", "opentelemetry", "urllib3"):
         logging.getLogger(library).setLevel(logging.WARNING)
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_is_news)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Pass over what grpc tells of replies to callers who have gone, each with a traceback."""
+    import grpc  # noqa: PLC0415  its engine has to be chosen before
+
+    return not (record.exc_info and isinstance(record.exc_info[1], grpc.aio.InternalError))
 
 
 def _rendering(log_format: Format) -> list[structlog.typing.Processor]:

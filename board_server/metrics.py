@@ -1,15 +1,17 @@
 """Metrics: what Prometheus reads, from the calls, the writers, and the boards as they stand."""
 
 import asyncio
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import TimeoutError as TooLate
 from contextlib import contextmanager
 from importlib.metadata import version
+from itertools import accumulate
+from math import inf
 
-import grpc
 from prometheus_client import (
     CollectorRegistry,
-    Counter,
     Gauge,
     Histogram,
     Info,
@@ -17,10 +19,16 @@ from prometheus_client import (
     ProcessCollector,
     start_http_server,
 )
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+)
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
+from board_server import lasting
 from board_server.errors import CannotListen
 from board_server.model import BoardStats, Following
 
@@ -30,8 +38,8 @@ BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 SCRAPE_TIMEOUT = 5.0
 """Seconds that the boards have to tell how they stand."""
 
-ENDLESS = {"Watch", "WaitFor"}
-"""Calls that last as long as their caller likes, which says nothing of the server."""
+Answered = Callable[[str, float], None]
+"""Takes note of an answer: its code's name, and the seconds that it took."""
 
 StatsOf = Callable[[], Awaitable[Sequence[BoardStats]]]
 FollowingOf = Callable[[], Iterable[Following]]
@@ -47,16 +55,8 @@ class Metrics:
         Info("board_build", "Version of the server.", registry=self.registry).info(
             {"version": version("quasar-board")}
         )
-        self._calls = Counter(
-            "board_rpcs", "Calls that were answered.", ["method", "code"], registry=self.registry
-        )
-        self._seconds = Histogram(
-            "board_rpc_duration_seconds",
-            "Time from a call's arrival to its answer, but for Watch and WaitFor.",
-            ["method"],
-            buckets=SECONDS,
-            registry=self.registry,
-        )
+        self._calls = _Calls()
+        self.registry.register(self._calls)
         self._batch = Histogram(
             "board_writer_batch_calls",
             "Calls in one commit.",
@@ -71,21 +71,10 @@ class Metrics:
             buckets=SECONDS,
             registry=self.registry,
         )
-        self._children: dict[tuple[str, grpc.StatusCode], Counter] = {}
-        self._durations: dict[str, Histogram] = {}
 
-    def answered(self, method: str, code: grpc.StatusCode, seconds: float) -> None:
-        """Count a call."""
-        child = self._children.get((method, code))
-        if child is None:
-            child = self._children[method, code] = self._calls.labels(method, code.name)
-        child.inc()
-        if method in ENDLESS:
-            return
-        duration = self._durations.get(method)
-        if duration is None:
-            duration = self._durations[method] = self._seconds.labels(method)
-        duration.observe(seconds)
+    def answered(self, method: str) -> Answered:
+        """Return what counts the calls of a method; it is for one thread."""
+        return self._calls.of(method)
 
     def committed(self, board: str, calls: int, seconds: float) -> None:
         """Count a commit; called in the writer's thread."""
@@ -107,6 +96,63 @@ class Metrics:
         finally:
             self.registry.unregister(boards)
             self.registry.unregister(active)
+
+
+class _Calls(Collector):
+    """The calls that were answered.
+
+    Plain numbers, which the event loop counts up and Prometheus' thread reads: the
+    library's own take a lock each, and that on every call.
+    """
+
+    def __init__(self) -> None:
+        self._methods: dict[str, tuple[Counter[str], _Seconds]] = {}
+
+    def of(self, method: str) -> Answered:
+        """Return what counts the calls of a method."""
+        codes, seconds = self._methods[method] = Counter(), _Seconds()
+        timed = method not in lasting.METHODS  # how long those last says nothing of the server
+
+        def answered(code: str, took: float) -> None:
+            codes[code] += 1
+            if timed:
+                seconds.buckets[bisect_left(SECONDS, took)] += 1
+                seconds.sum += took
+
+        return answered
+
+    def collect(self) -> Iterable[Metric]:
+        """Tell the numbers, of methods that were called."""
+        calls = CounterMetricFamily(
+            "board_rpcs", "Calls that were answered.", labels=["method", "code"]
+        )
+        durations = HistogramMetricFamily(
+            "board_rpc_duration_seconds",
+            "Time from a call's arrival to its answer, but for Watch and WaitFor.",
+            labels=["method"],
+        )
+        for method, (codes, seconds) in self._methods.items():
+            for code, number in codes.copy().items():
+                calls.add_metric([method, code], number)
+            if any(seconds.buckets):
+                durations.add_metric([method], seconds.cumulated(), seconds.sum)
+        return [calls, durations]
+
+
+class _Seconds:
+    """A histogram: how many took up to each of SECONDS, and how long all of them together."""
+
+    __slots__ = ("buckets", "sum")
+
+    def __init__(self) -> None:
+        self.buckets = [0] * (len(SECONDS) + 1)
+        self.sum = 0.0
+
+    def cumulated(self) -> list[tuple[str, float]]:
+        """Tell the buckets as Prometheus has them, each with all before it."""
+        return list(
+            zip(map(floatToGoString, (*SECONDS, inf)), accumulate(self.buckets), strict=True)
+        )
 
 
 class _Boards(Collector):

@@ -1,5 +1,7 @@
 """serving: a running server, from its first listening port to its last call."""
 
+import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -8,17 +10,14 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from board_client.v1 import board_pb2_grpc
+from board_server import standard
 from board_server.access import Access
+from board_server.arrivals import Arrivals
 from board_server.certificates import server_credentials
 from board_server.config import Config
 from board_server.feed import Feeds
-from board_server.interceptors import (
-    SERVICE,
-    Handler,
-    Surroundings,
-    guarded_reflection,
-    intercepted,
-)
+from board_server.interceptors import SERVICE, Handler, Surroundings, intercepted
+from board_server.lasting import Lasting
 from board_server.limits import Limiter
 from board_server.listeners import listen
 from board_server.metrics import Metrics
@@ -27,10 +26,18 @@ from board_server.servicer import BoardServicer
 from board_server.store import Store
 from board_server.tracing import Traced
 
+log = logging.getLogger(__name__)
+
 MAX_REPLY = 64 * 2**20
+
+PENDING = 20_000
+"""Calls that grpc may not have begun with, of all connections; they take some 20 KiB each."""
 
 HANDSHAKE = 10_000
 """Milliseconds that a connection has to say who it is and what it speaks."""
+
+LOOK = 1.0
+"""Seconds between two looks at the calls that go on."""
 
 
 @asynccontextmanager
@@ -49,7 +56,7 @@ async def serving(
     metrics = metrics or Metrics()
     server = grpc.aio.server(
         options=_options(config),
-        # Counts what our own limit cannot see: streams whose request never comes.
+        # Our own limit counts the board's calls; this one those of the standard services, too.
         maximum_concurrent_rpcs=config.max_calls + config.max_calls_per_connection,
     )
     feeds = Feeds(store)
@@ -59,13 +66,9 @@ async def serving(
     try:
         access = Access(config.tokens, config.default_board, store.get_session)
         credentials = server_credentials(config.tls) if config.tls else None
-        servicer = BoardServicer(store, feeds, mirrors, config.default_board)
-        around = Surroundings(access, limiter, metrics, traced)
-        board_pb2_grpc.add_BoardServiceServicer_to_server(
-            servicer,
-            _Registrar(server, lambda handlers: intercepted(handlers, around)),  # type: ignore[arg-type]
-        )
-        health_pb2_grpc.add_HealthServicer_to_server(checks, server)
+        around = Surroundings(access, limiter, Arrivals(), Lasting(access), metrics, traced)
+        _add_board(server, BoardServicer(store, feeds, mirrors, config.default_board), around)
+        _add_health(server, checks, limiter)
         _add_reflection(server, access)
         await store.open_board(config.default_board)
         addresses = [listen(server, address, credentials) for address in config.listen]
@@ -73,13 +76,34 @@ async def serving(
         for service in ("", SERVICE.full_name):
             await checks.set(service, health_pb2.HealthCheckResponse.SERVING)
         with metrics.reading(store.stats, feeds.following, lambda: limiter.calls):
-            yield addresses
+            async with _looking_after(around):
+                yield addresses
     finally:
         await checks.enter_graceful_shutdown()
         feeds.close()
         await server.stop(config.grace)
         await mirrors.close()
         await store.close()
+
+
+@asynccontextmanager
+async def _looking_after(around: Surroundings) -> AsyncIterator[None]:
+    """End the calls that may not go on, for the time of an `async with` block."""
+
+    async def look() -> None:
+        while True:
+            await asyncio.sleep(LOOK)
+            try:
+                around.arrivals.look()
+                await around.lasting.look()
+            except Exception:  # whatever it is, it must not be the last look
+                log.exception("cannot look at the calls that go on")
+
+    looking = asyncio.create_task(look())
+    try:
+        yield
+    finally:
+        looking.cancel()
 
 
 def _options(config: Config) -> list[tuple[str, int]]:
@@ -90,9 +114,9 @@ def _options(config: Config) -> list[tuple[str, int]]:
         ("grpc.compression_enabled_algorithms_bitset", 1),
         ("grpc.max_concurrent_streams", config.max_calls_per_connection),
         # Where 1,000 calls have not been begun with, grpc would cancel any at random: those of
-        # an honest burst of waiters, too. It may begin with as many as one connection can make.
-        ("grpc.server.max_pending_requests", config.max_calls_per_connection),
-        ("grpc.server.max_pending_requests_hard_limit", config.max_calls_per_connection),
+        # an honest burst, too.
+        ("grpc.server.max_pending_requests", PENDING),
+        ("grpc.server.max_pending_requests_hard_limit", PENDING),
         ("grpc.max_allowed_incoming_connections", config.max_connections),
         ("grpc.server_handshake_timeout_ms", HANDSHAKE),
         # A peer that does not answer a ping is gone, whether or not it has calls.
@@ -126,13 +150,28 @@ class _Registrar:
         self._server.add_generic_rpc_handlers((self._wrap(handlers),))
 
 
+def _add_board(server: grpc.aio.Server, servicer: BoardServicer, around: Surroundings) -> None:
+    """Answer the board's calls, with all that surrounds them."""
+    registrar = _Registrar(server, lambda handlers: intercepted(handlers, around))
+    board_pb2_grpc.add_BoardServiceServicer_to_server(servicer, registrar)  # type: ignore[arg-type]
+
+
+def _add_health(
+    server: grpc.aio.Server, checks: health.aio.HealthServicer, limiter: Limiter
+) -> None:
+    """Tell everybody whether the server serves."""
+    registrar = _Registrar(
+        server, lambda handlers: standard.for_everyone(health.SERVICE_NAME, handlers, limiter)
+    )
+    health_pb2_grpc.add_HealthServicer_to_server(checks, registrar)  # type: ignore[arg-type]
+
+
 def _add_reflection(server: grpc.aio.Server, access: Access) -> None:
     """Tell what the services look like, to those who may know."""
     services = [SERVICE.full_name, health.SERVICE_NAME, reflection.SERVICE_NAME]
-
-    def wrap(handlers: dict[str, Handler]) -> grpc.GenericRpcHandler:
-        return guarded_reflection(reflection.SERVICE_NAME, handlers, access)
-
+    registrar = _Registrar(
+        server, lambda handlers: standard.for_readers(reflection.SERVICE_NAME, handlers, access)
+    )
     reflection_pb2_grpc.add_ServerReflectionServicer_to_server(  # type: ignore[no-untyped-call]
-        reflection.aio.ReflectionServicer(services), _Registrar(server, wrap)
+        reflection.aio.ReflectionServicer(services), registrar
     )

@@ -254,7 +254,10 @@ class BoardServicer(BoardServiceServicer):
 
 
 def _request_id(context: Context) -> str:
-    return requests.request_id(context.invocation_metadata())
+    """Read the ID of a call as its caller's own: nobody is answered with what another was."""
+    given = requests.request_id(context.invocation_metadata())
+    call = CURRENT.get()
+    return f"{call.caller.name}:{given}" if given and call else given
 
 
 AT_ONCE = 200

@@ -5,19 +5,19 @@ for generators only, and costs a task on each call.
 """
 
 import os
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from importlib.metadata import entry_points
 from typing import Any
 
 import grpc
 
+from board_server.current import Call
 from board_server.errors import CannotTrace
 from board_server.status import code_of
 
-Metadata = Iterable[tuple[str, str | bytes]]
-Answer = Callable[..., Awaitable[Any]]
-"""Answers a call, from its bytes, its metadata, and what else it needs."""
+Answer = Callable[[Call, Any], Awaitable[Any]]
+"""Answers a call, by its context."""
 
 Traced = Callable[[str, Answer], Answer]
 """Puts a span around what answers the calls of a method."""
@@ -79,8 +79,8 @@ def _traced(tracer: Any) -> Traced:
     def traced(name: str, answer: Answer) -> Answer:
         attributes = {"rpc.system": "grpc", "rpc.service": SERVICE, "rpc.method": name}
 
-        async def in_span(data: bytes, metadata: Metadata, *rest: Any) -> Any:
-            carrier = {key: value for key, value in metadata if isinstance(value, str)}
+        async def in_span(call: Call, context: Any) -> Any:
+            carrier = {key: value for key, value in call.metadata if isinstance(value, str)}
             with tracer.start_as_current_span(
                 f"{SERVICE}/{name}",
                 context=propagate.extract(carrier),
@@ -91,7 +91,7 @@ def _traced(tracer: Any) -> Traced:
             ) as span:
                 code = grpc.StatusCode.OK
                 try:
-                    return await answer(data, metadata, *rest)
+                    return await answer(call, context)
                 except BaseException as error:
                     code = code_of(error)
                     raise

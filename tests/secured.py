@@ -1,6 +1,7 @@
 """What the tests of security and operations share: certificates, tokens, and real servers."""
 
 import asyncio
+import dataclasses
 import datetime
 import ipaddress
 import re
@@ -133,6 +134,13 @@ class TokenFile:
         self._write()
         self.secrets[name] = secret
         return secret
+
+    def replace(self, name: str, role=Role.READER, boards=None) -> None:
+        """Let the token of this name do something else from now on."""
+        (old,) = (each for each in self._tokens if each.caller.name == name)
+        caller = tokens_file.bound(name, role.name.lower(), boards)
+        self._tokens[self._tokens.index(old)] = dataclasses.replace(old, caller=caller)
+        self._write()
 
     def remove(self, name: str) -> None:
         """Take a token away."""

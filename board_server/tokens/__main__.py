@@ -71,7 +71,7 @@ def list_tokens(file: File) -> None:
 def revoke(
     file: File, name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the token.")]
 ) -> None:
-    """Take a token out of the file. It ends no call that goes on already."""
+    """Take a token out of the file. Its watches and waits end within a second or two."""
     known = read(file).tokens
     kept = [token for token in known if token.caller.name != name]
     if len(kept) == len(known):

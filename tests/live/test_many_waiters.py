@@ -24,6 +24,12 @@ single poll of ten thousand would be more."""
 PATIENCE = 100
 
 
+@pytest.fixture(autouse=True)
+def many_on_one_connection(monkeypatch):
+    """Let the server take more than it would without being told."""
+    monkeypatch.setenv("BOARD_SERVE_MAX_CALLS_PER_CONNECTION", str(2 * WAITERS))
+
+
 def processor_time(pid):
     """Seconds that the process has been at work, by the kernel's count."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

@@ -33,6 +33,9 @@ def test_the_dashboard_asks_for_metrics_that_there_are(exported):
     dashboard = json.loads((DEPLOY / "grafana.json").read_text())
     asked = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
     assert len(asked) > 10
+    asked += [
+        each["definition"] for each in dashboard["templating"]["list"] if each["type"] == "query"
+    ]
     names = set(re.findall(r"\b(?:board|process)_\w+", " ".join(asked)))
     assert names <= exported
 

@@ -1,6 +1,8 @@
 """What the server logs: lines for programs or people, with names to find calls by, no secrets."""
 
 import json
+import subprocess
+import sys
 
 import grpc
 import pytest
@@ -107,6 +109,26 @@ def test_an_insecure_start_is_warned_of(tmp_path, log):
     warnings = [line["event"] for line in lines(log) if line["level"] == "warning"]
     assert any("not encrypted" in warning for warning in warnings)
     assert any("neither a token nor a certificate" in warning for warning in warnings)
+
+
+GRPC_TELLS = """
+import logging
+import grpc
+from board_server import logs
+
+logs.configure("console", "info")
+log = logging.getLogger("grpc._cython.cygrpc")
+for error in (grpc.aio.InternalError("nobody is there"), ValueError("of our own")):
+    log.error("a call failed", exc_info=error)
+"""
+
+
+def test_a_reply_to_a_caller_who_has_gone_is_no_news():
+    told = subprocess.run(
+        [sys.executable, "-c", GRPC_TELLS], capture_output=True, text=True, check=True
+    ).stderr
+    assert "of our own" in told
+    assert "nobody is there" not in told
 
 
 def test_the_longest_name_comes_back_with_the_largest_error(tmp_path):

@@ -5,12 +5,13 @@ import sys
 import tomllib
 from dataclasses import fields
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_args, get_type_hints
 
 import pytest
 
 from board_server.__main__ import main
 from board_server.config import Config
+from board_server.settings import as_toml
 
 
 class Told(NamedTuple):
@@ -149,7 +150,11 @@ def test_flags_and_variables_that_make_no_sense_are_refused_by_name(refused):
     assert "BOARD_SERVE_MAX_CALS" in refused(BOARD_SERVE_MAX_CALS="1")
 
 
-def test_the_document_names_every_setting():
+def test_the_document_tells_of_every_setting_its_default_and_what_it_says():
     document = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    defaults = dict(line.split(" = ", 1) for line in as_toml(Config()).splitlines())
+    hints = get_type_hints(Config, include_extras=True)
     for field in fields(Config):
-        assert f"`{field.name}`" in document
+        default = f"`{defaults[field.name]}`" if field.default not in (None, "") else ""
+        _, told = get_args(hints[field.name])
+        assert f"| `{field.name}` | {default} | {told.help} |\n" in document

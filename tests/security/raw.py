@@ -2,7 +2,9 @@
 
 import socket
 import struct
+import threading
 from collections.abc import Iterator
+from contextlib import suppress
 
 from hpack import Decoder, Encoder, NeverIndexedHeaderTuple
 from hyperframe.frame import (
@@ -17,11 +19,37 @@ from hyperframe.frame import (
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 MAX_FRAME = 16_384
+REFUSED_STREAM = 7
+PING = PingFrame(0, b"all here").serialize()
+PONG = PingFrame(0, b"all here", flags=["ACK"]).serialize()
 
 
 def grpc_message(payload: bytes, *, compressed: bool = False) -> bytes:
     """Frame a message as gRPC does."""
     return struct.pack(">BI", compressed, len(payload)) + payload
+
+
+def encoded_headers(method: str, more: dict[str, str] | None = None) -> bytes:
+    """Encode the headers of a call, the same for every stream and connection."""
+    plain = {
+        ":method": "POST",
+        ":scheme": "http",
+        ":path": f"/board.v1.BoardService/{method}",
+        ":authority": "board",
+        "content-type": "application/grpc",
+        "te": "trailers",
+    } | (more or {})
+    literal = [NeverIndexedHeaderTuple(*each) for each in plain.items()]
+    return Encoder().encode(literal, huffman=False)
+
+
+def flood_of(streams: int, method: str, *then: Frame) -> bytes:
+    """Make the frames of so many calls, each its headers and `then`."""
+    each = [HeadersFrame(1, encoded_headers(method), flags=["END_HEADERS"]), *then]
+    parts = [(frame.serialize()[:5], frame.serialize()[9:]) for frame in each]
+    numbers = (struct.pack(">I", 2 * n + 1) for n in range(streams))
+    calls = (head + number + body for number in numbers for head, body in parts)
+    return b"".join(calls)
 
 
 class Raw:
@@ -30,7 +58,6 @@ class Raw:
     def __init__(self, address: str, *, window: int | None = None, preface: bool = True) -> None:
         host, _, port = address.rpartition(":")
         self.socket = socket.create_connection((host, int(port)), timeout=30)
-        self._encoder = Encoder()
         self._decoder = Decoder()
         self._next = 1
         if preface:
@@ -51,16 +78,7 @@ class Raw:
 
     def headers(self, method: str, more: dict[str, str] | None = None) -> bytes:
         """Encode the headers of a call, the same for every stream."""
-        plain = {
-            ":method": "POST",
-            ":scheme": "http",
-            ":path": f"/board.v1.BoardService/{method}",
-            ":authority": "board",
-            "content-type": "application/grpc",
-            "te": "trailers",
-        } | (more or {})
-        literal = [NeverIndexedHeaderTuple(*each) for each in plain.items()]
-        return self._encoder.encode(literal, huffman=False)
+        return encoded_headers(method, more)
 
     def open(self, headers: bytes) -> int:
         """Open a stream with these headers; return its number."""
@@ -114,6 +132,34 @@ class Raw:
                 return
             self.answer_pings(frame)
 
+    def pour(self, flood: bytes) -> bytes:
+        """Send as fast as the server reads; return what it had to say to that."""
+
+        def send() -> None:
+            with suppress(ConnectionError):
+                self.socket.sendall(flood + PING)
+
+        sending = threading.Thread(target=send)
+        sending.start()
+        received = bytearray()
+        self._receive_until_pong(received)
+        sending.join()
+        # The answer to a ping overtakes what was to be said before, but not by much.
+        with suppress(ConnectionError):
+            self.socket.sendall(PING)
+        self._receive_until_pong(received)
+        return bytes(received)
+
+    def _receive_until_pong(self, received: bytearray) -> None:
+        """Receive until a ping is answered, or the server closes."""
+        begun = len(received)
+        with suppress(ConnectionError):
+            while PONG not in received[max(begun, len(received) - 65536) :]:
+                part = self.socket.recv(32768)
+                if not part:
+                    return
+                received += part
+
     def answer_pings(self, frame: Frame) -> None:
         """Answer a ping, as a living client does."""
         if isinstance(frame, PingFrame) and "ACK" not in frame.flags:
@@ -131,14 +177,14 @@ class Raw:
     def trailers_of(self, stream: int) -> dict[str, str]:
         """Return the headers that a stream gets, up to its end; none if it is cut off."""
         found: dict[str, str] = {}
-        try:
-            for number, headers in self.trailers():
-                if number == stream:
-                    found |= headers
-                    if "grpc-status" in found:
-                        break
-        except ConnectionError:
-            pass
+        with suppress(ConnectionError):
+            for frame in self.frames():
+                self.answer_pings(frame)
+                if isinstance(frame, HeadersFrame):
+                    headers = dict(self._decoder.decode(frame.data))  # in their order, of all
+                    found |= headers if frame.stream_id == stream else {}
+                if "grpc-status" in found or _cuts_off(frame, stream):
+                    break
         return found
 
     def closed(self) -> bool:
@@ -160,3 +206,19 @@ class Raw:
                 return None
             parts += part
         return parts
+
+
+def _cuts_off(frame: Frame, stream: int) -> bool:
+    return isinstance(frame, RstStreamFrame) and frame.stream_id == stream
+
+
+def refused(received: bytes) -> int:
+    """Count the streams that the server refused before it did anything about them."""
+    count = at = 0
+    while at + 9 <= len(received):
+        frame, length = Frame.parse_frame_header(memoryview(received)[at : at + 9])
+        if isinstance(frame, RstStreamFrame) and at + 9 + length <= len(received):
+            frame.parse_body(memoryview(received)[at + 9 : at + 9 + length])
+            count += frame.error_code == REFUSED_STREAM
+        at += 9 + length
+    return count

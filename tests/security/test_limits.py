@@ -24,7 +24,8 @@ from board_server.errors import StoreUnavailable
 from board_server.model import PhaseChange, PhaseState
 from board_server.sqlite import SqliteStore
 from tests.secured import ANY_PORT, bearer, metadata_of, reason_of, running, stub
-from tests.security.raw import Raw
+from tests.security.raw import Raw, flood_of
+from tests.security.raw import refused as refused_streams
 from tests.security.requests import call, code_of, sample
 
 
@@ -111,6 +112,30 @@ def test_calls_on_one_connection(serve):
         streams = [raw.call("WaitFor", NEVER) for _ in range(8)]
         resets = (frame for frame in raw.frames() if isinstance(frame, RstStreamFrame))
         assert {next(resets).stream_id for _ in range(3)} == set(streams[5:])
+
+
+def test_of_a_flood_of_streams_no_more_begin_than_one_connection_may_have(serve):
+    with serve() as server, Raw(server.address) as raw:
+        received = raw.pour(flood_of(20_000, "GetPhaseState"))
+        assert refused_streams(received) == 20_000 - Config().max_calls_per_connection
+
+
+def until_active(server, calls):
+    while server.metrics.registry.get_sample_value("board_rpcs_active") != calls:
+        pass
+
+
+async def test_calls_beyond_those_of_one_connection_wait_in_their_client(serve):
+    with (
+        serve(max_calls_per_connection=3) as server,
+        server.channel(options=[("grpc.use_local_subchannel_pool", 1)]) as other,
+    ):
+        async with AsyncBoardClient(server.address, timeout=60) as client:
+            waits = [asyncio.create_task(client.wait_for(PhaseIn("p", "done"))) for _ in range(10)]
+            await asyncio.to_thread(until_active, server, 3)
+            done = pb.SetPhaseStateRequest(phase_id="p", state=pb.PHASE_STATE_DONE)
+            await asyncio.to_thread(stub(other).SetPhaseState, done)
+            await asyncio.gather(*waits)
 
 
 def test_connections(serve):
@@ -211,11 +236,6 @@ def test_a_connection_that_never_says_a_word_is_closed(serve, monkeypatch):
     monkeypatch.setattr(server_module, "HANDSHAKE", 500)
     with serve() as server, Raw(server.address, preface=False) as raw:
         assert raw.closed()
-
-
-def test_ten_thousand_may_wait_on_one_connection_by_default():
-    config = Config()
-    assert min(config.max_calls_per_connection, config.max_waiters, config.max_calls) > 10_000
 
 
 def test_limits_hold_for_a_token_over_all_its_connections(serve, tokens):

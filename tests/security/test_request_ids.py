@@ -1,0 +1,43 @@
+"""A call that is made again gets the answer that it had, and nobody else does."""
+
+import grpc
+import pytest
+
+from board_client.v1 import board_pb2 as pb
+from board_server.caller import Role
+from board_server.config import Config
+from tests.secured import ANY_PORT, bearer, running, stub
+
+ID = (("board-request-id", "1"),)
+LONGEST = (("board-request-id", "i" * 256),)
+
+
+@pytest.fixture
+def callers(tokens):
+    """The metadata of two callers, the second with the longest name that there may be."""
+    return [bearer(tokens.add(name, Role.WORKER)) for name in ("a", "b" * 64)]
+
+
+@pytest.fixture
+def board(tmp_path, tokens, callers):  # noqa: ARG001  whose tokens are there from the start
+    config = Config(tmp_path / "boards", "b", (ANY_PORT,), tokens=tokens.path)
+    with running(config) as server, server.channel() as channel:
+        yield stub(channel)
+
+
+def claim(board, path, metadata) -> pb.ClaimFileResponse:
+    return board.ClaimFile(pb.ClaimFileRequest(filepath=path, owner="p"), metadata=metadata)
+
+
+@pytest.mark.parametrize("request_id", [ID, LONGEST])
+def test_another_callers_request_id_is_another_call(board, callers, request_id):
+    first, second = ((*shown, *request_id) for shown in callers)
+    answer = claim(board, "a.go", first)
+    assert claim(board, "b.go", second).claim.filepath == "b.go"
+    assert claim(board, "a.go", first) == answer
+
+
+def test_a_request_id_that_is_too_long_is_refused(board, callers):
+    with pytest.raises(grpc.RpcError) as error:
+        claim(board, "a.go", (*callers[1], ("board-request-id", "i" * 257)))
+    assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT

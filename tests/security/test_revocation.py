@@ -1,0 +1,131 @@
+"""Whose token is taken away, or may do less, is told so in the middle of a watch or a wait."""
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from itertools import count
+
+import grpc
+import pytest
+
+from board_client import (
+    AsyncBoardClient,
+    BoardClient,
+    Contract,
+    Credentials,
+    PermissionDenied,
+    PhaseIn,
+    Unauthenticated,
+)
+from board_client.v1 import board_pb2 as pb
+from board_server import server as server_module
+from board_server.caller import Role
+from board_server.config import Config
+from tests.secured import ANY_PORT, bearer, running, stub
+
+NEVER = PhaseIn("p", "decomposed")
+
+
+@pytest.fixture
+def server(tmp_path, tokens, monkeypatch):
+    monkeypatch.setattr(server_module, "LOOK", 0.05)
+    tokens.add("reader")
+    tokens.add("other")
+    tokens.add("worker", Role.WORKER)
+    with running(Config(tmp_path / "boards", "b", (ANY_PORT,), tokens=tokens.path)) as server:
+        yield server
+
+
+@pytest.fixture
+def client(server, tokens):
+    """Return a client that shows a token."""
+    with ExitStack() as clients:
+
+        def client(name):
+            credentials = Credentials(token=tokens.secrets[name])
+            board = BoardClient(server.address, "b", timeout=60, credentials=credentials)
+            return clients.enter_context(board)
+
+        yield client
+
+
+def test_a_watch_ends_when_its_token_is_revoked_and_others_go_on(tokens, client):
+    revoked, kept = client("reader").watch(), client("other").watch()
+    tokens.remove("reader")
+    with pytest.raises(Unauthenticated):
+        next(revoked)
+    client("worker").set_phase_state("p", "running")
+    assert next(kept).record.phase_id == "p"
+    kept.close()
+
+
+def test_a_wait_ends_when_its_token_is_revoked(server, tokens, client):
+    with ThreadPoolExecutor(1) as beside:
+        waiting = beside.submit(client("reader").wait_for, NEVER)
+        until_active(server, 1)
+        tokens.remove("reader")
+        with pytest.raises(Unauthenticated):
+            waiting.result()
+    until_active(server, 0)
+
+
+async def test_an_asynchronous_watch_and_wait_end_too(server, tokens):
+    credentials = Credentials(token=tokens.secrets["reader"])
+    async with AsyncBoardClient(server.address, "b", timeout=60, credentials=credentials) as client:
+        waiting = asyncio.create_task(client.wait_for(NEVER))
+        async with client.watch() as watch:
+            tokens.remove("reader")
+            with pytest.raises(Unauthenticated):
+                await anext(watch)
+        with pytest.raises(Unauthenticated):
+            await waiting
+
+
+def test_a_watch_ends_when_its_token_is_bound_to_other_boards(tokens, client):
+    watch = client("reader").watch()
+    tokens.replace("reader", boards=["other"])
+    with pytest.raises(PermissionDenied):
+        next(watch)
+
+
+def test_a_watch_whose_token_may_do_more_goes_on(tokens, client):
+    reader = client("reader")
+    watch, other = reader.watch(), client("other").watch()
+    tokens.replace("reader", role=Role.WORKER)
+    tokens.remove("other")
+    with pytest.raises(Unauthenticated):  # when the watches have been looked at
+        next(other)
+    reader.set_phase_state("p", "running")
+    assert next(watch).record.phase_id == "p"
+    watch.close()
+
+
+def test_a_watcher_that_does_not_read_is_ended_too(server, tokens, client):
+    narrow = [("grpc.http2.bdp_probe", 0), ("grpc.use_local_subchannel_pool", 1)]
+    worker = client("worker")
+    with server.channel(options=narrow) as channel:
+        metadata = bearer(tokens.secrets["reader"])
+        watch = stub(channel).Watch(pb.WatchRequest(board="b"), metadata=metadata)
+        next(watch)
+        for number in count():
+            if sample(server, "board_revisions_behind", board="b"):
+                break
+            worker.publish_contract(Contract("p", "type", f"T{number}", "x" * 2**17))
+        tokens.remove("reader")
+        until_active(server, 0)
+        with pytest.raises(grpc.RpcError) as error:
+            for _ in watch:
+                pass
+        assert error.value.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+def sample(server, name, **labels) -> float:
+    return server.metrics.registry.get_sample_value(name, labels)
+
+
+def until_active(server, calls):
+    """Return once so many calls go on."""
+    deadline = time.monotonic() + 60
+    while sample(server, "board_rpcs_active") != calls:
+        assert time.monotonic() < deadline

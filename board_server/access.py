@@ -66,6 +66,11 @@ class Access:
         self._session_of = session_of
 
     @property
+    def asks(self) -> bool:
+        """Whether callers are asked who they are."""
+        return self._tokens is not None
+
+    @property
     def tokens(self) -> Tokens | None:
         """What the file of tokens says now, a new one when it has changed; None without a file."""
         return self._tokens.current() if self._tokens else None

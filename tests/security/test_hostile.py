@@ -21,6 +21,8 @@ from tests.secured import TokenFile, bearer, program, stub
 from tests.security.raw import Raw, flood_of, grpc_message
 from tests.security.requests import code_of, sample
 
+pytestmark = pytest.mark.alone
+
 MEMORY = 100 * 2**20
 """Bytes that an attack may make the server take, and keep for the next."""
 

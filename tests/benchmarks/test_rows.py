@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from benchmarks import report
+from benchmarks import report, threads
 from benchmarks.bench import SMALLEST, Bench, Skipped
 from benchmarks.measure import Measured, measure
 from benchmarks.rows import BOARD, ENGINE_ROWS, ROWS, Row
@@ -89,3 +89,9 @@ def test_a_new_table_takes_the_place_of_the_old_one_and_leaves_the_text(tmp_path
     assert text.endswith("\nAfter\n")
     assert "old" not in text
     assert "some work" in text
+
+
+def test_what_a_call_costs_is_told_of_the_event_loop_and_of_all_threads(bench):
+    loop, every, rate = threads.cost(bench, bench.board, "GetPhaseState", 2)
+    assert 0 < loop < every
+    assert rate > 0

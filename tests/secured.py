@@ -1,21 +1,17 @@
 """What the tests of security and operations share: certificates, tokens, and real servers."""
 
-import asyncio
 import dataclasses
 import datetime
 import ipaddress
 import re
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
-from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import grpc
-import uvloop
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -30,8 +26,8 @@ from board_server.metrics import Metrics, exposed
 from board_server.server import serving
 from board_server.sqlite import SqliteStore
 from board_server.tokens import file as tokens_file
+from tests.servers import ANY_PORT, in_thread
 
-ANY_PORT = "127.0.0.1:0"
 DAY = datetime.timedelta(days=1)
 
 
@@ -157,7 +153,6 @@ class Running:
 
     addresses: list[str]
     metrics: Metrics
-    loop: asyncio.AbstractEventLoop
     store: SqliteStore
     metrics_address: str = ""
     tls: Credentials = field(default_factory=Credentials)
@@ -183,11 +178,9 @@ def running(
     ca: Path | None = None,
 ) -> Iterator[Running]:
     """Serve from an event loop in a thread of this process, until the end of the block."""
-    loop = uvloop.new_event_loop()
-    stop = asyncio.Event()
-    started: Future[Running] = Future()
 
-    async def serve() -> None:
+    @asynccontextmanager
+    async def serve() -> AsyncIterator[Running]:
         metrics = Metrics()
         opened = store(
             config.directory,
@@ -198,27 +191,10 @@ def running(
         with ExitStack() as beside:
             async with serving(opened, config, metrics, traced) as addresses:
                 where = beside.enter_context(exposed(metrics, ANY_PORT)) if expose else ""
-                tls = Credentials(ca=ca)
-                started.set_result(Running(addresses, metrics, loop, opened, where, tls))
-                await stop.wait()
+                yield Running(addresses, metrics, opened, where, Credentials(ca=ca))
 
-    def run() -> None:
-        try:
-            with asyncio.Runner(loop_factory=lambda: loop) as runner:
-                runner.run(serve())
-        except BaseException as error:
-            if started.done():
-                raise
-            started.set_exception(error)
-
-    thread = threading.Thread(target=run, name="secured server")
-    thread.start()
-    try:
-        yield started.result()
-    finally:
-        if thread.is_alive():
-            loop.call_soon_threadsafe(stop.set)
-        thread.join()
+    with in_thread(serve) as server:
+        yield server
 
 
 def stub(channel: grpc.Channel) -> BoardServiceStub:

@@ -4,11 +4,12 @@ import asyncio
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import uvloop
 
@@ -16,32 +17,27 @@ from board_server.config import Config
 from board_server.server import serving
 from board_server.sqlite import SqliteStore
 
+T = TypeVar("T")
+
 ANY_PORT = "127.0.0.1:0"
 
 
 @contextmanager
-def server_thread(
-    directory: Path,
-    *,
-    board: str = "",
-    listen: str = ANY_PORT,
-    store: type[SqliteStore] = SqliteStore,
-) -> Iterator[str]:
-    """Serve the directory from an event loop in a thread; yield the address that it listens on."""
+def in_thread(serve: Callable[[], AbstractAsyncContextManager[T]]) -> Iterator[T]:
+    """Serve from an event loop in a thread of this process, until the end of the block."""
     loop = uvloop.new_event_loop()
     stop = asyncio.Event()
-    started: Future[str] = Future()
+    started: Future[T] = Future()
 
-    async def serve() -> None:
-        config = Config(directory, board, (listen,), grace=1)
-        async with serving(store(directory), config) as addresses:
-            started.set_result(addresses[0])
+    async def until_told() -> None:
+        async with serve() as running:
+            started.set_result(running)
             await stop.wait()
 
     def run() -> None:
         try:
             with asyncio.Runner(loop_factory=lambda: loop) as runner:
-                runner.run(serve())
+                runner.run(until_told())
         except BaseException as error:
             if started.done():
                 raise
@@ -55,6 +51,20 @@ def server_thread(
         if thread.is_alive():
             loop.call_soon_threadsafe(stop.set)
         thread.join()
+
+
+@contextmanager
+def server_thread(
+    directory: Path,
+    *,
+    board: str = "",
+    listen: str = ANY_PORT,
+    store: type[SqliteStore] = SqliteStore,
+) -> Iterator[str]:
+    """Serve the directory in a thread; yield the address that it listens on."""
+    config = Config(directory, board, (listen,), grace=1)
+    with in_thread(lambda: serving(store(directory), config)) as addresses:
+        yield addresses[0]
 
 
 @dataclass(frozen=True)

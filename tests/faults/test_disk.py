@@ -25,7 +25,7 @@ from board_server.model import (
 from board_server.sqlite import SqliteStore
 from tests.faults.disk import FailingDisk, error
 from tests.faults.program import assert_sound
-from tests.faults.threaded import server_thread
+from tests.servers import server_thread
 
 BOARD = "nebula"
 

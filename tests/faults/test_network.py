@@ -15,7 +15,7 @@ from board_client import (
     StateMismatch,
 )
 from tests.faults.network import Proxy
-from tests.faults.threaded import server_thread
+from tests.servers import server_thread
 
 PATIENT = 60
 

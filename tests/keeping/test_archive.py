@@ -17,7 +17,7 @@ from board_client import (
 from board_client import archive as archiving
 from board_client.archive import archive
 from tests.faults.program import assert_sound
-from tests.faults.threaded import server_thread
+from tests.servers import server_thread
 
 BOARD = "nebula"
 

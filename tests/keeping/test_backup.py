@@ -13,7 +13,7 @@ from board_server.sqlite.keeping.backup import back_up, restore
 from board_server.sqlite.keeping.examine import faults
 from board_server.sqlite.keeping.unserved import CannotKeep
 from tests.faults.program import Program, assert_sound
-from tests.faults.threaded import server_thread
+from tests.servers import server_thread
 
 BOARD = "nebula"
 

@@ -6,8 +6,8 @@ from board_client import BoardClient, Contract, RevisionCompacted
 from board_server.sqlite.keeping.compact import compact
 from board_server.sqlite.keeping.examine import faults
 from board_server.sqlite.keeping.unserved import CannotKeep
-from tests.faults.threaded import server_thread
 from tests.keeping.test_backup import BOARD, file_of, keep
+from tests.servers import server_thread
 
 
 def test_a_compacted_board_is_smaller_and_holds_what_it_held(tmp_path):

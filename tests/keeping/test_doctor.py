@@ -8,8 +8,8 @@ import pytest
 from board_client import BoardClient, Contract
 from board_server.sqlite.keeping import examine as examining
 from board_server.sqlite.keeping.examine import examine, faults
-from tests.faults.threaded import server_thread
 from tests.keeping.test_backup import BOARD, file_of, keep, spoiled
+from tests.servers import server_thread
 
 
 @pytest.fixture

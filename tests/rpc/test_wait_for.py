@@ -11,7 +11,7 @@ from board_client.v1.board_pb2_grpc import BoardServiceStub
 from board_server.sqlite import SqliteStore
 from tests.rpc.conftest import DEFAULT_BOARD
 from tests.rpc.service import invalid, refusal, refusal_of
-from tests.servers import server_process, server_thread
+from tests.servers import server_thread
 
 PATIENCE = 30
 """Seconds until a test gives up on something that has to come."""
@@ -271,15 +271,14 @@ def test_a_waiter_is_told_that_its_board_was_deleted(grpc_stub, grpc_directory, 
 
 
 def test_waiters_end_with_the_server_which_ends_well(tmp_path):
-    with (
-        server_process(tmp_path) as server,
-        grpc.insecure_channel(server.address) as channel,
-    ):
+    request = pb.WaitForRequest(conditions=[in_state("p", "DONE")])
+    with server_thread(tmp_path, store=FindingStore) as address:
+        channel = grpc.insecure_channel(address)
         stub = BoardServiceStub(channel)
-        request = pb.WaitForRequest(conditions=[in_state("p", "DONE")])
         calls = [stub.WaitFor.future(request, timeout=PATIENCE) for _ in range(10)]
-        stub.ClaimFile(pb.ClaimFileRequest(filepath="a.go", owner="p"))
-        assert server.stop() == 0
+        for _ in calls:
+            assert FindingStore.found.acquire(timeout=PATIENCE)
+    with channel:
         all_of_them = [refusal_of(call.exception()) for call in calls]
     assert {(one.code, one.reason) for one in all_of_them} == {
         (grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN")

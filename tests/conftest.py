@@ -1,10 +1,15 @@
 """What every test shares."""
 
+import signal
+
 import pytest
 from hypothesis import HealthCheck, settings
 
 # The suites and the shared modules assert too; let pytest explain their failures.
 pytest.register_assert_rewrite("tests.conformance", "tests.rpc", "tests.servers")
+
+# A shell has what it runs in the background ignore Ctrl-C, and so would all that tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile(
     "board",

@@ -20,7 +20,7 @@ POINTS = (
     *("before-events", "before-commit", "after-commit", "before-reply", "before-watch-send"),
     "",  # from outside, at whatever moment
 )
-CRASHES = scaled(12, 240)
+CRASHES = scaled(8, 240)
 
 
 @dataclass

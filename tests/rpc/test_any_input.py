@@ -56,7 +56,7 @@ def opened(grpc_stub):
 
 
 @each_rpc
-@settings(max_examples=80)
+@settings(max_examples=40)
 @given(data=st.data())
 def test_any_fields_end_in_an_answer_or_a_documented_error(opened, grpc_stub, rpc, data):
     request = data.draw(ANY[rpc])

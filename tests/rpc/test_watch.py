@@ -535,10 +535,10 @@ def test_a_single_commit_of_any_size_makes_nobody_too_slow(grpc_stub, board, wat
 
 def test_watchers_that_go_away_leave_no_trace(grpc_addr, watch, claim, caplog):
     """Not even those that go while they are being written to."""
-    writer = threading.Thread(target=lambda: [claim(f"{number}.go") for number in range(200)])
+    writer = threading.Thread(target=lambda: [claim(f"{number}.go") for number in range(100)])
     writer.start()
     after = 0
-    while after < 200:
+    while after < 100:
         with grpc.insecure_channel(grpc_addr) as channel:
             streams = [watch(BoardServiceStub(channel), after_revision=after) for _ in range(5)]
             messages = [next(stream) for stream in streams for _ in range(2)]

@@ -25,8 +25,6 @@ from board_server.settings import as_toml, command
 from board_server.sqlite import SqliteStore
 from board_server.sqlite.connection import UnsafeSqlite
 
-MANY_FILES = 65_536
-
 log = logging.getLogger(__name__)
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -40,15 +38,22 @@ def serve(config: Config, print_config: bool) -> None:
         print(as_toml(config), end="")  # noqa: T201
         return
     choose(config.engine)
-    _allow_many_files()
     logs.configure(config.log_format, config.log_level)
+    _allow_many_files(config)
     uvloop.run(run(config))
 
 
-def _allow_many_files() -> None:
-    """Let a thousand callers connect: the usual limit of open files is 1,024."""
+def _allow_many_files(config: Config) -> None:
+    """Let as many connect, and as many boards be open, as may: the usual limit is 1,024 files."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    enough = MANY_FILES if hard == resource.RLIM_INFINITY else min(MANY_FILES, hard)
+    enough = config.files if hard == resource.RLIM_INFINITY else min(config.files, hard)
+    if enough < config.files:
+        log.warning(
+            "%d files may be open, and %d may be needed: raise the limit (ulimit -n, LimitNOFILE), "
+            "or lower max_connections or max_boards",
+            enough,
+            config.files,
+        )
     if soft < enough:
         resource.setrlimit(resource.RLIMIT_NOFILE, (enough, hard))
 
@@ -72,6 +77,8 @@ async def run(config: Config) -> None:
             synchronous=config.synchronous,
             keep_revisions=config.keep_revisions,
             max_queue=config.max_queue,
+            max_boards=config.max_boards,
+            stays=config.default_board,
             on_commit=metrics.committed,
         )
         async with serving(store, config, metrics, traced) as addresses:

@@ -19,6 +19,11 @@ MOST = 2**31 - 1
 
 MOST_SECONDS = 10**6
 
+FILES_OF_A_BOARD = 8
+"""Its lock, and what three connections of SQLite's open: 7 as counted, and one to spare."""
+
+FILES_BESIDE = 200
+
 
 class BadConfig(ValueError):
     """A setting that the server cannot run with. Its text says which and why."""
@@ -134,6 +139,9 @@ class Config:
         int, Told("Bytes of replies that one token, or one host, has still to read.", "BYTES")
     ] = 256 * 2**20
     max_queue: Annotated[int, Told("Writes that wait for one board's writer.", "N")] = 10_000
+    max_boards: Annotated[
+        int, Told("Boards open at once; for one more, one that nobody uses is closed.", "N")
+    ] = 256
 
     def __post_init__(self) -> None:
         self._check_board()
@@ -205,6 +213,12 @@ class Config:
         )
 
     @property
+    def files(self) -> int:
+        """Files that may be open at once, sockets among them."""
+        connections = self.max_connections * len(self.listen)
+        return connections + FILES_OF_A_BOARD * self.max_boards + FILES_BESIDE
+
+    @property
     def exposed(self) -> list[str]:
         """The addresses at which others can listen in: reachable, and not encrypted."""
         plain = [] if self.tls_cert else list(self.listen)
@@ -230,6 +244,7 @@ _COUNTS = (
     "max_snapshots",
     "max_unread",
     "max_queue",
+    "max_boards",
 )
 
 _WORDS = {

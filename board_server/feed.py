@@ -63,13 +63,12 @@ class Feeds:
             raise ShuttingDown
         feed = self._feeds.get(board)
         if feed is None or feed.over:
-            feed = Feed(self._store, board)
+            feed = Feed(self._store, board, self._forget)
             self._feeds[board] = feed
         try:
             await feed.started()
         except BoardError:
-            if self._feeds.get(board) is feed:
-                del self._feeds[board]
+            self._forget(feed)
             raise
         return feed
 
@@ -90,16 +89,22 @@ class Feeds:
     def close(self) -> None:
         """End every watch and wait with SHUTTING_DOWN."""
         self._closed = True
-        for feed in self._feeds.values():
+        for feed in list(self._feeds.values()):
             feed.ended(ShuttingDown())
+
+    def _forget(self, feed: "Feed") -> None:
+        if self._feeds.get(feed.board) is feed:
+            del self._feeds[feed.board]
 
 
 class Feed:
     """One board's commits; a Follower of the store."""
 
-    def __init__(self, store: Store, board: str) -> None:
+    def __init__(self, store: Store, board: str, over: Callable[["Feed"], None]) -> None:
+        """Make a feed that calls `over` once no commit comes any more."""
+        self.board = board
         self._store = store
-        self._board = board
+        self._tell_over = over
         self._starting: asyncio.Task[BoardInfo] | None = None
         self.board_id = ""
         self.revision = 0
@@ -115,10 +120,15 @@ class Feed:
         """Whether no commit comes any more."""
         return self._error is not None
 
+    @property
+    def needed(self) -> bool:
+        """Whether anybody watches or waits."""
+        return bool(self._subscriptions or self._waiters or self._reached)
+
     async def started(self) -> None:
         """Return once the store is followed; the first caller begins that."""
         if self._starting is None:
-            self._starting = asyncio.create_task(self._store.follow(self._board, self))
+            self._starting = asyncio.create_task(self._store.follow(self.board, self))
         info = await asyncio.shield(self._starting)
         if not self.board_id:
             self.board_id = info.board_id
@@ -146,6 +156,7 @@ class Feed:
         if self._error:
             return
         self._error = error
+        self._tell_over(self)
         for subscription in self._subscriptions:
             subscription.end(error)
         self._waiters.end(error)
@@ -170,7 +181,7 @@ class Feed:
         """Tell who follows this board, and how far they are behind."""
         watchers = self._subscriptions
         return Following(
-            board=self._board,
+            board=self.board,
             watchers=len(watchers),
             waiters=len(self._waiters),
             revisions_behind=max((self.revision - each.sent for each in watchers), default=0),
@@ -216,7 +227,7 @@ class Feed:
         met = None
         with self._waiters.add(conditions) as waiter:
             while met is None:
-                found = await self._store.find(self._board, conditions)
+                found = await self._store.find(self.board, conditions)
                 if self._error:
                     raise self._error
                 waiter.begin(found)
@@ -227,7 +238,7 @@ class Feed:
         if after <= self.revision:
             return
         # A reader may have seen a commit before it is told here: the store knows.
-        _, revision = await self._store.find(self._board, [])
+        _, revision = await self._store.find(self.board, [])
         if after > revision:
             what = f"must not be after the board's revision, {revision}"
             raise InvalidArgument([Violation("after_revision", what)])
@@ -243,7 +254,7 @@ class Feed:
     async def _history(self, subscription: "_Subscription", upto: int) -> AsyncIterator[bytes]:
         """Read what came between the watcher's revision and its subscription."""
         while subscription.sent < upto:
-            commits = await self._store.list_events(self._board, subscription.sent, upto)
+            commits = await self._store.list_events(self.board, subscription.sent, upto)
             for commit in commits:
                 if subscription.over.done():
                     return

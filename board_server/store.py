@@ -36,12 +36,20 @@ from board_server.model import (
 class Follower(Protocol):
     """Whom a store tells what happens on a board. Called on the event loop; must not block."""
 
+    @property
+    def needed(self) -> bool:
+        """Whether anybody waits for what it is told; where nobody does, it may be ended."""
+        ...
+
     def committed(self, commit: Commit) -> None:
         """Take the next commit; revisions come in order, each once."""
         ...
 
     def ended(self, error: BoardError) -> None:
-        """Take note that no commit comes any more: BoardReplaced or ShuttingDown."""
+        """Take note that no commit comes any more: BoardReplaced or ShuttingDown.
+
+        One that was not needed may be told StoreUnavailable; who is needed next follows anew.
+        """
         ...
 
 

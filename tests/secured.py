@@ -186,6 +186,8 @@ def running(
             config.directory,
             keep_revisions=config.keep_revisions,
             max_queue=config.max_queue,
+            max_boards=config.max_boards,
+            stays=config.default_board,
             on_commit=metrics.committed,
         )
         with ExitStack() as beside:

@@ -8,7 +8,7 @@ import typer
 
 from board_client.cli.connection import connect
 from board_client.cli.failure import ExitCode, Failure
-from board_client.cli.output import print_json, print_line
+from board_client.cli.output import plural, print_json, print_line
 from board_client.cli.settings import Json, settings
 
 
@@ -35,6 +35,6 @@ def archive(
         print_json(asdict(lost))
     else:
         print_line(
-            f"{file}: {lost.phases} phases, {lost.contracts} contracts and {lost.claims} claims, "
-            "which the board no longer has"
+            f"{file}: {plural(lost.phases, 'phase')}, {plural(lost.contracts, 'contract')} and "
+            f"{plural(lost.claims, 'claim')}, which the board no longer has"
         )

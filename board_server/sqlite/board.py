@@ -18,7 +18,6 @@ from board_server.model import (
     Cause,
     Change,
     Commit,
-    Event,
     OnExpiry,
     Page,
     Revised,
@@ -50,7 +49,8 @@ class OpenBoard:
     def __init__(self, name: str, files: BoardFiles, settings: Settings) -> None:
         self.name = name
         self._files = files
-        self._looked_at = time.monotonic()
+        self._looked_at = self.used_at = time.monotonic()
+        self._scanning = 0
         self._followers: list[Follower] = []
         self._trouble = Trouble(files.path)
         self._writer = Writer(files.writing, settings, self._committed, self._trouble, name)
@@ -63,6 +63,12 @@ class OpenBoard:
         """Tell whether the file is still the one that was opened."""
         self._looked_at = time.monotonic()
         return self._files.intact()
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether no call goes on, no session lives, and nobody watches or waits."""
+        needed = any(follower.needed for follower in self._followers)
+        return self._writer.idle and not (self._scanning or self._leases.any or needed)
 
     def lately_intact(self) -> bool:
         """Tell whether it was a moment ago, which costs a read nothing."""
@@ -94,12 +100,15 @@ class OpenBoard:
 
     async def scan(self, query: Callable[[apsw.Connection, int], T]) -> T:
         """Run a query of many rows, in a thread, at one revision of the board."""
+        self._scanning += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(
                 self._scans, _at_one_revision, self._files.scanning, query
             )
         except apsw.Error as error:
             raise self._trouble.of(error) from error
+        finally:
+            self._scanning -= 1
 
     def info(self) -> BoardInfo:
         """Tell about the board."""
@@ -173,24 +182,29 @@ class OpenBoard:
 
     def _committed(self, commit: Commit) -> None:
         for event in commit.events:
-            self._count_down(event)
+            if isinstance(event.record, Session):
+                self._count_down(event.change, event.record)
         for follower in self._followers:
             follower.committed(commit)
 
-    def _count_down(self, event: Event) -> None:
+    def _count_down(self, change: Change, session: Session) -> None:
         """Begin or end a countdown with its session, whether or not its caller is still there."""
-        match event.change, event.record:
-            case Change.SESSION_OPENED, Session(session_id=session_id, ttl=ttl):
-                self._leases.start(session_id, ttl)
-            case Change.SESSION_ENDED, Session(session_id=session_id):
-                self._leases.stop(session_id)
+        if change is Change.SESSION_OPENED:
+            self._leases.start(session.session_id, session.ttl)
+        else:
+            self._leases.stop(session.session_id)
 
-    async def close(self, reason: BoardError) -> None:
-        """Tell the followers why, end the writer once its calls are done, let the files go."""
-        await self._writer.close()
-        await self._leases.close()
+    def dismiss(self, reason: BoardError) -> None:
+        """Tell the followers why no commit comes any more."""
         for follower in self._followers:
             follower.ended(reason)
+        self._followers.clear()
+
+    async def close(self, reason: BoardError) -> None:
+        """End the writer once its calls are done, tell the followers why, let the files go."""
+        await self._writer.close()
+        await self._leases.close()
+        self.dismiss(reason)
         await asyncio.to_thread(self._scans.shutdown)
         self._files.close()
 

@@ -60,9 +60,11 @@ class BoardFiles:
 
     def close(self) -> None:
         """Close the readers, and let the lock go."""
-        self.reading.close()
-        self.scanning.close()
-        self._lock.release()
+        try:
+            self.reading.close()
+            self.scanning.close()
+        finally:
+            self._lock.release()
 
 
 def _identity(path: Path) -> tuple[int, int]:

@@ -30,6 +30,11 @@ class Leases:
         self._leases: dict[str, _Lease] = {}
         self._ending: set[asyncio.Task[None]] = set()
 
+    @property
+    def any(self) -> bool:
+        """Whether a session lives, or is being ended."""
+        return bool(self._leases or self._ending)
+
     def start(self, session_id: str, ttl: timedelta) -> None:
         """Begin to count a session down."""
         self._leases[session_id] = _Lease(ttl)

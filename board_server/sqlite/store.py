@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -12,7 +13,6 @@ from pathlib import Path
 import apsw
 
 from board_server.errors import (
-    BoardError,
     BoardNotFound,
     BoardReplaced,
     ShuttingDown,
@@ -70,7 +70,10 @@ from board_server.store import Follower
 SUFFIX = ".board.db"
 
 PATROL = 1.0
-"""Seconds between two looks at whether the files are still there, for those who only watch."""
+"""Seconds between two looks at the open boards: are their files there, does anybody use them."""
+
+REST = 600.0
+"""Seconds without a call after which a board is closed that nobody watches either."""
 
 log = logging.getLogger(__name__)
 
@@ -86,9 +89,17 @@ class SqliteStore:
         keep_revisions: int = 100_000,
         clock: Clock = utc_now,
         max_queue: int = 10_000,
+        max_boards: int = 256,
+        rest: float = REST,
+        stays: str = "",
         on_commit: OnCommit = unobserved,
     ) -> None:
-        """Make the directory if need be. Raises StoreUnavailable where that cannot be done."""
+        """Make the directory if need be. Raises StoreUnavailable where that cannot be done.
+
+        A board that nobody has used for `rest` seconds is closed, and one in use for less time,
+        the longest unused first, where `max_boards` are open and another is called for. It is
+        opened again at the next call. The board `stays` is not closed.
+        """
         require_safe_sqlite()
         try:
             directory.mkdir(parents=True, exist_ok=True)
@@ -98,6 +109,9 @@ class SqliteStore:
         self._settings = Settings(synchronous, keep_revisions, clock, max_queue, on_commit)
         self._boards: dict[str, OpenBoard] = {}
         self._opening = asyncio.Lock()
+        self._max_boards = max_boards
+        self._rest = rest
+        self._stays = stays
         self._closed = False
         self._patrol: asyncio.Task[None] | None = None
 
@@ -241,10 +255,7 @@ class SqliteStore:
         return (await self._board(board)).get_session(session_id)
 
     async def follow(self, board: str, follower: Follower) -> BoardInfo:
-        opened = await self._board(board)
-        if self._patrol is None:
-            self._patrol = asyncio.create_task(self._look_after_files())
-        return opened.follow(follower)
+        return (await self._board(board)).follow(follower)
 
     async def list_events(self, board: str, after: int, upto: int) -> list[Commit]:
         query = partial(events.list_commits, after=after, upto=upto)
@@ -274,6 +285,7 @@ class SqliteStore:
         self._refuse_if_closed()
         board = self._boards.get(name)
         if board and board.intact():
+            board.used_at = time.monotonic()
             return board
         async with self._opening:
             self._refuse_if_closed()
@@ -282,8 +294,10 @@ class SqliteStore:
                 path = self._path(name)
                 if not create and not path.exists():
                     raise BoardNotFound(name)
+                await self._make_room()
                 files = await asyncio.to_thread(BoardFiles, path, self._settings)
                 self._boards[name] = OpenBoard(name, files, self._settings)
+                self._patrol = self._patrol or asyncio.create_task(self._look_after_boards())
             return self._boards[name]
 
     async def _reading(self, name: str) -> OpenBoard:
@@ -300,13 +314,42 @@ class SqliteStore:
             del self._boards[name]
             await board.close(BoardReplaced(""))
 
-    async def _look_after_files(self) -> None:
+    async def _make_room(self) -> None:
+        """Close the board that was not used for longest, where as many are open as may be."""
+        if len(self._boards) < self._max_boards:
+            return
+        resting = [board for board in self._boards.values() if self._may_close(board)]
+        if not resting:
+            raise StoreUnavailable(
+                f"as many boards are in use as may be open, {self._max_boards:,}; "
+                "retry, or raise max_boards"
+            )
+        await self._lay_to_rest(min(resting, key=lambda board: board.used_at))
+
+    def _may_close(self, board: OpenBoard) -> bool:
+        return board.name != self._stays and board.at_rest
+
+    async def _lay_to_rest(self, board: OpenBoard) -> None:
+        reason = StoreUnavailable(f"board {board.name} was closed, for nobody used it; retry")
+        del self._boards[board.name]
+        board.dismiss(reason)
+        await board.close(reason)
+
+    async def _look_after_boards(self) -> None:
         while True:
             await asyncio.sleep(PATROL)
             async with self._opening:
-                for name in list(self._boards):
-                    with suppress(BoardError):
-                        await self._drop_if_replaced(name)
+                for board in list(self._boards.values()):
+                    try:
+                        await self._look_after(board)
+                    except Exception:  # whatever it is, it must not be the last look
+                        log.exception("cannot look after board %s", board.name)
+
+    async def _look_after(self, board: OpenBoard) -> None:
+        await self._drop_if_replaced(board.name)
+        unused = time.monotonic() - board.used_at >= self._rest
+        if unused and board.name in self._boards and self._may_close(board):
+            await self._lay_to_rest(board)
 
     def _path(self, name: str) -> Path:
         return self._directory / f"{name}{SUFFIX}"

@@ -69,6 +69,8 @@ class Writer:
         self._calls: deque[_Call[Any]] = deque()  # the thread's own
         self._accepted = 0  # counted by the event loop
         self._taken = 0  # counted by the thread
+        self._begun = 0  # commits, likewise
+        self._answered = 0  # commits, by the event loop
         self._closing = False
         self._compact_at = 0
         self._log = Checkpoints(connection)
@@ -97,6 +99,11 @@ class Writer:
     def waiting(self) -> int:
         """How many writes no commit has begun with yet."""
         return self._accepted - self._taken
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing waits, and all that was committed is told."""
+        return not self.waiting and self._begun == self._answered
 
     async def close(self) -> None:
         """Commit what was accepted, then end the thread and its connection."""
@@ -138,9 +145,10 @@ class Writer:
                 self._handed_over.put(None)  # the end stands behind all calls: meet it again
                 break
         waiting = [self._calls.popleft() for _ in range(min(MAX_BATCH, len(self._calls)))]
-        self._taken += len(waiting)
         # A caller that has gone before its work began gets none.
         batch = [call for call in waiting if not call.reply.cancelled()]
+        self._begun += bool(batch)
+        self._taken += len(waiting)
         return batch or (self._next_batch() if self._calls else [])
 
     def _commit(self, batch: Sequence[_Call[Any]]) -> tuple[list[Outcome], list[Commit]]:
@@ -219,6 +227,7 @@ class Writer:
         outcomes: Sequence[Outcome],
         commits: Sequence[Commit],
     ) -> None:
+        self._answered += 1
         for commit in commits:
             self._committed(commit)
         reach("before-reply")

@@ -53,7 +53,7 @@ def test_an_archive_holds_what_the_board_then_lacks(board, tmp_path):
     file = tmp_path / "archive.jsonl"
     told = board("archive", file)
     assert told.code == 0, told.err
-    assert told.out.startswith(f"{file}: 1 phases, 0 contracts and 0 claims")
+    assert told.out.startswith(f"{file}: 1 phase, 0 contracts and 0 claims")
     first, phase = map(json.loads, file.read_text().splitlines())
     assert first["board"]["name"] == board.name
     assert phase["phase"]["phase_id"] == "a"

@@ -38,6 +38,23 @@ def test_it_serves_until_sigterm_as_the_same_process(tmp_path):
         assert server.wait(timeout=30) == 0
 
 
+def test_a_limit_of_open_files_that_is_too_low_is_told(tmp_path):
+    command = ["sh", "-c", 'ulimit -n 300 && exec "$0" "$@"', COMMAND]
+    with subprocess.Popen(
+        [*command, "serve", tmp_path / "boards", *ANY_PORT],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    ) as server:
+        assert server.stdout.readline().startswith("listening on ")
+        server.terminate()
+        _, told = server.communicate(timeout=30)
+    assert server.returncode == 0
+    assert "300 files may be open" in told
+    assert "max_boards" in told
+
+
 def test_its_help_is_the_servers():
     told = run("serve", "--help")
     assert told.code == 0

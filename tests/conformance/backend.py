@@ -125,6 +125,8 @@ async def fill(store: Store, board: str = BOARD) -> None:
 class Deaf:
     """A follower that does nothing with what it is told."""
 
+    needed = True
+
     def committed(self, commit: Commit) -> None: ...
 
     def ended(self, error: BoardError) -> None: ...

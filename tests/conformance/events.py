@@ -32,6 +32,8 @@ PATIENCE = 20
 class Listener:
     """A follower that keeps all it is told."""
 
+    needed = True
+
     def __init__(self) -> None:
         self.commits: list[Commit] = []
         self.error: BoardError | None = None

@@ -69,6 +69,8 @@ def draft(name, signature=""):
 
 
 class Heard:
+    needed = True
+
     def __init__(self):
         self.commits = asyncio.Queue()
 

@@ -67,6 +67,8 @@ Told = Revised[Any] | tuple[type[BoardError], dict[str, Any]]
 
 
 class Follower:
+    needed = True
+
     def __init__(self) -> None:
         self.commits: list[Commit] = []
         self._awaited: tuple[int, asyncio.Event] | None = None

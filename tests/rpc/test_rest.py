@@ -1,0 +1,109 @@
+"""A server with room for one board besides its own: it closes those that nobody uses."""
+
+from datetime import timedelta
+
+import grpc
+import pytest
+
+from board_client.v1 import board_pb2 as pb
+from board_server.sqlite import SqliteStore
+from tests.rpc.conftest import DEFAULT_BOARD
+from tests.rpc.service import GOOD, call_of, make, refusal
+from tests.servers import server_thread
+
+PATIENCE = 30
+
+
+class SmallStore(SqliteStore):
+    def __init__(self, directory):
+        super().__init__(directory, max_boards=2, stays=DEFAULT_BOARD)
+
+
+@pytest.fixture(scope="module")
+def grpc_server(grpc_directory):
+    with server_thread(grpc_directory, board=DEFAULT_BOARD, store=SmallStore) as address:
+        yield address
+
+
+@pytest.fixture
+def another(grpc_stub):
+    """Open another board, as soon as the one before it can be closed."""
+
+    def another():
+        while True:
+            try:
+                return grpc_stub.OpenBoard(pb.OpenBoardRequest(board="another"))
+            except grpc.RpcError as error:
+                if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                    raise
+
+    return another
+
+
+@pytest.fixture(autouse=True)
+def until_there_is_room(another):
+    """Wait for the server to hear of the end of the test's calls."""
+    yield
+    another()
+
+
+AT_REST = sorted(GOOD.keys() - {"OpenSession", "RenewSession", "CloseSession"})
+
+
+@pytest.mark.parametrize("rpc", AT_REST)
+def test_a_call_opens_its_board_again(grpc_stub, board, another, rpc):
+    another()
+    call_of(grpc_stub, rpc)(make(rpc, board=board, **GOOD[rpc]))
+
+
+def claim(stub, board, path):
+    return stub.ClaimFile(pb.ClaimFileRequest(board=board, filepath=path, owner="p")).revision
+
+
+def test_lists_from_memory_are_true_after_a_rest(grpc_stub, board, another):
+    def listed():
+        return grpc_stub.ListContracts(pb.ListContractsRequest(board=board))
+
+    contract = pb.Contract(producer="p", kind=pb.CONTRACT_KIND_TYPE, name="T")
+    grpc_stub.PublishContract(pb.PublishContractRequest(board=board, contract=contract))
+    before = listed()
+    another()
+    assert listed() == before
+    contract.signature = "type T int"
+    grpc_stub.PublishContract(pb.PublishContractRequest(board=board, contract=contract))
+    another()
+    (found,) = listed().contracts
+    assert found.signature == "type T int"
+
+
+def test_a_watch_tells_what_happened_before_a_rest_and_goes_on(grpc_stub, board, another):
+    first = claim(grpc_stub, board, "a.go")
+    another()
+    stream = grpc_stub.Watch(pb.WatchRequest(board=board, after_revision=0), timeout=PATIENCE)
+    told = (event.revision for message in stream for event in message.events)
+    assert next(told) == first
+    second = claim(grpc_stub, board, "b.go")
+    assert next(told) == second
+    stream.cancel()
+
+
+def a_watch(stub, board):
+    stream = stub.Watch(pb.WatchRequest(board=board), timeout=PATIENCE)
+    next(stream)
+    return stream.cancel
+
+
+def a_session(stub, board):
+    ttl = timedelta(seconds=60)
+    opened = stub.OpenSession(pb.OpenSessionRequest(board=board, worker="w", ttl=ttl)).session
+    closing = pb.CloseSessionRequest(board=board, session_id=opened.session_id)
+    return lambda: stub.CloseSession(closing)
+
+
+@pytest.mark.parametrize("use", [a_watch, a_session])
+def test_a_board_is_not_closed_as_long_as_it_is_used(grpc_stub, board, use):
+    end = use(grpc_stub, board)
+    found = refusal(grpc_stub.OpenBoard, pb.OpenBoardRequest(board="another"))
+    assert (found.code, found.reason) == (grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE")
+    assert "max_boards" in found.text
+    end()

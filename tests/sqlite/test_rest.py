@@ -1,0 +1,174 @@
+"""Boards that nobody uses are closed, and opened again when they are called for."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from board_server.errors import StoreUnavailable
+from board_server.model import (
+    BoardInfo,
+    OnExpiry,
+    PhaseChange,
+    PhaseState,
+)
+from board_server.sqlite import SqliteStore
+from board_server.sqlite import store as sqlite_store
+from tests.conformance.events import PATIENCE, Listener
+
+RUNNING = PhaseChange("p", PhaseState.RUNNING)
+
+
+@pytest.fixture
+async def store(tmp_path):
+    """A store of which at most two boards are open."""
+    opened = SqliteStore(tmp_path, max_boards=2)
+    yield opened
+    await opened.close()
+
+
+async def is_open(directory, board: str) -> bool:
+    """Whether a server holds the board; another can only open it where none does."""
+    other = SqliteStore(directory)
+    try:
+        await other.get_board(board)
+    except StoreUnavailable:
+        return True
+    finally:
+        await other.close()
+    return False
+
+
+async def open_boards(directory) -> list[str]:
+    return [name for name in ("a", "b", "c") if await is_open(directory, name)]
+
+
+class Idle(Listener):
+    """A follower who is there for nobody."""
+
+    needed = False
+
+
+async def test_for_one_more_the_board_is_closed_that_was_not_used_for_longest(store, tmp_path):
+    for board in ("a", "b"):
+        await store.open_board(board)
+    await store.get_phase_state("a", "p")
+    await store.set_phase_state("a", RUNNING)
+    await store.open_board("c")
+    assert await open_boards(tmp_path) == ["a", "c"]
+
+
+async def test_a_closed_board_is_opened_again_as_it_was(store):
+    first = await store.open_board("a")
+    await store.set_phase_state("a", RUNNING)
+    for board in ("b", "c"):
+        await store.open_board(board)
+    assert (await store.get_phase_state("a", "p")).state == PhaseState.RUNNING
+    again = await store.get_board("a")
+    assert again == BoardInfo("a", first.board_id, 1, first.created_at)
+    assert [commit.revision for commit in await store.list_events("a", 0, 1)] == [1]
+
+
+async def test_the_board_that_stays_is_never_closed(tmp_path):
+    store = SqliteStore(tmp_path, max_boards=2, stays="a")
+    for board in ("a", "b", "c"):
+        await store.open_board(board)
+    assert await open_boards(tmp_path) == ["a", "c"]
+    await store.close()
+
+
+async def a_session(store, board):
+    session, _ = await store.open_session(board, "w", timedelta(minutes=1), OnExpiry.FAIL)
+    return lambda: store.close_session(board, session.session_id)
+
+
+async def a_follower(store, board):
+    follower = Listener()
+    await store.follow(board, follower)
+
+    async def leave():
+        follower.needed = False
+
+    return leave
+
+
+async def a_write(store, board):
+    writing = asyncio.ensure_future(store.set_phase_state(board, RUNNING))
+    await asyncio.sleep(0)  # it is on its way to the writer now
+    return lambda: writing
+
+
+async def a_write_whose_caller_has_gone(store, board):
+    writing = asyncio.ensure_future(
+        store.open_session(board, "w", timedelta(minutes=1), OnExpiry.FAIL)
+    )
+    follower = Listener()
+    await store.follow(board, follower)
+    await follower.until(lambda: follower.commits)
+    follower.needed = False
+    writing.cancel()
+
+    async def end():
+        (session,) = follower.commits[0].events
+        await store.close_session(board, session.record.session_id)
+
+    return end
+
+
+async def a_list(store, board):
+    listing = asyncio.ensure_future(store.get_snapshot(board))
+    await asyncio.sleep(0)
+    return lambda: listing
+
+
+@pytest.mark.parametrize(
+    "use", [a_session, a_follower, a_write, a_write_whose_caller_has_gone, a_list]
+)
+async def test_a_board_in_use_is_not_closed_for_another(tmp_path, use):
+    store = SqliteStore(tmp_path, max_boards=1)
+    await store.open_board("a")
+    end = await use(store, "a")
+    with pytest.raises(StoreUnavailable, match="in use as may be open, 1;"):
+        await store.open_board("b")
+    await end()
+    await store.open_board("b")
+    await store.close()
+
+
+async def test_who_follows_for_nobody_is_told_that_no_commit_comes_any_more(store):
+    await store.open_board("a")
+    follower = Idle()
+    await store.follow("a", follower)
+    for board in ("b", "c"):
+        await store.open_board(board)
+    assert isinstance(follower.error, StoreUnavailable)
+    await store.set_phase_state("a", RUNNING)
+    assert follower.commits == []
+
+
+async def test_a_board_that_nobody_has_used_for_a_while_is_closed(tmp_path, monkeypatch):
+    monkeypatch.setattr(sqlite_store, "PATROL", 0.01)
+    store = SqliteStore(tmp_path, rest=0, stays="b")
+    follower = Idle()
+    for board in ("a", "b"):
+        await store.open_board(board)
+        await store.follow(board, follower)
+    await follower.until(lambda: follower.error)
+    async with asyncio.timeout(PATIENCE):
+        while await is_open(tmp_path, "a"):
+            pass
+    assert await is_open(tmp_path, "b")
+    await store.close()
+
+
+async def test_a_board_that_somebody_follows_stays_open(tmp_path, monkeypatch):
+    monkeypatch.setattr(sqlite_store, "PATROL", 0.01)
+    store = SqliteStore(tmp_path, rest=0)
+    unused, used = Idle(), Listener()
+    for board, follower in (("a", unused), ("b", used)):
+        await store.open_board(board)
+        await store.follow(board, follower)
+    await unused.until(lambda: unused.error)
+    await store.set_phase_state("b", RUNNING)
+    assert used.revisions == [1]
+    await store.close()

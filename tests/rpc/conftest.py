@@ -6,17 +6,30 @@ picks; from there on `grpc_addr`, `grpc_create_channel`, `grpc_channel` and
 each on a board of its own.
 """
 
+import threading
 from itertools import count
 
 import pytest
 
 from board_client.v1 import board_pb2 as pb
 from board_client.v1.board_pb2_grpc import BoardServiceStub
+from board_server.sqlite import SqliteStore
 from tests.servers import server_thread
 
 DEFAULT_BOARD = "default-board"
 
 _numbers = count(1)
+
+
+class FindingStore(SqliteStore):
+    """Tells of each look for what meets conditions: from there on its caller waits."""
+
+    found = threading.Semaphore(0)
+
+    async def find(self, board, conditions):
+        evidence = await super().find(board, conditions)
+        self.found.release()
+        return evidence
 
 
 @pytest.fixture(scope="module")

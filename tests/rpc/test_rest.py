@@ -6,15 +6,14 @@ import grpc
 import pytest
 
 from board_client.v1 import board_pb2 as pb
-from board_server.sqlite import SqliteStore
-from tests.rpc.conftest import DEFAULT_BOARD
+from tests.rpc.conftest import DEFAULT_BOARD, FindingStore
 from tests.rpc.service import GOOD, call_of, make, refusal
 from tests.servers import server_thread
 
 PATIENCE = 30
 
 
-class SmallStore(SqliteStore):
+class SmallStore(FindingStore):
     def __init__(self, directory):
         super().__init__(directory, max_boards=2, stays=DEFAULT_BOARD)
 
@@ -93,6 +92,17 @@ def a_watch(stub, board):
     return stream.cancel
 
 
+def a_wait(stub, board):
+    claim(stub, board, "held.go")
+    free = pb.WaitCondition(file_free=pb.FileCondition(filepath="held.go"))
+    request = pb.WaitForRequest(board=board, conditions=[free])
+    while FindingStore.found.acquire(blocking=False):
+        pass  # looks of other tests' waiters
+    call = stub.WaitFor.future(request, timeout=PATIENCE)
+    assert FindingStore.found.acquire(timeout=PATIENCE)
+    return call.cancel
+
+
 def a_session(stub, board):
     ttl = timedelta(seconds=60)
     opened = stub.OpenSession(pb.OpenSessionRequest(board=board, worker="w", ttl=ttl)).session
@@ -100,7 +110,7 @@ def a_session(stub, board):
     return lambda: stub.CloseSession(closing)
 
 
-@pytest.mark.parametrize("use", [a_watch, a_session])
+@pytest.mark.parametrize("use", [a_watch, a_wait, a_session])
 def test_a_board_is_not_closed_as_long_as_it_is_used(grpc_stub, board, use):
     end = use(grpc_stub, board)
     found = refusal(grpc_stub.OpenBoard, pb.OpenBoardRequest(board="another"))

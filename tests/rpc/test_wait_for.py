@@ -1,6 +1,5 @@
 """WaitFor: one call that returns when what it asks for is so."""
 
-import threading
 import time
 
 import grpc
@@ -8,24 +7,12 @@ import pytest
 
 from board_client.v1 import board_pb2 as pb
 from board_client.v1.board_pb2_grpc import BoardServiceStub
-from board_server.sqlite import SqliteStore
-from tests.rpc.conftest import DEFAULT_BOARD
+from tests.rpc.conftest import DEFAULT_BOARD, FindingStore
 from tests.rpc.service import invalid, refusal, refusal_of
 from tests.servers import server_thread
 
 PATIENCE = 30
 """Seconds until a test gives up on something that has to come."""
-
-
-class FindingStore(SqliteStore):
-    """Tells of each look for what meets conditions: from there on its caller waits."""
-
-    found = threading.Semaphore(0)
-
-    async def find(self, board, conditions):
-        evidence = await super().find(board, conditions)
-        self.found.release()
-        return evidence
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Collection, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -109,6 +108,7 @@ class SqliteStore:
         self._settings = Settings(synchronous, keep_revisions, clock, max_queue, on_commit)
         self._boards: dict[str, OpenBoard] = {}
         self._opening = asyncio.Lock()
+        self._openings: set[asyncio.Task[None]] = set()
         self._max_boards = max_boards
         self._rest = rest
         self._stays = stays
@@ -268,13 +268,12 @@ class SqliteStore:
 
     async def close(self) -> None:
         self._closed = True
-        if self._patrol:
-            self._patrol.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._patrol
         async with self._opening:  # a file that is being opened is closed too
+            if self._patrol:
+                self._patrol.cancel()
             await asyncio.gather(*(board.close(ShuttingDown()) for board in self._boards.values()))
             self._boards.clear()
+        await asyncio.gather(*self._openings, *filter(None, [self._patrol]), return_exceptions=True)
 
     def _refuse_if_closed(self) -> None:
         if self._closed:
@@ -282,23 +281,36 @@ class SqliteStore:
 
     async def _board(self, name: str, *, create: bool = False) -> OpenBoard:
         """Return the board, opened if need be: that of the file which is there now."""
-        self._refuse_if_closed()
-        board = self._boards.get(name)
-        if board and board.intact():
-            board.used_at = time.monotonic()
-            return board
+        while True:
+            self._refuse_if_closed()
+            board = self._boards.get(name)
+            if board and board.intact():
+                board.used_at = time.monotonic()
+                return board
+            # In a task of its own: a caller that goes leaves nothing half open or half closed.
+            opening = asyncio.create_task(self._open(name, create=create))
+            self._openings.add(opening)
+            opening.add_done_callback(self._opened)
+            await asyncio.shield(opening)
+
+    async def _open(self, name: str, *, create: bool) -> None:
         async with self._opening:
             self._refuse_if_closed()
             await self._drop_if_replaced(name)
-            if name not in self._boards:
-                path = self._path(name)
-                if not create and not path.exists():
-                    raise BoardNotFound(name)
-                await self._make_room()
-                files = await asyncio.to_thread(BoardFiles, path, self._settings)
-                self._boards[name] = OpenBoard(name, files, self._settings)
-                self._patrol = self._patrol or asyncio.create_task(self._look_after_boards())
-            return self._boards[name]
+            if name in self._boards:
+                return
+            path = self._path(name)
+            if not create and not path.exists():
+                raise BoardNotFound(name)
+            await self._make_room()
+            files = await asyncio.to_thread(BoardFiles, path, self._settings)
+            self._boards[name] = OpenBoard(name, files, self._settings)
+            self._patrol = self._patrol or asyncio.create_task(self._look_after_boards())
+
+    def _opened(self, opening: asyncio.Task[None]) -> None:
+        self._openings.discard(opening)
+        if not opening.cancelled():
+            opening.exception()  # that of a caller who has gone is nobody's
 
     async def _reading(self, name: str) -> OpenBoard:
         """Return the board for a read of one row: that of a moment ago will do."""

@@ -6,7 +6,9 @@ import shutil
 import socket
 import sqlite3
 import sys
+import threading
 from contextlib import closing
+from datetime import UTC, datetime
 
 import apsw
 import pytest
@@ -16,6 +18,7 @@ from board_server.model import PageRequest
 from board_server.sqlite import SqliteStore
 from board_server.sqlite.connection import UnsafeSqlite
 from tests.conformance.backend import BOARD, contents, fill
+from tests.conformance.events import PATIENCE
 from tests.spec_file import make_spec_file
 
 
@@ -218,3 +221,22 @@ async def test_two_stores_can_serve_two_files_of_one_directory(store, directory)
     await fill(store)
     listed = (await store.list_boards(PageRequest(10))).items
     assert [(info.name, info.revision) for info in listed] == [(BOARD, 3), ("other", 3)]
+
+
+async def test_a_caller_who_goes_leaves_no_board_half_open(directory):
+    begun, go_on = threading.Event(), threading.Event()
+
+    def clock():  # is asked by the thread that makes the file
+        begun.set()
+        assert go_on.wait(PATIENCE)
+        return datetime.now(UTC)
+
+    store = SqliteStore(directory, clock=clock)
+    opening = asyncio.ensure_future(store.open_board(BOARD))
+    await asyncio.to_thread(begun.wait, PATIENCE)
+    opening.cancel()
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    assert (await store.open_board(BOARD)).revision == 0
+    await store.close()

@@ -172,3 +172,34 @@ async def test_a_board_that_somebody_follows_stays_open(tmp_path, monkeypatch):
     await store.set_phase_state("b", RUNNING)
     assert used.revisions == [1]
     await store.close()
+
+
+async def test_a_caller_who_goes_leaves_no_board_half_closed(tmp_path):
+    store = SqliteStore(tmp_path, max_boards=1)
+    await store.open_board("a")
+    opening = asyncio.ensure_future(store.open_board("b"))
+    for _ in range(3):  # it closes a by now
+        await asyncio.sleep(0)
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    assert (await store.open_board("a")).revision == 0
+    await store.close()
+
+
+async def test_callers_of_more_boards_than_may_be_open_take_turns(tmp_path):
+    store = SqliteStore(tmp_path, max_boards=1)
+    for board in ("a", "b"):
+        await store.open_board(board)
+
+    async def write(board, number):
+        while True:
+            try:
+                return await store.set_phase_state(board, PhaseChange(f"{number}", RUNNING.state))
+            except StoreUnavailable:
+                await asyncio.sleep(0)  # the other is in use
+
+    calls = [write(board, number) for number in range(20) for board in ("a", "b")]
+    await asyncio.gather(*calls)
+    assert [(await store.get_board(board)).revision for board in ("a", "b")] == [20, 20]
+    await store.close()

@@ -95,9 +95,9 @@ class SqliteStore:
     ) -> None:
         """Make the directory if need be. Raises StoreUnavailable where that cannot be done.
 
-        A board that nobody has used for `rest` seconds is closed, and one in use for less time,
-        the longest unused first, where `max_boards` are open and another is called for. It is
-        opened again at the next call. The board `stays` is not closed.
+        A board that nobody has used for `rest` seconds is closed. Where `max_boards` are open and
+        another is called for, so is the one unused for longest. The next call opens it again. The
+        board named `stays` is never closed.
         """
         require_safe_sqlite()
         try:

@@ -1,22 +1,12 @@
 """SqliteStore: the Store over a directory of board files."""
 
 import asyncio
-import logging
-import time
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
-import apsw
-
-from board_server.errors import (
-    BoardNotFound,
-    BoardReplaced,
-    ShuttingDown,
-    StoreUnavailable,
-)
 from board_server.model import (
     Archived,
     BoardInfo,
@@ -39,7 +29,6 @@ from board_server.model import (
     Revised,
     Session,
     Snapshot,
-    is_board_name,
 )
 from board_server.sqlite import (
     archive,
@@ -51,11 +40,10 @@ from board_server.sqlite import (
     phases,
     sessions,
 )
-from board_server.sqlite.board import OpenBoard
-from board_server.sqlite.connection import connect, require_safe_sqlite
+from board_server.sqlite.boards import Boards
+from board_server.sqlite.connection import require_safe_sqlite
 from board_server.sqlite.contracts import publish_batch
-from board_server.sqlite.files import BoardFiles, info
-from board_server.sqlite.migrate import check
+from board_server.sqlite.directory import Directory
 from board_server.sqlite.settings import (
     Clock,
     OnCommit,
@@ -66,15 +54,8 @@ from board_server.sqlite.settings import (
 )
 from board_server.store import Follower
 
-SUFFIX = ".board.db"
-
-PATROL = 1.0
-"""Seconds between two looks at the open boards: are their files there, does anybody use them."""
-
 REST = 600.0
 """Seconds without a call after which a board is closed that nobody watches either."""
-
-log = logging.getLogger(__name__)
 
 
 class SqliteStore:
@@ -100,20 +81,11 @@ class SqliteStore:
         board named `stays` is never closed.
         """
         require_safe_sqlite()
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreUnavailable(f"{directory}: {error.strerror}") from error
-        self._directory = directory
-        self._settings = Settings(synchronous, keep_revisions, clock, max_queue, on_commit)
-        self._boards: dict[str, OpenBoard] = {}
-        self._opening = asyncio.Lock()
-        self._openings: set[asyncio.Task[None]] = set()
-        self._max_boards = max_boards
-        self._rest = rest
-        self._stays = stays
-        self._closed = False
-        self._patrol: asyncio.Task[None] | None = None
+        settings = Settings(synchronous, keep_revisions, clock, max_queue, on_commit)
+        self._directory = Directory(directory)
+        self._boards = Boards(self._directory, settings, max_boards, rest, stays)
+        self._board = self._boards.get
+        self._reading = self._boards.get_for_a_row
 
     async def open_board(self, board: str) -> BoardInfo:
         return (await self._board(board, create=True)).info()
@@ -124,8 +96,8 @@ class SqliteStore:
     async def list_boards(
         self, page: PageRequest, among: Collection[str] | None = None
     ) -> Page[BoardInfo]:
-        self._refuse_if_closed()
-        return await asyncio.to_thread(self._list_boards, page, among)
+        self._boards.refuse_if_closed()
+        return await asyncio.to_thread(self._directory.list_boards, page, among)
 
     async def set_phase_state(
         self, board: str, change: PhaseChange, request_id: str = ""
@@ -262,136 +234,9 @@ class SqliteStore:
         return await (await self._board(board)).scan(lambda db, _: query(db))
 
     async def stats(self) -> list[BoardStats]:
-        asked = [board.stats() for board in self._boards.values()]
+        asked = [board.stats() for board in self._boards.open()]
         answers = await asyncio.gather(*asked, return_exceptions=True)
         return [answer for answer in answers if isinstance(answer, BoardStats)]
 
     async def close(self) -> None:
-        self._closed = True
-        async with self._opening:  # a file that is being opened is closed too
-            if self._patrol:
-                self._patrol.cancel()
-            await asyncio.gather(*(board.close(ShuttingDown()) for board in self._boards.values()))
-            self._boards.clear()
-        await asyncio.gather(*self._openings, *filter(None, [self._patrol]), return_exceptions=True)
-
-    def _refuse_if_closed(self) -> None:
-        if self._closed:
-            raise ShuttingDown
-
-    async def _board(self, name: str, *, create: bool = False) -> OpenBoard:
-        """Return the board, opened if need be: that of the file which is there now."""
-        while True:
-            self._refuse_if_closed()
-            board = self._boards.get(name)
-            if board and board.intact():
-                board.used_at = time.monotonic()
-                return board
-            # In a task of its own: a caller that goes leaves nothing half open or half closed.
-            opening = asyncio.create_task(self._open(name, create=create))
-            self._openings.add(opening)
-            opening.add_done_callback(self._opened)
-            await asyncio.shield(opening)
-
-    async def _open(self, name: str, *, create: bool) -> None:
-        async with self._opening:
-            self._refuse_if_closed()
-            await self._drop_if_replaced(name)
-            if name in self._boards:
-                return
-            path = self._path(name)
-            if not create and not path.exists():
-                raise BoardNotFound(name)
-            await self._make_room()
-            files = await asyncio.to_thread(BoardFiles, path, self._settings)
-            self._boards[name] = OpenBoard(name, files, self._settings)
-            self._patrol = self._patrol or asyncio.create_task(self._look_after_boards())
-
-    def _opened(self, opening: asyncio.Task[None]) -> None:
-        self._openings.discard(opening)
-        if not opening.cancelled():
-            opening.exception()  # that of a caller who has gone is nobody's
-
-    async def _reading(self, name: str) -> OpenBoard:
-        """Return the board for a read of one row: that of a moment ago will do."""
-        self._refuse_if_closed()
-        board = self._boards.get(name)
-        return board if board and board.lately_intact() else await self._board(name)
-
-    async def _drop_if_replaced(self, name: str) -> None:
-        """Let go of a board whose file was deleted or made anew."""
-        board = self._boards.get(name)
-        if board and not board.intact():
-            log.warning("the file of board %s was deleted or made anew", name)
-            del self._boards[name]
-            await board.close(BoardReplaced(""))
-
-    async def _make_room(self) -> None:
-        """Close the board that was not used for longest, where as many are open as may be."""
-        if len(self._boards) < self._max_boards:
-            return
-        resting = [board for board in self._boards.values() if self._may_close(board)]
-        if not resting:
-            raise StoreUnavailable(
-                f"as many boards are in use as may be open, {self._max_boards:,}; "
-                "retry, or raise max_boards"
-            )
-        await self._lay_to_rest(min(resting, key=lambda board: board.used_at))
-
-    def _may_close(self, board: OpenBoard) -> bool:
-        return board.name != self._stays and board.at_rest
-
-    async def _lay_to_rest(self, board: OpenBoard) -> None:
-        reason = StoreUnavailable(f"board {board.name} was closed, for nobody used it; retry")
-        del self._boards[board.name]
-        board.dismiss(reason)
-        await board.close(reason)
-
-    async def _look_after_boards(self) -> None:
-        while True:
-            await asyncio.sleep(PATROL)
-            async with self._opening:
-                for board in list(self._boards.values()):
-                    try:
-                        await self._look_after(board)
-                    except Exception:  # whatever it is, it must not be the last look
-                        log.exception("cannot look after board %s", board.name)
-
-    async def _look_after(self, board: OpenBoard) -> None:
-        await self._drop_if_replaced(board.name)
-        unused = time.monotonic() - board.used_at >= self._rest
-        if unused and board.name in self._boards and self._may_close(board):
-            await self._lay_to_rest(board)
-
-    def _path(self, name: str) -> Path:
-        return self._directory / f"{name}{SUFFIX}"
-
-    def _list_boards(self, page: PageRequest, among: Collection[str] | None) -> Page[BoardInfo]:
-        after = str(page.after[0]) if page.after else ""
-        found = (path.name.removesuffix(SUFFIX) for path in self._directory.glob(f"*{SUFFIX}"))
-        names = sorted(
-            name
-            for name in found
-            if name > after and is_board_name(name) and (among is None or name in among)
-        )
-        wanted = names[: page.size]
-        boards = [board for name in wanted if (board := self._peek(name))]
-        return Page(boards, 0, (wanted[-1],) if len(names) > len(wanted) else None)
-
-    def _peek(self, name: str) -> BoardInfo | None:
-        """Read about a board without opening it for service; None if it cannot be read."""
-        path = self._path(name)
-        try:
-            connection = connect(path)
-            try:
-                check(connection)
-                if not connection.table_exists(None, "meta"):
-                    # Made by quasar's own store, not served here yet.
-                    made = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-                    return BoardInfo(name, "", 0, made)
-                return info(connection, name)
-            finally:
-                connection.close()
-        except (apsw.Error, OSError, StoreUnavailable) as error:
-            log.warning("left out of the list of boards: %s: %s", path, error)
-            return None
+        await self._boards.close()

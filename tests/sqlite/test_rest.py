@@ -12,8 +12,7 @@ from board_server.model import (
     PhaseChange,
     PhaseState,
 )
-from board_server.sqlite import SqliteStore
-from board_server.sqlite import store as sqlite_store
+from board_server.sqlite import SqliteStore, boards
 from tests.conformance.events import PATIENCE, Listener
 
 RUNNING = PhaseChange("p", PhaseState.RUNNING)
@@ -147,7 +146,7 @@ async def test_who_follows_for_nobody_is_told_that_no_commit_comes_any_more(stor
 
 
 async def test_a_board_that_nobody_has_used_for_a_while_is_closed(tmp_path, monkeypatch):
-    monkeypatch.setattr(sqlite_store, "PATROL", 0.01)
+    monkeypatch.setattr(boards, "PATROL", 0.01)
     store = SqliteStore(tmp_path, rest=0, stays="b")
     follower = Idle()
     for board in ("a", "b"):
@@ -162,7 +161,7 @@ async def test_a_board_that_nobody_has_used_for_a_while_is_closed(tmp_path, monk
 
 
 async def test_a_board_that_somebody_follows_stays_open(tmp_path, monkeypatch):
-    monkeypatch.setattr(sqlite_store, "PATROL", 0.01)
+    monkeypatch.setattr(boards, "PATROL", 0.01)
     store = SqliteStore(tmp_path, rest=0)
     unused, used = Idle(), Listener()
     for board, follower in (("a", unused), ("b", used)):

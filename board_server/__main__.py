@@ -80,6 +80,7 @@ async def run(config: Config) -> None:
             max_boards=config.max_boards,
             stays=config.default_board,
             on_commit=metrics.committed,
+            on_close=metrics.closed,
         )
         async with serving(store, config, metrics, traced) as addresses:
             for address in addresses:

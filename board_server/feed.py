@@ -65,11 +65,7 @@ class Feeds:
         if feed is None or feed.over:
             feed = Feed(self._store, board, self._forget)
             self._feeds[board] = feed
-        try:
-            await feed.started()
-        except BoardError:
-            self._forget(feed)
-            raise
+        await feed.started()
         return feed
 
     async def caught_up(self, board: str) -> "Feed":
@@ -129,10 +125,16 @@ class Feed:
         """Return once the store is followed; the first caller begins that."""
         if self._starting is None:
             self._starting = asyncio.create_task(self._store.follow(self.board, self))
+            self._starting.add_done_callback(self._begun)
         info = await asyncio.shield(self._starting)
         if not self.board_id:
             self.board_id = info.board_id
             self.revision = max(self.revision, info.revision)
+
+    def _begun(self, starting: asyncio.Task[BoardInfo]) -> None:
+        """Stand in nobody's way where it failed, whether or not its caller is still there."""
+        if starting.cancelled() or starting.exception():
+            self._tell_over(self)
 
     def committed(self, commit: Commit) -> None:
         """Hand a commit on to all who watch or wait."""

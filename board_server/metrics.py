@@ -81,6 +81,11 @@ class Metrics:
         self._batch.labels(board).observe(calls)
         self._sync.labels(board).observe(seconds)
 
+    def closed(self, board: str) -> None:
+        """Tell of a board's commits no longer: there may be many boards, one after the other."""
+        self._batch.remove(board)
+        self._sync.remove(board)
+
     @contextmanager
     def reading(
         self, stats_of: StatsOf, following_of: FollowingOf, calls: Callable[[], int]

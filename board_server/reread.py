@@ -35,7 +35,8 @@ class Reread(Generic[T]):
         self._paths = [os.fspath(path) for path in paths]
         self._read = read
         # Identities come first: a change while we read is found at the next look.
-        self._identities = self._look()
+        self._identities: list[_Identity] | None = self._look()
+        self._told = ""
         self._value = read()
 
     def current(self) -> T:
@@ -46,13 +47,21 @@ class Reread(Generic[T]):
         self._next = now + self._every
         identities = self._look()
         if identities != self._identities:
-            self._identities = identities
-            try:
-                self._value = self._read()
-                log.info("reread %s", ", ".join(self._paths))
-            except BadFile as error:
-                log.error("%s; what it said before stands", error)  # noqa: TRY400  it says all
+            self._reread(identities)
         return self._value
+
+    def _reread(self, identities: list[_Identity]) -> None:
+        try:
+            self._value = self._read()
+        except BadFile as error:
+            # To be tried at each look: it may be mended without a trace, by a chown for one.
+            self._identities = None
+            if str(error) != self._told:
+                self._told = str(error)
+                log.error("%s; what it said before stands", error)  # noqa: TRY400  it says all
+        else:
+            self._identities, self._told = identities, ""
+            log.info("reread %s", ", ".join(self._paths))
 
     def _look(self) -> list[_Identity]:
         return [_identity(path) for path in self._paths]

@@ -189,6 +189,7 @@ def running(
             max_boards=config.max_boards,
             stays=config.default_board,
             on_commit=metrics.committed,
+            on_close=metrics.closed,
         )
         with ExitStack() as beside:
             async with serving(opened, config, metrics, traced) as addresses:

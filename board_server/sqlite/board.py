@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -53,10 +54,11 @@ class OpenBoard:
         self._scanning = 0
         self._followers: list[Follower] = []
         self._trouble = Trouble(files.path)
+        lived = self.read(sessions.ttls)
         self._writer = Writer(files.writing, settings, self._committed, self._trouble, name)
         self._scans = ThreadPoolExecutor(1, thread_name_prefix=f"scans {name}")
         self._leases = Leases(partial(self._end_session, cause=Cause.SESSION_EXPIRED))
-        for session_id, ttl in self.read(sessions.ttls):
+        for session_id, ttl in lived:
             self._leases.start(session_id, ttl)
 
     def intact(self) -> bool:
@@ -116,10 +118,11 @@ class OpenBoard:
 
     def follow(self, follower: Follower) -> BoardInfo:
         """Store.follow."""
+        info = self.info()
         # What is committed and not yet told is told to this follower too, with a
         # revision that it has already: it passes over those.
         self._followers.append(follower)
-        return self.info()
+        return info
 
     async def open_session(
         self, worker: str, ttl: timedelta, on_expiry: OnExpiry, request_id: str
@@ -202,11 +205,12 @@ class OpenBoard:
 
     async def close(self, reason: BoardError) -> None:
         """End the writer once its calls are done, tell the followers why, let the files go."""
-        await self._writer.close()
-        await self._leases.close()
-        self.dismiss(reason)
-        await asyncio.to_thread(self._scans.shutdown)
-        self._files.close()
+        async with AsyncExitStack() as last_first:  # each, whatever becomes of the others
+            last_first.push_async_callback(asyncio.to_thread, self._files.close)
+            last_first.push_async_callback(asyncio.to_thread, self._scans.shutdown)
+            last_first.callback(self.dismiss, reason)
+            last_first.push_async_callback(self._leases.close)
+            last_first.push_async_callback(self._writer.close)
 
 
 def _at_one_revision(db: apsw.Connection, query: Callable[[apsw.Connection, int], T]) -> T:

@@ -1,6 +1,7 @@
 """The files of one board: its lock, and the connections to its database."""
 
 import os
+from contextlib import ExitStack
 from pathlib import Path
 
 import apsw
@@ -19,11 +20,11 @@ class BoardFiles:
     """The lock and the three connections, taken together or not at all.
 
     `writing` is the writer's, `reading` the event loop's, `scanning` that of the
-    thread for large reads. The writer closes its own.
+    thread for large reads.
     """
 
-    def __init__(self, path: Path, settings: Settings) -> None:
-        """Create or open the file. Raises StoreUnavailable or StoreFull, which name it."""
+    def __init__(self, path: Path, settings: Settings, *, create: bool) -> None:
+        """Open the file, or create it. Raises StoreUnavailable or StoreFull, which name it."""
         self.path = path
         try:
             self._lock = FileLock(path.with_name(path.name + ".lock"))
@@ -31,7 +32,7 @@ class BoardFiles:
             raise storage_error(error, path) from error
         opened: list[apsw.Connection] = []
         try:
-            opened.append(connect(path, create=True))
+            opened.append(connect(path, create=create))
             check(opened[0])
             configure(opened[0], settings.synchronous)
             migrate(opened[0], settings.clock())
@@ -59,12 +60,11 @@ class BoardFiles:
             return 0
 
     def close(self) -> None:
-        """Close the readers, and let the lock go."""
-        try:
-            self.reading.close()
-            self.scanning.close()
-        finally:
-            self._lock.release()
+        """Close what is open, and let the lock go, whatever becomes of the rest."""
+        with ExitStack() as closing:
+            closing.callback(self._lock.release)
+            for connection in (self.writing, self.reading, self.scanning):
+                closing.callback(connection.close)
 
 
 def _identity(path: Path) -> tuple[int, int]:

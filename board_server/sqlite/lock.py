@@ -3,6 +3,7 @@
 import fcntl
 import os
 import socket
+from contextlib import suppress
 from pathlib import Path
 
 from board_server.errors import StoreUnavailable
@@ -27,12 +28,12 @@ class FileLock:
                 f"{path.with_suffix('')} is served by {holder or 'another process'}; "
                 "stop that server, or use it"
             ) from None
-        try:
-            os.ftruncate(self._file, 0)
-            os.write(self._file, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
         except OSError:
             os.close(self._file)
             raise
+        with suppress(OSError):  # a full disk; who holds it is good to know, and no more
+            os.ftruncate(self._file, 0)
+            os.write(self._file, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
 
     def release(self) -> None:
         """Give the lock up."""

@@ -20,8 +20,12 @@ OnCommit = Callable[[str, int, float], None]
 """Told of a commit, in the writer's thread: the board, the calls in it, the seconds it took."""
 
 
-def unobserved(_board: str, _calls: int, _seconds: float) -> None:
-    """Take no note of a commit."""
+OnClose = Callable[[str], None]
+"""Told of a board that was closed."""
+
+
+def unobserved(*_told: object) -> None:
+    """Take no note of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +41,4 @@ class Settings:
     clock: Clock
     max_queue: int
     on_commit: OnCommit
+    on_close: OnClose

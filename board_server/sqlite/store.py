@@ -46,6 +46,7 @@ from board_server.sqlite.contracts import publish_batch
 from board_server.sqlite.directory import Directory
 from board_server.sqlite.settings import (
     Clock,
+    OnClose,
     OnCommit,
     Settings,
     Synchronous,
@@ -73,6 +74,7 @@ class SqliteStore:
         rest: float = REST,
         stays: str = "",
         on_commit: OnCommit = unobserved,
+        on_close: OnClose = unobserved,
     ) -> None:
         """Make the directory if need be. Raises StoreUnavailable where that cannot be done.
 
@@ -81,7 +83,7 @@ class SqliteStore:
         board named `stays` is never closed.
         """
         require_safe_sqlite()
-        settings = Settings(synchronous, keep_revisions, clock, max_queue, on_commit)
+        settings = Settings(synchronous, keep_revisions, clock, max_queue, on_commit, on_close)
         self._directory = Directory(directory)
         self._boards = Boards(self._directory, settings, max_boards, rest, stays)
         self._board = self._boards.get

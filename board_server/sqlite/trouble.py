@@ -13,10 +13,17 @@ log = logging.getLogger(__name__)
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
+_NO_ROOM_TO_SHARE = apsw.SQLITE_IOERR_SHMSIZE
+"""The log's index cannot be made, which is next to the file from its opening on."""
+
 
 def storage_error(error: apsw.Error | OSError | StoreUnavailable, path: Path) -> BoardError:
     """Say what befell the file at `path`, and what to do about it."""
-    if isinstance(error, apsw.FullError) or getattr(error, "errno", None) in _FULL:
+    if (
+        isinstance(error, apsw.FullError)
+        or getattr(error, "errno", None) in _FULL
+        or getattr(error, "extendedresult", None) == _NO_ROOM_TO_SHARE
+    ):
         return StoreFull(
             f"the disk of {path} is full: nothing was changed; make room, no restart is needed"
         )

@@ -10,6 +10,7 @@ import hmac
 import os
 import re
 import secrets
+import shutil
 import tempfile
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -101,13 +102,18 @@ def read(path: Path) -> Tokens:
 
 
 def write(path: Path, tokens: Tokens) -> None:
-    """Put the tokens in the place of the file, at once and with mode 0600."""
+    """Put the tokens in the place of the file, at once, with mode 0600 and its owner.
+
+    root makes tokens for a server that does not run as root.
+    """
     text = "\n".join(_table(token) for token in tokens.tokens)
     try:
         with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
+            if os.geteuid() == 0 and path.exists():
+                shutil.chown(file.name, path.stat().st_uid, path.stat().st_gid)
         Path(file.name).replace(path)
     except OSError as error:
         raise BadTokens(f"{path}: {error.strerror}") from error

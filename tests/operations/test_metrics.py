@@ -114,6 +114,19 @@ def test_commits_and_their_syncs_are_measured(client, read):
     assert samples.of("board_writer_sync_seconds_sum", board="b") > 0
 
 
+def test_nothing_is_told_of_a_board_that_was_closed(tmp_path):
+    config = Config(tmp_path / "boards", "b", (ANY_PORT,), max_boards=2)
+    with running(config, expose=True) as server:
+        for board in ("one", "two"):  # for the second the first is closed
+            with BoardClient(server.address, board) as client:
+                client.open_board()
+                client.claim_file("a.go", owner="p")
+        samples = Samples(f"http://{server.metrics_address}/metrics")
+    for name in ("board_revision", "board_writer_sync_seconds_count"):
+        assert samples.of(name, board="one") is None
+        assert samples.of(name, board="two") == 1
+
+
 def test_watchers_and_waiters_are_told(client, read):
     watch = client.watch()
     samples = read()

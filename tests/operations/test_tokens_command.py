@@ -1,5 +1,6 @@
 """`board token`: makes, lists and revokes; a secret is shown once and kept nowhere."""
 
+import os
 import stat
 import sys
 import tomllib
@@ -78,6 +79,15 @@ def test_a_token_is_shown_once_and_the_file_keeps_its_hash(create, file):
     caller = read(file).by_secret(secret)
     assert (caller.name, caller.role, caller.worker) == ("w1", Role.WORKER, 'wörk "er"')
     assert caller.boards == {"a", "b"}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_the_file_stays_its_owners(create, file):
+    create(file, "r1")
+    os.chown(file, 12345, 23456)
+    create(file, "r2")
+    found = file.stat()
+    assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (12345, 23456, 0o600)
 
 
 def test_tokens_are_listed_without_their_secrets(run, create, file):

@@ -15,10 +15,10 @@ import pytest
 
 from board_server.errors import StoreUnavailable
 from board_server.model import PageRequest
-from board_server.sqlite import SqliteStore
+from board_server.sqlite import SqliteStore, board
 from board_server.sqlite.connection import UnsafeSqlite
 from tests.conformance.backend import BOARD, contents, fill
-from tests.conformance.events import PATIENCE
+from tests.conformance.events import PATIENCE, Listener
 from tests.spec_file import make_spec_file
 
 
@@ -194,7 +194,7 @@ async def test_a_second_store_on_the_file_is_told_who_has_it(store, directory):
 async def test_a_second_process_is_told_who_has_the_file(store, directory):  # noqa: ARG001
     program = """if True:
         import asyncio, pathlib, sys
-        from board_server.sqlite import SqliteStore
+        from board_server.sqlite import SqliteStore, board
         asyncio.run(SqliteStore(pathlib.Path(sys.argv[1])).open_board(sys.argv[2]))
     """
     second = await asyncio.create_subprocess_exec(
@@ -223,20 +223,74 @@ async def test_two_stores_can_serve_two_files_of_one_directory(store, directory)
     assert [(info.name, info.revision) for info in listed] == [(BOARD, 3), ("other", 3)]
 
 
-async def test_a_caller_who_goes_leaves_no_board_half_open(directory):
-    begun, go_on = threading.Event(), threading.Event()
+class SlowToOpen(SqliteStore):
+    """Stands still in the thread that makes its first board, until it is told to go on."""
 
-    def clock():  # is asked by the thread that makes the file
-        begun.set()
-        assert go_on.wait(PATIENCE)
+    def __init__(self, directory):
+        super().__init__(directory, clock=self._clock)
+        self.begun, self.go_on = threading.Event(), threading.Event()
+
+    def _clock(self):
+        if not self.begun.is_set():
+            self.begun.set()
+            assert self.go_on.wait(PATIENCE)
         return datetime.now(UTC)
 
-    store = SqliteStore(directory, clock=clock)
-    opening = asyncio.ensure_future(store.open_board(BOARD))
-    await asyncio.to_thread(begun.wait, PATIENCE)
+    async def begins_to_open(self):
+        """Return a call that opens a board, once the board is being made."""
+        opening = asyncio.ensure_future(self.open_board(BOARD))
+        assert await asyncio.to_thread(self.begun.wait, PATIENCE)
+        return opening
+
+
+async def test_a_caller_who_goes_leaves_no_board_half_open(directory):
+    store = SlowToOpen(directory)
+    opening = await store.begins_to_open()
     opening.cancel()
-    go_on.set()
     with pytest.raises(asyncio.CancelledError):
         await opening
+    store.go_on.set()
     assert (await store.open_board(BOARD)).revision == 0
     await store.close()
+
+
+async def test_a_board_that_is_slow_to_open_holds_no_other_up(directory):
+    store = SlowToOpen(directory)
+    slow = await store.begins_to_open()
+    assert (await store.open_board("sound")).revision == 0
+    assert not slow.done()
+    store.go_on.set()
+    assert (await slow).name == BOARD
+    await store.close()
+
+
+def once(fails):
+    """Something that cannot be done the first time."""
+    failures = [RuntimeError("can't start new thread")]
+
+    def do(*arguments):
+        if failures:
+            raise failures.pop()
+        return fails(*arguments)
+
+    return do
+
+
+async def test_what_fails_while_a_board_opens_does_not_lock_it(directory, monkeypatch):
+    monkeypatch.setattr(board, "Writer", once(board.Writer))
+    store = SqliteStore(directory)
+    with pytest.raises(RuntimeError):
+        await store.open_board(BOARD)
+    assert (await store.open_board(BOARD)).revision == 0
+    await store.close()
+
+
+async def test_who_could_not_follow_is_told_nothing(store, monkeypatch):
+    await store.open_board(BOARD)
+    listener = Listener()
+    with monkeypatch.context() as broken:
+        broken.setattr(board.OpenBoard, "info", once(board.OpenBoard.info))
+        with pytest.raises(RuntimeError):
+            await store.follow(BOARD, listener)
+    await fill(store)
+    assert listener.commits == []

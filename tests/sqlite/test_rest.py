@@ -5,14 +5,16 @@ from datetime import timedelta
 
 import pytest
 
-from board_server.errors import StoreUnavailable
+from board_server.errors import BoardNotFound, StoreUnavailable
 from board_server.model import (
     BoardInfo,
     OnExpiry,
+    PageRequest,
     PhaseChange,
     PhaseState,
 )
 from board_server.sqlite import SqliteStore, boards
+from board_server.sqlite.leases import Leases
 from tests.conformance.events import PATIENCE, Listener
 
 RUNNING = PhaseChange("p", PhaseState.RUNNING)
@@ -173,6 +175,15 @@ async def test_a_board_that_somebody_follows_stays_open(tmp_path, monkeypatch):
     await store.close()
 
 
+async def as_soon_as_there_is_room(call):
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            try:
+                return await call()
+            except StoreUnavailable:  # the other board is in use
+                await asyncio.sleep(0)
+
+
 async def test_a_caller_who_goes_leaves_no_board_half_closed(tmp_path):
     store = SqliteStore(tmp_path, max_boards=1)
     await store.open_board("a")
@@ -182,7 +193,7 @@ async def test_a_caller_who_goes_leaves_no_board_half_closed(tmp_path):
     opening.cancel()
     with pytest.raises(asyncio.CancelledError):
         await opening
-    assert (await store.open_board("a")).revision == 0
+    await as_soon_as_there_is_room(lambda: store.open_board("a"))
     await store.close()
 
 
@@ -191,14 +202,60 @@ async def test_callers_of_more_boards_than_may_be_open_take_turns(tmp_path):
     for board in ("a", "b"):
         await store.open_board(board)
 
-    async def write(board, number):
-        while True:
-            try:
-                return await store.set_phase_state(board, PhaseChange(f"{number}", RUNNING.state))
-            except StoreUnavailable:
-                await asyncio.sleep(0)  # the other is in use
+    def write(board, number):
+        change = PhaseChange(f"{number}", PhaseState.RUNNING)
+        return as_soon_as_there_is_room(lambda: store.set_phase_state(board, change))
 
     calls = [write(board, number) for number in range(20) for board in ("a", "b")]
     await asyncio.gather(*calls)
     assert [(await store.get_board(board)).revision for board in ("a", "b")] == [20, 20]
+    await store.close()
+
+
+async def test_of_two_callers_for_one_place_one_is_answered(tmp_path):
+    store = SqliteStore(tmp_path, max_boards=1)
+    for board in ("a", "b", "c"):
+        await store.open_board(board)
+    answers = await asyncio.gather(
+        *(store.get_board(board) for board in ("a", "b")), return_exceptions=True
+    )
+    first, second = answers
+    assert isinstance(first, BoardInfo)
+    assert isinstance(second, StoreUnavailable)
+    await store.close()
+
+
+async def test_a_read_does_not_make_the_board_that_goes_meanwhile(tmp_path):
+    store = SqliteStore(tmp_path, max_boards=1)
+
+    class Vandal(Idle):
+        def ended(self, error):  # as its board is closed, to make room
+            super().ended(error)
+            (tmp_path / "a.board.db").unlink()
+
+    vandal = Vandal()
+    for board in ("a", "b"):
+        await store.open_board(board)
+    await store.follow("b", vandal)
+    with pytest.raises(BoardNotFound):
+        await store.list_phases("a", (), PageRequest(10))
+    assert vandal.error
+    assert not (tmp_path / "a.board.db").exists()
+    await store.close()
+
+
+async def test_a_board_that_did_not_close_well_can_be_opened_again(tmp_path, monkeypatch, caplog):
+    store = SqliteStore(tmp_path, max_boards=1)
+    await store.open_board("a")
+    with monkeypatch.context() as broken:
+
+        async def fails(self):
+            broken.undo()
+            await self.close()
+            raise RuntimeError("can't start new thread")
+
+        broken.setattr(Leases, "close", fails)
+        await store.open_board("b")
+    assert "cannot close board a" in caplog.text
+    assert (await store.open_board("a")).revision == 0
     await store.close()

@@ -1,0 +1,52 @@
+"""Feeds begin anew: who could not follow a board stands in nobody's way."""
+
+import asyncio
+
+import pytest
+
+from board_server.errors import BoardNotFound
+from board_server.feed import Feeds
+from board_server.sqlite import SqliteStore
+
+
+class Hindered(SqliteStore):
+    """Lets its first follower wait until it is told to go on, and fails it if there is an error."""
+
+    def __init__(self, directory, error=None):
+        super().__init__(directory)
+        self.asked, self.go_on, self._error = asyncio.Event(), asyncio.Event(), error
+
+    async def follow(self, board, follower):
+        if not self.asked.is_set():
+            self.asked.set()
+            await self.go_on.wait()
+            if self._error:
+                raise self._error
+        return await super().follow(board, follower)
+
+
+async def test_an_error_that_nobody_waited_for_is_not_the_next_callers(tmp_path):
+    store = Hindered(tmp_path)
+    feeds = Feeds(store)
+    first = asyncio.ensure_future(feeds.of("b"))
+    await store.asked.wait()
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    store.go_on.set()  # to find that there is no such board
+    await asyncio.sleep(0)
+    await store.open_board("b")
+    assert (await feeds.of("b")).revision == 0
+    await store.close()
+
+
+@pytest.mark.parametrize("error", [BoardNotFound("b"), RuntimeError("can't start new thread")])
+async def test_a_failure_is_told_once(tmp_path, error):
+    store = Hindered(tmp_path, error)
+    await store.open_board("b")
+    store.go_on.set()
+    feeds = Feeds(store)
+    with pytest.raises(type(error)):
+        await feeds.of("b")
+    assert (await feeds.of("b")).revision == 0
+    await store.close()

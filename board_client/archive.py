@@ -12,36 +12,49 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from board_client.errors import RevisionMismatch
+from board_client.errors import (
+    BoardError,
+    DeadlineExceeded,
+    InternalError,
+    RevisionMismatch,
+    Unavailable,
+)
 from board_client.model import Archived, Contract, FileClaim, Phase, Snapshot
 from board_client.sync import BoardClient
 
 ATTEMPTS = 5
 """How often a board that changes under way is archived anew."""
 
+IN_DOUBT = (Unavailable, DeadlineExceeded, InternalError)
+"""Errors after which the board may be empty or not."""
+
 
 def archive(client: BoardClient, file: Path) -> Archived:
     """Write the client's board to the file, sync it, and remove what it holds from the board.
 
-    Nothing is removed that is not in the file. Raises FileExistsError rather
-    than overwrite one, and RevisionMismatch if the board will not stand still.
+    Nothing is removed that is not in the file, which stays only where the board may be
+    empty. Raises FileExistsError rather than overwrite one, RevisionMismatch if the board
+    will not stand still, and what else the calls raise.
     """
     file.open("x").close()  # from here on the place is ours
-    removing = False
+    all_there_is = False
     try:
         for attempt in range(1, ATTEMPTS + 1):
             snapshot = client.get_snapshot()
             _write(file, snapshot, _name(client, snapshot))
-            removing = True
+            all_there_is = True  # should no answer come, the board may be empty
             try:
                 return client.archive_board(snapshot.revision)
             except RevisionMismatch:
-                removing = False
+                all_there_is = False
                 if attempt == ATTEMPTS:
                     raise
+            except BoardError as error:
+                all_there_is = isinstance(error, IN_DOUBT)
+                raise
     finally:
-        # Where no answer came, the board may be empty, and the file all there is.
-        if not removing:
+        _partial(file).unlink(missing_ok=True)
+        if not all_there_is:
             file.unlink()
     raise AssertionError("the last attempt returns or raises")
 
@@ -64,7 +77,7 @@ def lines(snapshot: Snapshot, board: str) -> Iterator[str]:
 
 
 def _write(file: Path, snapshot: Snapshot, board: str) -> None:
-    partial = file.with_name(f"{file.name}.partial")
+    partial = _partial(file)
     with partial.open("w", encoding="utf-8") as opened:
         opened.writelines(f"{line}\n" for line in lines(snapshot, board))
         opened.flush()
@@ -75,6 +88,10 @@ def _write(file: Path, snapshot: Snapshot, board: str) -> None:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+def _partial(file: Path) -> Path:
+    return file.with_name(f"{file.name}.partial")
 
 
 def _line(kind: str, record: dict[str, Any]) -> str:

@@ -79,13 +79,14 @@ MAY_IMPORT = {
     "malformed": {"errors"},
     "engine": set(),
     "reread": set(),
+    "owner": set(),
     "config": {"engine", "model"},
     "settings": {"config"},
     "caller": set(),
     "current": {"caller", "errors"},
     "arrivals": {"current", "errors"},
     "logs": {"current"},
-    "tokens": {"caller", "reread", "fields", "model"},
+    "tokens": {"caller", "owner", "reread", "fields", "model"},
     "access": {"tokens", "caller", "reread", "errors", "model"},
     "certificates": {"config", "reread"},
     "lasting": {"access", "caller", "current", "errors"},
@@ -162,7 +163,7 @@ def test_a_backend_knows_nothing_of_grpc_or_protobuf(name):
 @pytest.mark.parametrize("name", modules(*BACKENDS))
 def test_a_backend_imports_the_model_the_errors_and_itself(name):
     (backend,) = (backend for backend in BACKENDS if under(name, backend))
-    shared = ("model", "errors", "store", "faults")
+    shared = ("model", "errors", "store", "faults", "owner")
     allowed = (*(f"board_server.{module}" for module in shared), backend)
     assert all(under(module, *allowed) for module in ours(name))
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from board_client.cli.connection import connect
+from board_client.cli.connection import connect, failure_of
 from board_client.cli.failure import ExitCode, Failure
 from board_client.cli.output import plural, print_json, print_line
 from board_client.cli.settings import Json, settings
@@ -22,6 +22,7 @@ def archive(
     Nothing is removed that is not in the file, synced to disk.
     """
     from board_client.archive import archive as store  # noqa: PLC0415  it imports grpc
+    from board_client.errors import BoardError  # noqa: PLC0415  likewise
 
     given = settings(ctx, json)
     with connect(given) as client:
@@ -29,6 +30,12 @@ def archive(
             lost = store(client, file)
         except FileExistsError as error:
             raise Failure(f"{file} exists already; name another", ExitCode.BAD_INPUT) from error
+        except BoardError as error:
+            if not file.exists():
+                raise
+            failure = failure_of(error)
+            kept = f"the board may be empty already, so {file} is kept; see `board status`"
+            raise Failure(f"{failure}; {kept}", failure.code) from error
         except OSError as error:
             raise Failure(f"cannot write {file}: {error.strerror}") from error
     if given.json:

@@ -2,13 +2,14 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import typer
 
 from board_client.cli.connection import connect
+from board_client.cli.failure import Failure
 from board_client.cli.output import Column, age, plural, print_json, print_line, print_table
 from board_client.cli.settings import Json, settings
 from board_client.model import BoardInfo, Contract, FileClaim, Phase, PhaseState
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What one board holds. Read in several calls, so perhaps not all of one moment."""
+    """What one board holds at one moment."""
 
     board: BoardInfo
     phases: Sequence[Phase]
@@ -56,10 +57,12 @@ def status(ctx: typer.Context, json: Json = False) -> None:
 
 
 def _read(client: "BoardClient") -> Standing:
-    phases = client.list_phases()  # first: it fails where open_board would make the board
-    claims = client.list_claims()
-    contracts = client.all_contracts()
-    return Standing(client.open_board(), phases, claims, contracts)
+    found = client.get_snapshot()
+    boards = {board.board_id: board for board in client.list_boards()}
+    if found.board_id not in boards:
+        raise Failure("the board was replaced while it was read; try again")
+    board = replace(boards[found.board_id], revision=found.revision)
+    return Standing(board, found.phases, found.claims, found.contracts)
 
 
 def _anything_on(standing: Standing) -> bool:

@@ -24,7 +24,7 @@ class Directory:
     def __init__(self, path: Path) -> None:
         """Make the directory if need be. Raises StoreUnavailable where that cannot be done."""
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise StoreUnavailable(f"{path}: {error.strerror}") from error
         self._path = path

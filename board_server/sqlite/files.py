@@ -26,10 +26,11 @@ class BoardFiles:
     def __init__(self, path: Path, settings: Settings, *, create: bool) -> None:
         """Open the file, or create it. Raises StoreUnavailable or StoreFull, which name it."""
         self.path = path
+        lock = path.with_name(path.name + ".lock")
         try:
-            self._lock = FileLock(path.with_name(path.name + ".lock"))
+            self._lock = FileLock(lock)
         except OSError as error:
-            raise storage_error(error, path) from error
+            raise storage_error(error, lock) from error
         opened: list[apsw.Connection] = []
         try:
             opened.append(connect(path, create=create))

@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from board_server.errors import StoreUnavailable
+from board_server.owner import give
 
 
 class FileLock:
@@ -20,6 +21,7 @@ class FileLock:
         """Take the lock at `path`. Raises StoreUnavailable, naming the holder, if it is taken."""
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
+            give(path, path.parent)
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             holder = os.read(self._file, 200).decode(errors="replace").strip()

@@ -10,8 +10,6 @@ import hmac
 import os
 import re
 import secrets
-import shutil
-import tempfile
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ from typing import Any
 from board_server.caller import Caller, Role
 from board_server.fields import MAX_ID
 from board_server.model import is_board_name
+from board_server.owner import give
 from board_server.reread import BadFile
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -102,20 +101,28 @@ def read(path: Path) -> Tokens:
 
 
 def write(path: Path, tokens: Tokens) -> None:
-    """Put the tokens in the place of the file, at once, with mode 0600 and its owner.
+    """Put the tokens in the place of the file, at once, and let it belong to the same owner.
 
-    root makes tokens for a server that does not run as root.
+    A new file has mode 0600, and that its directory's owner.
     """
-    text = "\n".join(_table(token) for token in tokens.tokens)
+    path = path.resolve()  # behind a link the file is to change, not the link
+    found = path.stat() if path.exists() else None
+    if found and os.geteuid() not in (0, found.st_uid):
+        raise BadTokens(f"{path} belongs to {path.owner()}; run this as that user, or as root")
+    made = path.with_name(f".{path.name}.new")
     try:
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
-            file.write(text)
+        made.unlink(missing_ok=True)
+        made.touch(0o600, exist_ok=False)
+        with made.open("w") as file:
+            give(made, path if found else path.parent)
+            if found:
+                made.chmod(found.st_mode & 0o660 | 0o600)
+            file.write("\n".join(_table(token) for token in tokens.tokens))
             file.flush()
             os.fsync(file.fileno())
-            if os.geteuid() == 0 and path.exists():
-                shutil.chown(file.name, path.stat().st_uid, path.stat().st_gid)
-        Path(file.name).replace(path)
+        made.replace(path)
     except OSError as error:
+        made.unlink(missing_ok=True)
         raise BadTokens(f"{path}: {error.strerror}") from error
 
 

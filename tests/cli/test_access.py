@@ -90,6 +90,20 @@ def test_a_caller_who_may_not_is_told_what_it_takes(board, tokens):
     assert 'the token "reader" has the role reader; this needs worker' in told.err
 
 
+def test_a_reader_sees_how_a_board_stands(board, tokens):
+    shown = board("status", BOARD_TOKEN=tokens.secrets["reader"])
+    assert shown.code == 0, shown.err
+    assert shown.out.startswith("board boards, revision ")
+
+
+def test_an_archive_that_is_refused_leaves_no_file(board, tokens, tmp_path):
+    file = tmp_path / "archive.jsonl"
+    refused = board("archive", file, BOARD_TOKEN=tokens.secrets["dispatcher"])
+    assert refused.code == 9
+    assert "admin" in refused.err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_server_of_another_ca_is_not_trusted(address, tmp_path, tokens):
     other = Authority(tmp_path, "another")
     told = run(

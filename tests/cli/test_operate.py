@@ -19,7 +19,7 @@ def test_a_board_is_backed_up_while_it_is_served_and_restored_elsewhere(director
     with server_process(directory) as server, BoardClient(server.address) as client:
         client.set_phase_state("a", "queued")
         told = run("backup", backup, "--dir", directory)
-        assert told.out == f"{backup}: revision 1, verified\n", told.err
+        assert told.out == f"{backup}: board boards, revision 1, verified\n", told.err
     restored = tmp_path / "again" / "boards"
     restored.mkdir(parents=True)
     assert run("restore", backup, "--dir", restored).code == 0

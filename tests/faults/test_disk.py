@@ -23,6 +23,8 @@ from board_server.model import (
     PhaseState,
 )
 from board_server.sqlite import SqliteStore
+from board_server.sqlite.keeping.backup import back_up, restore
+from board_server.sqlite.keeping.unserved import CannotKeep
 from tests.faults.disk import FailingDisk, error
 from tests.faults.program import assert_sound
 from tests.servers import server_thread
@@ -253,6 +255,22 @@ async def test_a_board_on_a_disk_that_is_really_full_opens_once_there_is_room(sm
     ballast.unlink()
     assert (await store.open_board(BOARD)).revision == 0
     await store.close()
+
+
+async def test_a_backup_for_which_there_is_no_room_says_so_and_leaves_nothing(small_disk, tmp_path):
+    store = SqliteStore(tmp_path / "boards")
+    await store.open_board(BOARD)
+    large = [draft(f"{number}", "x" * 100_000) for number in range(20)]
+    await store.publish_contracts(BOARD, large)
+    await store.close()
+    board = tmp_path / "boards" / f"{BOARD}.board.db"
+    with pytest.raises(CannotKeep, match=r"no room: .* bytes are needed, .* are left"):
+        back_up(board, small_disk / "backup")
+    assert list(small_disk.iterdir()) == []
+    back_up(board, tmp_path / "backup")
+    with pytest.raises(CannotKeep, match="no room"):
+        restore(tmp_path / "backup", small_disk / f"{BOARD}.board.db")
+    assert [path.name for path in small_disk.iterdir()] == [f"{BOARD}.board.db.lock"]
 
 
 async def test_a_board_on_a_read_only_disk_opens_once_it_may_be_written(small_disk):

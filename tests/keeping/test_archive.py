@@ -13,6 +13,7 @@ from board_client import (
     FileFree,
     PhaseIn,
     RevisionMismatch,
+    Unavailable,
 )
 from board_client import archive as archiving
 from board_client.archive import archive
@@ -128,6 +129,19 @@ def test_a_board_that_does_not_stand_still_is_left_as_it_is(client, tmp_path, mo
         archive(client, tmp_path / "archive")
     assert not (tmp_path / "archive").exists()
     assert len(client.list_phases()) == 3
+
+
+def test_where_no_answer_comes_the_archive_is_kept(client, tmp_path):
+    class Interrupted(BoardClient):
+        def archive_board(self, revision):
+            super().archive_board(revision)
+            raise Unavailable("the connection is lost")
+
+    file = tmp_path / "archive"
+    with Interrupted(client.target, BOARD) as interrupted, pytest.raises(Unavailable):
+        archive(interrupted, file)
+    assert client.list_phases() == []
+    assert len(file.read_text().splitlines()) == 6
 
 
 def test_an_archive_is_never_overwritten(client, tmp_path):

@@ -1,5 +1,7 @@
 """A board is backed up while it is served, and restored."""
 
+import os
+import stat
 import subprocess
 import sys
 import threading
@@ -98,18 +100,35 @@ def test_a_backup_replaces_an_older_one_and_leaves_nothing_else(tmp_path, served
 
 
 def test_a_board_that_is_not_sound_is_not_backed_up_over_a_good_copy(tmp_path):
-    board = spoiled(tmp_path)
     copy = tmp_path / "backup"
-    copy.write_text("the last good one")
+    board = spoiled(tmp_path / "boards", before=lambda board: back_up(board, copy))
+    good = copy.read_bytes()
     with pytest.raises(CannotKeep, match="not sound"):
         back_up(board, copy)
-    assert copy.read_text() == "the last good one"
+    assert copy.read_bytes() == good
 
 
-def spoiled(directory):
-    """A board into which someone has written past the board."""
+def test_a_backup_takes_the_place_of_nothing_but_a_backup(tmp_path, served):
+    directory = tmp_path / "boards"
+    served.on("other").open_board()
+    notes, tokens = tmp_path / "notes.txt", tmp_path / "tokens.toml"
+    for file in (notes, tokens):
+        file.write_text("not to be lost")
+    places = [notes, tokens, directory, tmp_path / "nowhere" / "backup", directory / ".."]
+    places += [file_of(directory), file_of(directory, "other"), file_of(directory, "new")]
+    for place in places:
+        with pytest.raises(CannotKeep):
+            back_up(file_of(directory), place)
+    assert {file.read_text() for file in (notes, tokens)} == {"not to be lost"}
+    assert served.get_phase_state("a") == "running"
+    assert not file_of(directory, "new").exists()
+
+
+def spoiled(directory, before=lambda _: None):
+    """A board into which someone has written past the board, after something else."""
     with server_thread(directory, board=BOARD) as address, BoardClient(address) as client:
         client.claim_file("x.go", "a")
+        before(file_of(directory))
     with closing(apsw.Connection(str(file_of(directory)))) as db:
         db.execute("UPDATE file_claims SET owner_task = 'b'")
     return file_of(directory)
@@ -178,12 +197,57 @@ def test_a_board_that_a_crash_left_with_a_log_is_put_aside_whole(tmp_path):
         assert db.execute("SELECT state FROM board").get == "done"
 
 
+def test_what_was_put_aside_stays_however_often_a_board_is_restored(tmp_path):
+    directory, copy = tmp_path / "boards", tmp_path / "backup"
+    with server_thread(directory, board=BOARD) as address, BoardClient(address) as client:
+        back_up(file_of(directory), copy)
+        client.set_phase_state("a", "done")
+    _, first = restore(copy, file_of(directory), force=True)
+    _, second = restore(copy, file_of(directory), force=True)
+    with closing(apsw.Connection(str(first))) as db:
+        assert db.execute("SELECT state FROM board").get == "done"
+    with closing(apsw.Connection(str(second))) as db:
+        assert db.execute("SELECT count(*) FROM board").get == 0
+    told = keep("doctor", "--dir", directory)
+    assert (told.returncode, first.name in told.stdout, second.name in told.stdout) == (0, 1, 1)
+
+
+def test_an_empty_file_is_no_backup(tmp_path):
+    copy = tmp_path / "backup"
+    copy.touch()
+    with pytest.raises(CannotKeep, match="is empty"):
+        restore(copy, file_of(tmp_path))
+
+
+def mode(path):
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.mark.usefixtures("served")
+def test_backups_are_their_makers_alone(tmp_path):
+    copy = tmp_path / "backup"
+    assert keep("backup", copy, "--dir", tmp_path / "boards", "--board", BOARD).returncode == 0
+    assert mode(copy) == 0o600
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_what_root_restores_belongs_to_the_owner_of_the_boards(tmp_path):
+    directory, copy = tmp_path / "boards", tmp_path / "backup"
+    with server_thread(directory, board=BOARD):
+        back_up(file_of(directory), copy)
+    os.chown(directory, 12345, 23456)
+    restore(copy, file_of(directory, "new"))
+    made = [*directory.glob("new.*")]
+    assert len(made) == 2  # the lock too
+    assert {(path.stat().st_uid, path.stat().st_gid) for path in made} == {(12345, 23456)}
+
+
 @pytest.mark.usefixtures("served")
 def test_the_commands_back_up_a_served_board_and_restore_it_elsewhere(tmp_path):
     boards, copy = tmp_path / "boards", tmp_path / "backup"
     made = keep("backup", copy, "--dir", boards, "--board", BOARD)
     assert (made.returncode, made.stderr) == (0, "")
-    assert made.stdout == f"{copy}: revision 3, verified\n"
+    assert made.stdout == f"{copy}: board {BOARD}, revision 3, verified\n"
     elsewhere = tmp_path / "elsewhere"
     back = keep("restore", copy, "--dir", elsewhere, BOARD_NAME="other")
     assert back.stdout == f"{file_of(elsewhere, 'other')}: restored at revision 3\n"

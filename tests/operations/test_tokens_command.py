@@ -90,6 +90,22 @@ def test_the_file_stays_its_owners(create, file):
     assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (12345, 23456, 0o600)
 
 
+def test_a_group_that_may_read_the_file_still_may(create, file):
+    create(file, "r1")
+    file.chmod(0o640)
+    create(file, "r2")
+    assert stat.S_IMODE(file.stat().st_mode) == 0o640
+
+
+def test_behind_a_link_the_file_is_changed_and_not_the_link(create, file, tmp_path):
+    link = tmp_path / "link.toml"
+    link.symlink_to(file)
+    create(file, "r1")
+    secret = create(link, "r2")
+    assert link.is_symlink()
+    assert read(file).by_secret(secret).name == "r2"
+
+
 def test_tokens_are_listed_without_their_secrets(run, create, file):
     secrets = [create(file, "r1"), create(file, "w1", "--worker", "worker-1", role="worker")]
     run("create", "-f", file, "--name", "c1", "--role", "admin", "--certificate", "laptop")

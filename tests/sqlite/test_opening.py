@@ -5,6 +5,7 @@ import os
 import shutil
 import socket
 import sqlite3
+import stat
 import sys
 import threading
 from contextlib import closing
@@ -294,3 +295,9 @@ async def test_who_could_not_follow_is_told_nothing(store, monkeypatch):
             await store.follow(BOARD, listener)
     await fill(store)
     assert listener.commits == []
+
+
+async def test_a_directory_that_the_store_makes_is_its_owners_alone(tmp_path):
+    store = SqliteStore(tmp_path / "made")
+    assert stat.S_IMODE((tmp_path / "made").stat().st_mode) == 0o700
+    await store.close()

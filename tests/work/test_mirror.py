@@ -123,7 +123,7 @@ async def test_a_list_right_after_a_publish_holds_it(reader):
 async def test_a_list_never_lags_behind_another_read(reader, monkeypatch):
     # A commit is in the file before anyone is told: who sees a phase done sees its contracts.
     await reader.loaded()
-    writer = reader.store._boards[BOARD]._writer
+    writer = next(iter(reader.store._boards.open()))._writer
     held = []
     committed = asyncio.Event()
     answer = writer._answer

@@ -63,6 +63,12 @@ def vfs():
     vfs.unregister()
 
 
+def opened(store):
+    """The one board that the store has open."""
+    (board,) = store._boards.open()
+    return board
+
+
 @pytest.fixture
 async def store(vfs, tmp_path):  # noqa: ARG001  the files are to be its
     store = SqliteStore(tmp_path)
@@ -103,7 +109,7 @@ def counted(connection: apsw.Connection) -> Iterator[Counter[str]]:
 
 
 def written(store: SqliteStore):
-    return counted(store._boards[BOARD]._files.writing)
+    return counted(opened(store)._files.writing)
 
 
 def change(number: int) -> PhaseChange:
@@ -206,7 +212,7 @@ async def test_a_write_is_synced_once_and_a_read_never(store, vfs):
 
 
 async def test_a_point_read_is_one_statement_on_the_loops_own_connection(store):
-    with counted(store._boards[BOARD]._files.reading) as statements:
+    with counted(opened(store)._files.reading) as statements:
         await store.get_phase_state(BOARD, "first")
         await store.get_file_owner(BOARD, "file")
     assert statements == {"SELECT board": 1, "SELECT file_claims": 1}
@@ -214,7 +220,7 @@ async def test_a_point_read_is_one_statement_on_the_loops_own_connection(store):
 
 async def test_nobody_waits_for_a_checkpoint_and_the_wal_stays_small(store, tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoints, "LONG", 50)
-    monkeypatch.setattr(store._boards[BOARD]._writer._log, "_long", 50)
+    monkeypatch.setattr(opened(store)._writer._log, "_long", 50)
     wal = tmp_path / "board.board.db-wal"
     for turn in range(100):
         await store.publish_contracts(BOARD, drafts(20, "x" * 200 + str(turn)))
@@ -226,7 +232,7 @@ async def test_an_idle_writer_brings_the_wal_to_the_file(store, monkeypatch):
     monkeypatch.setattr(writer, "IDLE", 0.0)
     done = asyncio.Event()
     loop = asyncio.get_running_loop()
-    log = store._boards[BOARD]._writer._log
+    log = opened(store)._writer._log
     checkpoint = log.make
 
     def tell() -> None:
@@ -237,7 +243,7 @@ async def test_an_idle_writer_brings_the_wal_to_the_file(store, monkeypatch):
     await store.set_phase_state(BOARD, change(1))
     async with asyncio.timeout(10):
         await done.wait()
-    connection = store._boards[BOARD]._files.reading
+    connection = opened(store)._files.reading
     in_wal, brought = connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
     assert in_wal == brought
 

@@ -1,10 +1,11 @@
 """`board backup`, `restore`, `doctor` and `compact`: the operator's commands on board files."""
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import apsw
 import typer
@@ -44,9 +45,11 @@ def backup(
     board: Name = "",
 ) -> None:
     """Copy a board to FILE as it is at one moment. Its server may go on serving."""
+    path = _path(directory, board)
     with _bar("copying") as progress:
-        revision = back_up(_path(directory, board), file, progress)
-    print(f"{file}: revision {revision}, verified")  # noqa: T201
+        revision = back_up(path, file, progress)
+    name = path.name.removesuffix(SUFFIX)
+    print(f"{file}: board {name}, revision {revision}, verified")  # noqa: T201
 
 
 @app.command()
@@ -81,7 +84,12 @@ def compact(
 
 
 @app.command()
-def doctor(directory: Directory = BOARDS, board: Name = "") -> None:
+def doctor(
+    directory: Directory = BOARDS,
+    board: Annotated[
+        str, typer.Option("--board", envvar="BOARD_NAME", help="The board; all if not given.")
+    ] = "",
+) -> None:
     """Examine one board, or all of DIR, served or not. Exit code 1 if anything is to be done."""
     paths = [_path(directory, board)] if board else sorted(directory.glob(f"*{SUFFIX}"))
     if not paths or not all(path.exists() for path in paths):
@@ -115,11 +123,18 @@ def _bar(what: str) -> Iterator[Progress]:
 
 def main() -> None:
     """Run a command; say in one line why it did not work, and end with 1."""
+    os.umask(0o077)  # what boards hold is their readers' business alone
     try:
         app(prog_name="board")
-    except (CannotKeep, BoardError, apsw.Error, OSError) as error:
-        print(f"board: {error}", file=sys.stderr)  # noqa: T201
-        sys.exit(1)
+    except OSError as error:
+        _refuse(f"{error.filename or 'cannot go on'}: {error.strerror}")
+    except (CannotKeep, BoardError, apsw.Error) as error:
+        _refuse(str(error))
+
+
+def _refuse(why: str) -> NoReturn:
+    print(f"board: {why}", file=sys.stderr)  # noqa: T201
+    sys.exit(1)
 
 
 if __name__ == "__main__":

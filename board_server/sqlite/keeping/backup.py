@@ -1,12 +1,18 @@
 """Copy a board to one file, while it is served or not; and make a board of such a file."""
 
 import os
+import shutil
 import uuid
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from itertools import chain, count
 from pathlib import Path
 
+import apsw
+
+from board_server.owner import give
 from board_server.sqlite.connection import connect
+from board_server.sqlite.directory import SUFFIX
 from board_server.sqlite.keeping.examine import faults
 from board_server.sqlite.keeping.unserved import CannotKeep, unserved
 from board_server.sqlite.migrate import check
@@ -22,19 +28,16 @@ def back_up(board: Path, copy: Path, progress: Progress = lambda *_: None) -> in
     """Copy the board as it is at one moment; return its revision.
 
     Writes go on meanwhile. The copy is verified, and in its place only when it
-    is whole and on disk; it replaces an older one.
+    is whole and on disk; it replaces an older backup, and nothing else.
     """
     if not board.exists():
         raise CannotKeep(f"{board} does not exist")
-    partial = copy.with_name(f"{copy.name}.partial")
-    partial.unlink(missing_ok=True)
-    try:
+    _check_replaceable(copy, board.parent)
+    with _partial(copy, "partial") as partial:
         revision = _copy(board, partial, progress)
         if found := next(faults(partial), None):
             raise CannotKeep(f"the copy is not sound, and was not kept: {found}; see board doctor")
         _put_in_place(partial, copy)
-    finally:
-        partial.unlink(missing_ok=True)
     return revision
 
 
@@ -53,20 +56,58 @@ def restore(copy: Path, board: Path, *, force: bool = False) -> tuple[int, Path 
     with unserved(board):
         if board.exists() and not force:
             raise CannotKeep(f"{board} exists; --force puts it aside")
-        partial = board.with_name(f"{board.name}.restoring")
-        partial.unlink(missing_ok=True)
-        try:
+        with _partial(board, "restoring") as partial:
             revision = _copy(copy, partial)
             _make_another(partial)
+            give(partial, board if board.exists() else board.parent)
             aside = _put_aside(board) if board.exists() else None
             _put_in_place(partial, board)
-        finally:
-            partial.unlink(missing_ok=True)
     return revision, aside
+
+
+def _check_replaceable(copy: Path, boards: Path) -> None:
+    """Raise CannotKeep where a backup may not be put: over a board, or what is no backup."""
+    if copy.is_dir() or not copy.name:
+        raise CannotKeep(f"{copy} is a directory; name a file in it")
+    if not copy.parent.is_dir():
+        raise CannotKeep(f"{copy.parent} is no directory; make it, or name another")
+    among_boards = copy.name.endswith(SUFFIX) and copy.parent.samefile(boards)
+    if among_boards or any(Path(f"{copy}{end}").exists() for end in (".lock", "-wal", "-shm")):
+        raise CannotKeep(f"{copy} is the place of a board that is served; name another")
+    if copy.exists() and copy.stat().st_size and (found := next(faults(copy), None)):
+        raise CannotKeep(f"{copy} is there and is no sound backup: {found}; name another")
+
+
+@contextmanager
+def _partial(place: Path, suffix: str) -> Iterator[Path]:
+    """Name a file beside a place to be put there; remove what is left of it at the end."""
+    partial = place.with_name(f"{place.name}.{suffix}")
+
+    def remove() -> None:
+        for end in ("", "-journal", "-wal", "-shm"):
+            Path(f"{partial}{end}").unlink(missing_ok=True)
+
+    remove()
+    try:
+        yield partial
+    finally:
+        remove()
 
 
 def _copy(source: Path, target: Path, progress: Progress = lambda *_: None) -> int:
     """Copy a database into a new file that needs no other beside it."""
+    try:
+        return _copied(source, target, progress)
+    except apsw.Error as error:
+        needed, left = source.stat().st_size, shutil.disk_usage(target.parent).free
+        if isinstance(error, apsw.FullError) or left < needed:
+            why = f"no room: {needed:,} bytes are needed, {left:,} are left"
+        else:
+            why = str(error)
+        raise CannotKeep(f"cannot copy {source} to {target.parent}: {why}") from error
+
+
+def _copied(source: Path, target: Path, progress: Progress) -> int:
     with closing(connect(source)) as reading, closing(connect(target, create=True)) as writing:
         check(reading)
         reading.execute("BEGIN")  # one moment, however long it takes
@@ -87,10 +128,13 @@ def _make_another(copy: Path) -> None:
 
 
 def _put_aside(board: Path) -> Path:
-    """Move a board and its log out of the way together, so that neither meets another's."""
-    aside = board.with_name(f"{board.name}.replaced")
-    for suffix in ("", "-wal", "-shm"):
-        Path(f"{aside}{suffix}").unlink(missing_ok=True)
+    """Move a board and its log out of the way together, so that neither meets another's.
+
+    What was put aside before stays: it may be the only one that is any good.
+    """
+    again = chain([""], (f".{number}" for number in count(2)))
+    names = (f"{board.name}.replaced{each}" for each in again)
+    aside = next(path for name in names if not (path := board.with_name(name)).exists())
     for suffix in ("", "-wal"):
         part = Path(f"{board}{suffix}")
         if part.exists():

@@ -45,13 +45,16 @@ def examine(board: Path) -> Iterator[Finding]:
 def faults(board: Path) -> Iterator[str]:
     """Tell what is wrong with the contents of a board file, in words; nothing if it is sound."""
     try:
+        if not board.stat().st_size:
+            yield "it is empty"
+            return
         with closing(connect(board)) as db:
             check(db)
             db.execute("BEGIN")
             yield from _broken(db)
             if db.table_exists(None, "events"):
                 yield from differences(db)
-    except (apsw.Error, StoreUnavailable) as error:
+    except (apsw.Error, OSError, StoreUnavailable) as error:
         yield str(error)
 
 
@@ -78,6 +81,9 @@ def _holder(board: Path) -> Finding:
         file = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
         return Finding("no server has it")
+    except OSError as error:
+        advice = f"run this as the boards' owner: {path} cannot be read"
+        return Finding(f"who serves it cannot be told: {error.strerror}", advice)
     try:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -111,9 +117,10 @@ def _leftovers(board: Path) -> Iterator[Finding]:
         left = board.with_name(f"{board.name}{suffix}")
         if left.exists():
             yield Finding(f"{left.name} was left behind", f"an interrupted command: remove {left}")
-    aside = board.with_name(f"{board.name}.replaced")
-    if aside.exists():
-        yield Finding(f"{aside.name} is the board before it was restored; remove it when you will")
+    for aside in sorted(board.parent.glob(f"{board.name}.replaced*")):
+        if not aside.name.endswith(("-wal", "-shm")):
+            what = "is the board before it was restored; remove it when you will"
+            yield Finding(f"{aside.name} {what}")
 
 
 def _contents(board: Path) -> Iterator[Finding]:

@@ -15,10 +15,13 @@ class CannotKeep(Exception):
 @contextmanager
 def unserved(board: Path) -> Iterator[None]:
     """Keep servers off the board for a `with` block. Raises CannotKeep if one has it."""
+    path = board.with_name(f"{board.name}.lock")
     try:
-        lock = FileLock(board.with_name(f"{board.name}.lock"))
+        lock = FileLock(path)
     except StoreUnavailable as error:
         raise CannotKeep(str(error)) from error
+    except OSError as error:
+        raise CannotKeep(f"{path}: {error.strerror}; run this as the boards' owner") from error
     try:
         yield
     finally:

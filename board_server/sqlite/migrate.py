@@ -36,8 +36,13 @@ def check(connection: apsw.Connection) -> None:
             name: {column for (column,) in connection.execute(_COLUMNS, (name,))}
             for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
         }
-    except (apsw.NotADBError, apsw.CorruptError) as error:
+    except apsw.NotADBError as error:
         raise StoreUnavailable("not a board file: it is no SQLite database") from error
+    except apsw.CorruptError as error:
+        raise StoreUnavailable(
+            "the file is spoiled or cut short; board doctor examines it, board restore "
+            "puts the last good backup in its place"
+        ) from error
     if version > len(migrations()):
         raise StoreUnavailable(
             f"written by a newer version of the board (schema {version}, this server knows "

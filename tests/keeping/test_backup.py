@@ -197,6 +197,24 @@ def test_a_board_that_a_crash_left_with_a_log_is_put_aside_whole(tmp_path):
         assert db.execute("SELECT state FROM board").get == "done"
 
 
+@pytest.mark.usefixtures("served")
+def test_a_backup_takes_the_place_of_a_spoiled_one(tmp_path):
+    board, copy = file_of(tmp_path / "boards"), tmp_path / "backup"
+    back_up(board, copy)
+    copy.write_bytes(copy.read_bytes()[:5000])
+    back_up(board, copy)
+    assert list(faults(copy)) == []
+
+
+@pytest.mark.usefixtures("served")
+def test_a_database_of_something_else_is_not_replaced(tmp_path):
+    copy = tmp_path / "accounts.sqlite"
+    with closing(apsw.Connection(str(copy))) as db:
+        db.execute("CREATE TABLE accounts (id)")
+    with pytest.raises(CannotKeep, match="is no backup"):
+        back_up(file_of(tmp_path / "boards"), copy)
+
+
 def test_what_was_put_aside_stays_however_often_a_board_is_restored(tmp_path):
     directory, copy = tmp_path / "boards", tmp_path / "backup"
     with server_thread(directory, board=BOARD) as address, BoardClient(address) as client:

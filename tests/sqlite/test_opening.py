@@ -119,7 +119,7 @@ def directory_in_its_place(file):
 REFUSED = [
     (not_a_database, "not a board file"),
     (short_text, "not a board file"),
-    (cut_off_database, "not a board file"),
+    (cut_off_database, "cut short"),
     (other_database, "not a board file"),
     (other_table_called_board, "not a board file"),
     (newer_version, "newer version"),

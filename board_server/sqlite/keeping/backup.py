@@ -15,7 +15,10 @@ from board_server.sqlite.connection import connect
 from board_server.sqlite.directory import SUFFIX
 from board_server.sqlite.keeping.examine import faults
 from board_server.sqlite.keeping.unserved import CannotKeep, unserved
-from board_server.sqlite.migrate import check
+from board_server.sqlite.migrate import SPEC_TABLES, check
+
+SQLITE = b"SQLite format 3\0"
+"""How every database begins (sqlite.org/fileformat.html#magic_header_string)."""
 
 PAGES = 1000
 """Pages that are copied between two reports of progress."""
@@ -74,8 +77,20 @@ def _check_replaceable(copy: Path, boards: Path) -> None:
     among_boards = copy.name.endswith(SUFFIX) and copy.parent.samefile(boards)
     if among_boards or any(Path(f"{copy}{end}").exists() for end in (".lock", "-wal", "-shm")):
         raise CannotKeep(f"{copy} is the place of a board that is served; name another")
-    if copy.exists() and copy.stat().st_size and (found := next(faults(copy), None)):
-        raise CannotKeep(f"{copy} is there and is no sound backup: {found}; name another")
+    if copy.exists() and copy.stat().st_size and not _is_board(copy):
+        raise CannotKeep(f"{copy} is there and is no backup; name another")
+
+
+def _is_board(file: Path) -> bool:
+    """Tell whether a file is a board, sound or not: of one that is not, there is to be a better."""
+    with file.open("rb") as opened:
+        if opened.read(len(SQLITE)) != SQLITE:
+            return False
+    try:
+        with closing(connect(file)) as db:
+            return all(db.table_exists(None, table) for table in SPEC_TABLES)
+    except apsw.Error:
+        return True  # spoiled
 
 
 @contextmanager

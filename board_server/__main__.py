@@ -83,11 +83,13 @@ async def run(config: Config) -> None:
             on_close=metrics.closed,
         )
         async with serving(store, config, metrics, traced) as addresses:
-            for address in addresses:
-                print(f"listening on {address}", flush=True)  # noqa: T201
+            # All of them listen before one is announced: what is announced is there.
+            lines = [f"listening on {address}" for address in addresses]
             if config.metrics_listen:
                 where = beside.enter_context(exposed(metrics, config.metrics_listen))
-                print(f"metrics on http://{where}/metrics", flush=True)  # noqa: T201
+                lines.append(f"metrics on http://{where}/metrics")
+            for line in lines:
+                print(line, flush=True)  # noqa: T201
             await stopped.wait()
 
 
@@ -115,15 +117,15 @@ def main() -> None:
         CannotTrace,
         UnsafeSqlite,
     ) as error:
-        code = _refuse(str(error), 1)
+        code = _refuse(str(error))
     except typer.TyperException as error:
-        code = _refuse(error.format_message(), 2)
+        code = _refuse(error.format_message())
     sys.exit(code)
 
 
-def _refuse(why: str, code: int) -> int:
+def _refuse(why: str) -> int:
     print(f"board serve: {' '.join(why.split())}", file=sys.stderr)  # noqa: T201
-    return code
+    return 1
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Access: who calls, and whether this caller may make this call."""
 
+import logging
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from board_server.tokens.file import Tokens, read
 Context = grpc.aio.ServicerContext[Any, Any]
 Metadata = Iterable[tuple[str, str | bytes]]
 SessionOf = Callable[[str, str], Awaitable[Session | None]]
+
+log = logging.getLogger(__name__)
 
 LEAST: Mapping[str, Role] = {
     "ListBoards": Role.READER,
@@ -59,6 +62,7 @@ class Access:
 
     def __init__(self, tokens: Path | None, default_board: str, session_of: SessionOf) -> None:
         """Read the file of tokens; without one everybody may do everything. Raises BadTokens."""
+        self._file = tokens
         self._tokens: Reread[Tokens] | None = None
         if tokens:
             self._tokens = Reread([tokens], lambda: read(tokens), every=REREAD)
@@ -74,6 +78,27 @@ class Access:
     def tokens(self) -> Tokens | None:
         """What the file of tokens says now, a new one when it has changed; None without a file."""
         return self._tokens.current() if self._tokens else None
+
+    def warn(self, *, certificates: bool) -> None:
+        """Tell the log whom the file of tokens can let in never.
+
+        `certificates` says whether callers are asked for theirs.
+        """
+        tokens = self.tokens
+        if tokens is None:
+            return
+        if not tokens.tokens:
+            log.warning(
+                "%s has no token in it, so that every caller is refused: `board token create`",
+                self._file,
+            )
+        names = [token.caller.name for token in tokens.tokens if token.certificate]
+        if names and not certificates:
+            log.warning(
+                "%s: the certificates of %s are asked of nobody: give --client-ca",
+                self._file,
+                ", ".join(names),
+            )
 
     def admit(self, least: Role, metadata: Metadata, context: Context) -> Caller:
         """Return the caller. Raises Unauthenticated, or PermissionDenied if its role is too low."""

@@ -8,6 +8,7 @@ import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
+from urllib.parse import unquote
 
 from board_server.engine import Engine
 from board_server.model import is_board_name
@@ -18,6 +19,9 @@ MOST = 2**31 - 1
 """The largest number that grpc takes."""
 
 MOST_SECONDS = 10**6
+
+LEAST_SECONDS = {"grace": 0, "keepalive": 0.001}
+"""grpc counts a silence in whole milliseconds, and 0 of them is none."""
 
 FILES_OF_A_BOARD = 8
 """Its lock, and what three connections of SQLite's open: 7 as counted, and one to spare."""
@@ -167,24 +171,31 @@ class Config:
             raise BadConfig("--tls-cert and --tls-key go together")
         if self.client_ca and not self.tls_cert:
             raise BadConfig("--client-ca needs --tls-cert and --tls-key")
-        if self.metrics_listen.startswith("unix:"):
-            raise BadConfig("--metrics-listen must be HOST:PORT")
 
     def _check_addresses(self) -> None:
-        for address in (*self.listen, *filter(None, [self.metrics_listen])):
-            exposed = not is_private(address) and address in self.exposed
-            if exposed and not self.insecure:
+        for address in self.listen:
+            if address.startswith("unix:"):
+                _check_socket(address)
+            elif not _is_port(address):
                 raise BadConfig(
-                    f"{address} can be reached from other machines, and is not encrypted; listen "
-                    "on a loopback address or a Unix socket, give --tls-cert (which does not cover "
-                    "the metrics), or say --insecure"
+                    f'cannot listen on "{address}": it is neither HOST:PORT nor unix:PATH'
                 )
+        if self.metrics_listen and not _is_port(self.metrics_listen):
+            raise BadConfig(f'--metrics-listen must be HOST:PORT, not "{self.metrics_listen}"')
+        if self.exposed and not self.insecure:
+            raise BadConfig(
+                f"{self.exposed[0]} can be reached from other machines, and is not encrypted; "
+                "listen on a loopback address or a Unix socket, give --tls-cert (which does not "
+                "cover the metrics), or say --insecure"
+            )
 
     def _check_numbers(self) -> None:
-        for name in ("grace", "keepalive"):
+        for name, least in LEAST_SECONDS.items():
             value = getattr(self, name)
-            if not 0 <= value < MOST_SECONDS or (name == "keepalive" and not value):
-                raise BadConfig(f"{flag(name)} must be a number of seconds, not {value:g}")
+            if not least <= value <= MOST_SECONDS:
+                raise BadConfig(
+                    f"{flag(name)} must be {least} to {MOST_SECONDS} seconds, not {value:g}"
+                )
         for name in _COUNTS:
             if not 0 < getattr(self, name) <= MOST:
                 raise BadConfig(f"{flag(name)} must be 1 to {MOST}, not {getattr(self, name)}")
@@ -259,14 +270,26 @@ def flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
+def _check_socket(address: str) -> None:
+    """Refuse what would be no file but an abstract socket, which has no owner and no mode."""
+    path = unquote(address.removeprefix("unix:"))  # as grpc reads it
+    if not path:
+        raise BadConfig(f'cannot listen on "{address}": the path is empty (an unset variable?)')
+    if "\0" in path:
+        raise BadConfig(f"cannot listen on {address!r}: the path has a NUL in it, so is no file")
+
+
+def _is_port(address: str) -> bool:
+    _, colon, port = address.rpartition(":")
+    numbered = bool(colon) and port.isdecimal() and int(port) <= 65535  # noqa: PLR2004  the last
+    return numbered and not address.startswith("unix:")
+
+
 def is_private(address: str) -> bool:
-    """Tell whether only this machine can reach the address. Raises BadConfig if it is none."""
+    """Tell whether only this machine can reach `HOST:PORT` or `unix:PATH`."""
     if address.startswith("unix:"):
         return True
-    host, colon, port = address.rpartition(":")
-    if not colon or not port.isdecimal() or int(port) > 65535:  # noqa: PLR2004  the last port
-        raise BadConfig(f'cannot listen on "{address}": it is neither HOST:PORT nor unix:PATH')
-    host = host.strip("[]")
+    host = address.rpartition(":")[0].strip("[]")
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

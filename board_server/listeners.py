@@ -4,6 +4,8 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import unquote
 
 import grpc
 
@@ -46,8 +48,11 @@ def _reason(address: str) -> str:
     """Ask the operating system why; grpc does not tell."""
     try:
         if address.startswith("unix:"):
+            path = Path(unquote(address.removeprefix("unix:")))
+            if path.exists() and not path.is_socket():
+                return "a file that is no socket is there"
             with socket.socket(socket.AF_UNIX) as probe:
-                probe.bind(address.removeprefix("unix:"))
+                probe.bind(str(path))
         else:
             host, _, port = address.rpartition(":")
             for family, kind, protocol, _, where in socket.getaddrinfo(

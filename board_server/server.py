@@ -65,6 +65,7 @@ async def serving(
     checks = health.aio.HealthServicer()
     try:
         access = Access(config.tokens, config.default_board, store.get_session)
+        access.warn(certificates=config.client_ca is not None)
         credentials = server_credentials(config.tls) if config.tls else None
         around = Surroundings(access, limiter, Arrivals(), Lasting(access), metrics, traced)
         _add_board(server, BoardServicer(store, feeds, mirrors, config.default_board), around)

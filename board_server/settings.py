@@ -65,7 +65,9 @@ def _toml(value: object) -> str:
 def _parameter(field: "Field[Any]") -> inspect.Parameter:
     """Make the command's parameter for one field."""
     kind, told = get_args(_HINTS[field.name])
-    variables = [PREFIX + field.name.upper(), *filter(None, [_SHORT.get(field.name)])]
+    variable, short = PREFIX + field.name.upper(), _SHORT.get(field.name)
+    # One alone is no list: Typer would show its brackets.
+    variables = [variable, short] if short else variable
     if field.name == "directory":
         how: Any = typer.Argument(metavar="DIR", help=told.help, envvar=variables)
     else:

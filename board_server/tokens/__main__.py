@@ -1,8 +1,10 @@
 """`board token`: make, list and revoke the tokens of a file. The server rereads it by itself."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -46,11 +48,13 @@ def create(
     ] = "",
 ) -> None:
     """Make a token and print it: this once, the file keeps only its hash."""
-    caller = bound(name, role, board or None, worker)
-    secret = "" if certificate else new_secret(name)
-    made = Token(caller, digest_of(secret) if secret else None, certificate)
     known = read(file).tokens if file.exists() else []
-    write(file, Tokens([*known, made]))
+    secret = "" if certificate else new_secret(name)
+    with _refusing():
+        caller = bound(name, role, board or None, worker)
+        made = Token(caller, digest_of(secret) if secret else None, certificate)
+        kept = Tokens([*known, made])
+    write(file, kept)
     if secret:
         print(secret)  # noqa: T201
 
@@ -79,13 +83,32 @@ def revoke(
     write(file, Tokens(kept))
 
 
+class _Refused(ValueError):
+    """What was asked for makes no sense, whereas the file of tokens may well."""
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """Blame what was asked for, not the file, for BadTokens in a `with` block."""
+    try:
+        yield
+    except BadTokens as error:
+        raise _Refused(str(error)) from error
+
+
 def main() -> None:
-    """Run the command; what is wrong is one line on standard error."""
+    """Run the command; what is wrong is one line on standard error, and a code of docs/cli.md."""
     try:
         app(prog_name="board token")
+    except _Refused as error:
+        _fail(error, 2)
     except BadTokens as error:
-        print(f"board token: {error}", file=sys.stderr)  # noqa: T201
-        sys.exit(1)
+        _fail(error, 1)
+
+
+def _fail(why: Exception, code: int) -> NoReturn:
+    print(f"board token: {why}", file=sys.stderr)  # noqa: T201
+    sys.exit(code)
 
 
 if __name__ == "__main__":

@@ -79,6 +79,22 @@ def test_a_port_in_use_is_told(tmp_path):
     assert f"cannot listen on {address}: Address already in use" in told
 
 
+def test_nothing_is_announced_before_the_port_of_the_metrics_is_there_too(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        told = refused(tmp_path / "boards", *ANY_PORT, "--metrics-listen", address)
+    assert f"cannot listen on {address}: Address already in use" in told
+
+
+def test_a_file_in_the_place_of_a_socket_is_told_and_left_alone(tmp_path):
+    file = tmp_path / "a file"
+    file.write_text("in the way")
+    for address in (f"unix:{file}", f"unix:{tmp_path}/a%20file"):
+        told = refused(tmp_path / "boards", "--listen", address)
+        assert f"cannot listen on {address}: a file that is no socket is there" in told
+    assert file.read_text() == "in the way"
+
+
 def test_a_second_server_on_the_same_directory_is_told_who_serves_it(tmp_path):
     directory = tmp_path / "boards"
     with server_process(directory) as server:

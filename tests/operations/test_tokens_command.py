@@ -58,9 +58,9 @@ def create(run):
 def refused(run):
     """The one line with which a run is refused."""
 
-    def refused(*arguments) -> str:
+    def refused(*arguments, code=2) -> str:
         told = run(*arguments)
-        assert told.returncode == 1
+        assert told.returncode == code
         assert told.stderr.startswith("board token: ")
         assert told.stderr.count("\n") == 1
         return told.stderr
@@ -123,7 +123,7 @@ def test_a_revoked_token_is_unknown_and_the_others_stay(run, create, refused, fi
     assert run("revoke", "-f", file, "first").returncode == 0
     assert read(file).by_secret(first) is None
     assert read(file).by_secret(second).name == "second"
-    assert '"first"' in refused("revoke", "-f", file, "first")
+    assert '"first"' in refused("revoke", "-f", file, "first", code=1)
 
 
 def test_what_makes_no_sense_is_refused_and_the_file_left_alone(create, refused, file):
@@ -136,6 +136,13 @@ def test_what_makes_no_sense_is_refused_and_the_file_left_alone(create, refused,
     assert "'../x'" in refused(*base, "--name", "x", "--role", "reader", "--board", "../x")
     assert "worker" in refused(*base, "--name", "x", "--role", "admin", "--worker", "w")
     assert file.read_bytes() == before
+
+
+def test_a_file_that_makes_no_sense_is_not_the_fault_of_what_was_asked_for(refused, file):
+    file.write_text("rubbish")
+    told = refused("create", "-f", file, "--name", "x", "--role", "reader", code=1)
+    assert str(file) in told
+    assert file.read_text() == "rubbish"
 
 
 @pytest.mark.parametrize(

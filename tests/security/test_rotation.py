@@ -1,6 +1,7 @@
 """Certificates and tokens change under load, and no call is lost."""
 
 import socket
+import ssl
 import threading
 import time
 from contextlib import ExitStack
@@ -100,6 +101,19 @@ def test_a_broken_certificate_leaves_the_one_before_in_place(tmp_path, caplog):
         assert str(pair.cert) in caplog.text
         authority.issue("server", into=pair)
         assert serial_of(server.address, authority) != before
+
+
+def test_a_new_certificate_that_has_expired_is_warned_of(tmp_path, caplog):
+    authority = Authority(tmp_path)
+    pair = authority.issue("server")
+    config = Config(tmp_path / "b", listen=(ANY_PORT,), tls_cert=pair.cert, tls_key=pair.key)
+    with running(config) as server:
+        serial_of(server.address, authority)
+        assert "expired" not in caplog.text
+        authority.issue("server", into=pair, days=-1)
+        with pytest.raises(ssl.SSLCertVerificationError):
+            serial_of(server.address, authority)
+    assert f"{pair.cert}: the certificate expired at " in caplog.text
 
 
 def test_a_client_ca_that_changes_lets_in_whom_it_signs(tmp_path):

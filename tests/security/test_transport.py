@@ -17,6 +17,7 @@ from board_client import (
     Unauthenticated,
 )
 from board_server.caller import Role
+from board_server.certificates import Validity
 from board_server.config import BadConfig, Config
 from board_server.reread import BadFile
 from tests.secured import ANY_PORT, Authority, bearer, running
@@ -203,6 +204,12 @@ def test_a_unix_socket_is_for_its_owner_alone(tmp_path):
             assert [each.name for each in client.list_boards()] == ["boards"]
 
 
+@pytest.mark.parametrize("path", ["", "\0", "\0board", "%00", "%00board", "/run/board\0"])
+def test_a_socket_that_would_be_no_file_and_so_everybodys_is_refused(tmp_path, path):
+    with pytest.raises(BadConfig, match="empty" if not path else "NUL"):
+        Config(tmp_path, listen=(ANY_PORT, f"unix:{path}"))
+
+
 def test_addresses_that_others_reach_need_encryption_or_a_word(server_pair, tmp_path):
     for address in ("0.0.0.0:0", "[::]:0", "192.0.2.1:7447", "board.example:7447"):
         with pytest.raises(BadConfig, match="--insecure"):
@@ -232,6 +239,68 @@ def test_files_that_cannot_be_used_stop_the_start_by_name(
         with pytest.raises(BadFile, match=str(file)) as error, running(config(**settings)):
             pass
         assert "\n" not in str(error.value)
+
+
+def test_a_certificate_and_its_key_that_are_swapped_are_told_as_such(config, server_pair):
+    swapped = config(tls_cert=server_pair.key, tls_key=server_pair.cert)
+    with pytest.raises(BadFile) as error, running(swapped):
+        pass
+    assert str(error.value) == (
+        f"{server_pair.key} holds no certificate in PEM; are --tls-cert and --tls-key swapped?"
+    )
+
+
+def test_what_a_file_lacks_is_told(config, server_pair):
+    wrong = {
+        f"{server_pair.key} holds no certificate in PEM": {"client_ca": server_pair.key},
+        f"{server_pair.cert} holds no private key in PEM": {"tls_key": server_pair.cert},
+    }
+    for told, settings in wrong.items():
+        with pytest.raises(BadFile) as error, running(config(**settings)):
+            pass
+        assert str(error.value) == told
+
+
+def test_a_certificate_that_has_expired_is_warned_of(config, authority, caplog):
+    pair = authority.issue("expired", days=-1)
+    with running(config(tls_cert=pair.cert, tls_key=pair.key)):
+        assert f"{pair.cert}: the certificate expired at " in caplog.text
+
+
+def test_a_certificate_of_today_is_not_warned_of(config, caplog):
+    with running(config()):
+        pass
+    assert "the certificate" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("begins", "ends", "told"),
+    [
+        (1, 90, "is not valid before 1970-01-02 00:00:00 UTC"),
+        (-90, -1, "expired at 1969-12-31 00:00:00 UTC"),
+        (-84, 6, "expires at 1970-01-07 00:00:00 UTC"),
+        (-82, 8, ""),
+        (-1, 1, ""),  # it lasts two days, and is renewed in the second
+        (-1.8, 0.2, "expires at 1970-01-01 04:48:00 UTC"),
+    ],
+)
+def test_the_dates_of_a_certificate_are_told_when_somebody_must_act(begins, ends, told):
+    day = 24 * 3600
+    warning = Validity(begins * day, ends * day).warning(now=0)
+    assert warning.startswith(f"the certificate {told}") if told else warning == ""
+
+
+def test_a_file_without_a_token_is_warned_of(tmp_path, tokens, caplog):
+    with running(Config(tmp_path / "boards", listen=(ANY_PORT,), tokens=tokens.path)):
+        assert f"{tokens.path} has no token in it" in caplog.text
+
+
+def test_certificates_that_are_asked_of_nobody_are_warned_of(config, authority, tokens, caplog):
+    tokens.add("by-certificate", certificate="laptop-3")
+    with running(config(client_ca=authority.ca, tokens=tokens.path)):
+        assert "asked of nobody" not in caplog.text
+    with running(config(tokens=tokens.path)):
+        assert "the certificates of by-certificate are asked of nobody" in caplog.text
 
 
 def test_a_certificate_with_anothers_key_stops_the_start(config, authority):

@@ -40,6 +40,7 @@ def serve(config: Config, print_config: bool) -> None:
     choose(config.engine)
     logs.configure(config.log_format, config.log_level)
     _allow_many_files(config)
+    os.umask(0o077)  # what boards hold is their readers' business alone
     uvloop.run(run(config))
 
 

@@ -55,6 +55,15 @@ def test_a_limit_of_open_files_that_is_too_low_is_told(tmp_path):
     assert "max_boards" in told
 
 
+def test_what_it_makes_is_its_users_alone(tmp_path):
+    directory = tmp_path / "boards"
+    with server_process(directory) as server, BoardClient(server.address) as client:
+        client.set_phase_state("a", "queued")
+        made = [directory, *directory.iterdir()]
+    assert len(made) > 2
+    assert {oct(path.stat().st_mode & 0o077) for path in made if path.exists()} == {"0o0"}
+
+
 def test_its_help_is_the_servers():
     told = run("serve", "--help")
     assert told.code == 0

@@ -2,7 +2,6 @@
 
 import asyncio
 import copy
-import functools
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing, suppress
 from datetime import timedelta
@@ -12,6 +11,7 @@ from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar
 import grpc
 
 from board_client import calls, renewal
+from board_client.arguments import checked
 from board_client.calls import Call, Listing, Scope, Stream
 from board_client.channel import (
     DEFAULT_TARGET,
@@ -24,6 +24,7 @@ from board_client.channel import (
 from board_client.credentials import Credentials
 from board_client.diagnosis import explained, unexplained
 from board_client.errors import BoardError, DeadlineExceeded, SessionExpired, from_rpc_error
+from board_client.methods import presented
 from board_client.model import Condition, Event, EventKind, Met, OnExpiry, Snapshot
 from board_client.v1.board_pb2_grpc import BoardServiceStub
 from board_client.watch import Follow, Patience
@@ -36,31 +37,34 @@ Item = TypeVar("Item")
 def _one(
     build: Callable[Concatenate[Scope, P], Call[T]],
 ) -> "Callable[Concatenate[AsyncBoardClient, P], Coroutine[Any, Any, T]]":
-    @functools.wraps(build)
-    async def method(self: "AsyncBoardClient", /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._send(build(self.scope, *args, **kwargs))
+    request = checked(build)
 
-    return method
+    async def method(self: "AsyncBoardClient", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._send(request(self.scope, *args, **kwargs))
+
+    return presented(method, build, "AsyncBoardClient")
 
 
 def _all(
     build: Callable[Concatenate[Scope, P], Listing[T]],
 ) -> "Callable[Concatenate[AsyncBoardClient, P], Coroutine[Any, Any, list[T]]]":
-    @functools.wraps(build)
-    async def method(self: "AsyncBoardClient", /, *args: P.args, **kwargs: P.kwargs) -> list[T]:
-        return await self._collect(build(self.scope, *args, **kwargs))
+    request = checked(build)
 
-    return method
+    async def method(self: "AsyncBoardClient", /, *args: P.args, **kwargs: P.kwargs) -> list[T]:
+        return await self._collect(request(self.scope, *args, **kwargs))
+
+    return presented(method, build, "AsyncBoardClient")
 
 
 def _parts(
     build: Callable[Concatenate[Scope, P], Stream[Any, T]],
 ) -> "Callable[Concatenate[AsyncBoardClient, P], Coroutine[Any, Any, T]]":
-    @functools.wraps(build)
-    async def method(self: "AsyncBoardClient", /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._assemble(build(self.scope, *args, **kwargs))
+    request = checked(build)
 
-    return method
+    async def method(self: "AsyncBoardClient", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._assemble(request(self.scope, *args, **kwargs))
+
+    return presented(method, build, "AsyncBoardClient")
 
 
 class AsyncBoardClient:

@@ -1,7 +1,6 @@
 """BoardClient: the board for programs without an event loop."""
 
 import copy
-import functools
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -13,6 +12,7 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 import grpc
 
 from board_client import calls, renewal
+from board_client.arguments import checked
 from board_client.calls import Call, Listing, Scope, Stream
 from board_client.channel import (
     DEFAULT_TARGET,
@@ -25,6 +25,7 @@ from board_client.channel import (
 from board_client.credentials import Credentials
 from board_client.diagnosis import explained, unexplained
 from board_client.errors import BoardError, DeadlineExceeded, SessionExpired, from_rpc_error
+from board_client.methods import presented
 from board_client.model import Condition, Event, EventKind, Met, OnExpiry, Snapshot
 from board_client.v1.board_pb2_grpc import BoardServiceStub
 from board_client.watch import Follow, Patience
@@ -36,31 +37,34 @@ T = TypeVar("T")
 def _one(
     build: Callable[Concatenate[Scope, P], Call[T]],
 ) -> "Callable[Concatenate[BoardClient, P], T]":
-    @functools.wraps(build)
-    def method(self: "BoardClient", /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return self._send(build(self.scope, *args, **kwargs))
+    request = checked(build)
 
-    return method
+    def method(self: "BoardClient", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._send(request(self.scope, *args, **kwargs))
+
+    return presented(method, build, "BoardClient")
 
 
 def _all(
     build: Callable[Concatenate[Scope, P], Listing[T]],
 ) -> "Callable[Concatenate[BoardClient, P], list[T]]":
-    @functools.wraps(build)
-    def method(self: "BoardClient", /, *args: P.args, **kwargs: P.kwargs) -> list[T]:
-        return self._collect(build(self.scope, *args, **kwargs))
+    request = checked(build)
 
-    return method
+    def method(self: "BoardClient", /, *args: P.args, **kwargs: P.kwargs) -> list[T]:
+        return self._collect(request(self.scope, *args, **kwargs))
+
+    return presented(method, build, "BoardClient")
 
 
 def _parts(
     build: Callable[Concatenate[Scope, P], Stream[Any, T]],
 ) -> "Callable[Concatenate[BoardClient, P], T]":
-    @functools.wraps(build)
-    def method(self: "BoardClient", /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return self._assemble(build(self.scope, *args, **kwargs))
+    request = checked(build)
 
-    return method
+    def method(self: "BoardClient", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._assemble(request(self.scope, *args, **kwargs))
+
+    return presented(method, build, "BoardClient")
 
 
 class BoardClient:

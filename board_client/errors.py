@@ -215,6 +215,18 @@ class DeadlineExceeded(BoardError):
         )
 
 
+class ClientClosed(BoardError):
+    """The client was closed before the call, or during it. Make another."""
+
+    @classmethod
+    def of(cls, target: str) -> "ClientClosed":
+        """Say that the client of the board at `target` is closed."""
+        return cls(
+            f"this client of the board at {target} is closed; make another",
+            code=grpc.StatusCode.CANCELLED,
+        )
+
+
 class InternalError(BoardError):
     """The server failed; report `error_id`, which its log has too."""
 
@@ -253,6 +265,8 @@ def from_rpc_error(error: grpc.RpcError, target: str, timeout: float) -> BoardEr
     info = error_details_pb2.ErrorInfo()
     if any(detail.Unpack(info) for detail in status.details) and info.domain == DOMAIN:
         kind = _BY_REASON.get(info.reason, BoardError)
+        if kind is BoardNotFound:  # the server speaks of its RPCs
+            details = f'board "{info.metadata["board"]}" does not exist; open_board() makes it'
         told = kind(details, code=code, reason=info.reason, metadata=info.metadata)
         if isinstance(told, FileAlreadyClaimed):
             told.conflicts = _conflicts(status) or [(told.filepath, told.owner)]

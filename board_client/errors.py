@@ -173,12 +173,45 @@ class BadCredentials(BoardError):
 
     A file that cannot be read, a server that is not trusted or does not trust
     us, or a token that would travel unencrypted. Trying again helps nobody.
+    `fields` are those of Credentials that help if they are given, or mended; the
+    text is `why`, and then `remedy` with them.
     """
 
+    why: str = ""
+    remedy: str = ""
+    fields: Sequence[str] = ()
+
     @classmethod
-    def of(cls, why: str) -> "BadCredentials":
-        """Say what is wrong with them."""
-        return cls(why, code=grpc.StatusCode.UNAUTHENTICATED)
+    def of(
+        cls,
+        why: str,
+        remedy: str = "",
+        *fields: str,
+        code: grpc.StatusCode = grpc.StatusCode.UNAUTHENTICATED,
+    ) -> "BadCredentials":
+        """Say what is wrong, and what to do with which fields, such as `give its CA with`, `ca`."""
+        error = cls(why, code=code)
+        error.why, error.remedy, error.fields = why, remedy, fields
+        values = {"tls": "True"}
+        names = {field: f"Credentials({field}={values.get(field, '...')})" for field in fields}
+        error.args = (error.worded(names),)
+        return error
+
+    @classmethod
+    def unusable(cls, why: str, remedy: str, *fields: str) -> "BadCredentials":
+        """Refuse our own before they are shown to anybody."""
+        return cls.of(why, remedy, *fields, code=grpc.StatusCode.INVALID_ARGUMENT)
+
+    @property
+    def before_sent(self) -> bool:
+        """Whether ours cannot be used as they are, so that no server was asked."""
+        return self.code is grpc.StatusCode.INVALID_ARGUMENT
+
+    def worded(self, names: Mapping[str, str]) -> str:
+        """Return the text with names of its own for the fields, such as a command's options."""
+        if not self.fields:
+            return str(self)
+        return f"{self.why}; {self.remedy} {' or '.join(names[field] for field in self.fields)}"
 
 
 class Unauthenticated(BoardError):

@@ -2,9 +2,8 @@
 
 import asyncio
 import copy
-import functools
-from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar
@@ -12,20 +11,26 @@ from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar
 import grpc
 
 from board_client import calls, renewal
+from board_client.arguments import checked
 from board_client.calls import Call, Listing, Scope, Stream
 from board_client.channel import (
     DEFAULT_TARGET,
     DEFAULT_TIMEOUT,
     MAX_ATTEMPTS,
-    bearing,
-    connect,
+    Connection,
     metadata,
 )
 from board_client.credentials import Credentials
 from board_client.diagnosis import explained, unexplained
-from board_client.errors import BoardError, DeadlineExceeded, SessionExpired, from_rpc_error
+from board_client.errors import (
+    BoardError,
+    ClientClosed,
+    DeadlineExceeded,
+    SessionExpired,
+    from_rpc_error,
+)
+from board_client.methods import presented
 from board_client.model import Condition, Event, EventKind, Met, OnExpiry, Snapshot
-from board_client.v1.board_pb2_grpc import BoardServiceStub
 from board_client.watch import Follow, Patience
 
 P = ParamSpec("P")
@@ -36,31 +41,34 @@ Item = TypeVar("Item")
 def _one(
     build: Callable[Concatenate[Scope, P], Call[T]],
 ) -> "Callable[Concatenate[AsyncBoardClient, P], Coroutine[Any, Any, T]]":
-    @functools.wraps(build)
-    async def method(self: "AsyncBoardClient", /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._send(build(self.scope, *args, **kwargs))
+    request = checked(build)
 
-    return method
+    async def method(self: "AsyncBoardClient", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._send(request(self.scope, *args, **kwargs))
+
+    return presented(method, build, "AsyncBoardClient")
 
 
 def _all(
     build: Callable[Concatenate[Scope, P], Listing[T]],
 ) -> "Callable[Concatenate[AsyncBoardClient, P], Coroutine[Any, Any, list[T]]]":
-    @functools.wraps(build)
-    async def method(self: "AsyncBoardClient", /, *args: P.args, **kwargs: P.kwargs) -> list[T]:
-        return await self._collect(build(self.scope, *args, **kwargs))
+    request = checked(build)
 
-    return method
+    async def method(self: "AsyncBoardClient", /, *args: P.args, **kwargs: P.kwargs) -> list[T]:
+        return await self._collect(request(self.scope, *args, **kwargs))
+
+    return presented(method, build, "AsyncBoardClient")
 
 
 def _parts(
     build: Callable[Concatenate[Scope, P], Stream[Any, T]],
 ) -> "Callable[Concatenate[AsyncBoardClient, P], Coroutine[Any, Any, T]]":
-    @functools.wraps(build)
-    async def method(self: "AsyncBoardClient", /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return await self._assemble(build(self.scope, *args, **kwargs))
+    request = checked(build)
 
-    return method
+    async def method(self: "AsyncBoardClient", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._assemble(request(self.scope, *args, **kwargs))
+
+    return presented(method, build, "AsyncBoardClient")
 
 
 class AsyncBoardClient:
@@ -78,8 +86,7 @@ class AsyncBoardClient:
         self.credentials = credentials or Credentials()
         self.scope = Scope(board)
         self.timeout = timeout
-        self._channel = connect(grpc.aio, target, self.credentials)
-        self._stub = BoardServiceStub(bearing(self._channel, self.credentials))
+        self._connection = Connection(grpc.aio, target, self.credentials)
 
     open_board = _one(calls.open_board)
     list_boards = _all(calls.list_boards)
@@ -170,7 +177,7 @@ class AsyncBoardClient:
 
     async def close(self) -> None:
         """Close the connection, for every client that shares it. Idempotent."""
-        await self._channel.close()
+        await self._connection.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -188,6 +195,20 @@ class AsyncBoardClient:
         vars(other).update(changed)
         return other
 
+    @asynccontextmanager
+    async def _failing(self) -> AsyncIterator[None]:
+        """Raise as BoardErrors what goes wrong with a call."""
+        try:
+            yield
+        except grpc.RpcError as error:
+            raise await self._failure(error) from error
+        except asyncio.CancelledError as error:
+            # Closing cancels the calls that are under way, and not the tasks that wait for them.
+            task = asyncio.current_task()
+            if self._connection.closed and task and not task.cancelling():
+                raise ClientClosed.of(self.target) from error
+            raise
+
     async def _failure(self, error: grpc.RpcError) -> BoardError:
         told = from_rpc_error(error, self.target, self.timeout)
         if unexplained(told):
@@ -198,13 +219,11 @@ class AsyncBoardClient:
         if call.request is None:
             return call.result(None)
         timeout = self.timeout if seconds is None else seconds
-        try:
-            method = getattr(self._stub, call.method)
+        method = self._connection.method(call.method)
+        async with self._failing():
             return call.result(
                 await method(call.request, timeout=timeout, metadata=metadata(call.method))
             )
-        except grpc.RpcError as error:
-            raise await self._failure(error) from error
 
     async def _collect(self, listing: Listing[T]) -> list[T]:
         items: list[T] = []
@@ -224,11 +243,9 @@ class AsyncBoardClient:
                 await asyncio.sleep(patience.pause(error))
 
     async def _parts_of(self, stream: Stream[Any, T], seconds: float) -> list[Any]:
-        method = getattr(self._stub, stream.method)
-        try:
+        method = self._connection.method(stream.method)
+        async with self._failing():
             return [part async for part in method(stream.request, timeout=seconds)]
-        except grpc.RpcError as error:
-            raise await self._failure(error) from error
 
     async def _follow(self, follow: Follow) -> AsyncGenerator[list[Any], None]:
         """Yield what each message brings; the first as soon as the watch stands."""
@@ -242,18 +259,17 @@ class AsyncBoardClient:
                 await asyncio.sleep(follow.pause(error))
 
     async def _one_stream(self, follow: Follow) -> AsyncGenerator[list[Any], None]:
-        stream: Any = self._stub.Watch(follow.request())
+        stream: Any = self._connection.method("Watch")(follow.request())
         try:
             # The stream has no deadline, its first message has.
-            async with asyncio.timeout(self.timeout):
+            async with self._failing(), asyncio.timeout(self.timeout):
                 response = await stream.read()
             while response is not grpc.aio.EOF:
                 yield [*follow.take(response)]
-                response = await stream.read()
+                async with self._failing():
+                    response = await stream.read()
         except TimeoutError as error:
             raise DeadlineExceeded.of(self.target, self.timeout) from error
-        except grpc.RpcError as error:
-            raise await self._failure(error) from error
         finally:
             stream.cancel()
 

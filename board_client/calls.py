@@ -13,6 +13,8 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from board_client import arguments
+from board_client.arguments import FilePath
 from board_client.errors import InvalidArgument
 from board_client.model import (
     Archived,
@@ -192,36 +194,47 @@ def list_contracts(
     return Listing("ListContracts", request, lambda r: map(_contract, r.contracts))
 
 
-def claim_file(scope: Scope, filepath: str, owner: str) -> Call[FileClaim]:
+def claim_file(scope: Scope, filepath: FilePath, owner: str) -> Call[FileClaim]:
     """Claim a file for a phase. Raises FileAlreadyClaimed when another phase has it."""
     request = pb.ClaimFileRequest(
-        board=scope.board, filepath=filepath, owner=owner, session_id=scope.session_id
+        board=scope.board,
+        filepath=arguments.path("filepath", filepath),
+        owner=owner,
+        session_id=scope.session_id,
     )
     return Call("ClaimFile", request, lambda r: _claim(r.claim))
 
 
-def claim_files(scope: Scope, filepaths: Sequence[str], owner: str) -> Call[list[FileClaim]]:
+def claim_files(scope: Scope, filepaths: Iterable[FilePath], owner: str) -> Call[list[FileClaim]]:
     """Claim files for a phase, all or none. FileAlreadyClaimed has every conflict."""
     request = pb.ClaimFilesRequest(
-        board=scope.board, filepaths=filepaths, owner=owner, session_id=scope.session_id
+        board=scope.board,
+        filepaths=arguments.paths("filepaths", filepaths),
+        owner=owner,
+        session_id=scope.session_id,
     )
     return Call("ClaimFiles", request, lambda r: [_claim(claim) for claim in r.claims])
 
 
-def release_claims(scope: Scope, owner: str, filepaths: Sequence[str] | None = None) -> Call[int]:
+def release_claims(
+    scope: Scope, owner: str, filepaths: Iterable[FilePath] | None = None
+) -> Call[int]:
     """Release those of the files that the phase holds; without `filepaths` all that it holds.
 
     Returns how many became free.
     """
-    if filepaths is not None and not filepaths:
+    named = None if filepaths is None else arguments.paths("filepaths", filepaths)
+    if named == []:
         return Call("ReleaseClaims", None, lambda _: 0)  # the request would mean all of them
-    request = pb.ReleaseClaimsRequest(board=scope.board, owner=owner, filepaths=filepaths)
+    request = pb.ReleaseClaimsRequest(board=scope.board, owner=owner, filepaths=named)
     return Call("ReleaseClaims", request, lambda r: r.released)
 
 
-def file_owner(scope: Scope, filepath: str) -> Call[str]:
+def file_owner(scope: Scope, filepath: FilePath) -> Call[str]:
     """Return the phase that has claimed the file, "" when none has."""
-    request = pb.GetFileOwnerRequest(board=scope.board, filepath=filepath)
+    request = pb.GetFileOwnerRequest(
+        board=scope.board, filepath=arguments.path("filepath", filepath)
+    )
     return Call("GetFileOwner", request, lambda r: r.owner)
 
 
@@ -356,7 +369,7 @@ class _Words(Generic[Word]):
     def number(self, field: str, word: str) -> Any:
         """Raise InvalidArgument for a word that the enum does not have."""
         try:
-            return self._numbers[word]
+            return self._numbers[arguments.text(field, word)]
         except KeyError:
             known = ", ".join(filter(None, self._numbers))
             raise InvalidArgument.of(field, f'"{word}" is not one of {known}') from None
@@ -375,17 +388,21 @@ _CAUSES = _Words(EventCause, pb.EventCause, "EVENT_CAUSE")
 
 
 def _batch(contracts: Iterable[Contract]) -> Iterator[pb.Contract]:
+    if not isinstance(contracts, Iterable):
+        raise arguments.wrong_type("contracts", "several Contracts", contracts)
     for index, contract in enumerate(contracts):
         yield _to_proto(f"contracts[{index}]", contract)
 
 
 def _to_proto(field: str, contract: Contract) -> pb.Contract:
+    if not isinstance(contract, Contract):
+        raise arguments.wrong_type(field, "a Contract", contract)
     return pb.Contract(
-        producer=contract.producer,
+        producer=arguments.text(f"{field}.producer", contract.producer),
         kind=_KINDS.number(f"{field}.kind", contract.kind),
-        name=contract.name,
-        signature=contract.signature,
-        package=contract.package,
+        name=arguments.text(f"{field}.name", contract.name),
+        signature=arguments.text(f"{field}.signature", contract.signature),
+        package=arguments.text(f"{field}.package", contract.package),
         status=_STATUSES.number(f"{field}.status", contract.status),
     )
 
@@ -459,14 +476,20 @@ def _condition(condition: Condition) -> pb.WaitCondition:
     match condition:
         case PhaseIn(phase_id, states):
             numbers = [_STATES.number("states", state) for state in states]
-            return pb.WaitCondition(phase=pb.PhaseCondition(phase_id=phase_id, states=numbers))
+            phase = pb.PhaseCondition(phase_id=arguments.text("phase_id", phase_id), states=numbers)
+            return pb.WaitCondition(phase=phase)
         case ContractPublished(name, kind, producer, package):
             wanted = pb.ContractCondition(
                 name=name, kind=_KINDS.number("kind", kind), producer=producer, package=package
             )
             return pb.WaitCondition(contract=wanted)
         case FileFree(filepath):
-            return pb.WaitCondition(file_free=pb.FileCondition(filepath=filepath))
+            file = pb.FileCondition(filepath=arguments.path("filepath", filepath))
+            return pb.WaitCondition(file_free=file)
+        case _:
+            raise arguments.wrong_type(
+                "conditions", "PhaseIn, ContractPublished, FileFree", condition
+            )
 
 
 def _met(response: pb.WaitForResponse) -> Met:

@@ -6,8 +6,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from board_client import arguments
 from board_client.credentials import Credentials, Metadata
+from board_client.errors import ClientClosed, InvalidArgument
 from board_client.v1 import board_pb2 as pb
+from board_client.v1.board_pb2_grpc import BoardServiceStub
 
 DEFAULT_TARGET = "127.0.0.1:7447"
 
@@ -55,6 +58,8 @@ OPTIONS: list[tuple[str, str | int]] = [
     ("grpc.max_reconnect_backoff_ms", 1000),
 ]
 
+_NOWHERE = frozenset({"", "unix:", "unix://", "unix-abstract:"})
+
 _WRITES = frozenset(
     {
         *("SetPhaseState", "PublishContract", "PublishContracts", "ClaimFile", "ClaimFiles"),
@@ -73,18 +78,41 @@ def metadata(method: str) -> Metadata:
     return (("board-request-id", f"{time.time_ns():x}-{secrets.token_hex(8)}"),)
 
 
-def connect(kind: Any, target: str, credentials: Credentials) -> Any:
-    """Open a channel; `kind` is the module that has them, `grpc` or `grpc.aio`.
+class Connection:
+    """A channel to a server, for all clients that share it, and whether they have closed it.
 
-    Raises BadCredentials.
+    `kind` is the module that has channels, `grpc` or `grpc.aio`. Raises BadCredentials,
+    and InvalidArgument for a target that names nothing.
     """
+
+    def __init__(self, kind: Any, target: str, credentials: Credentials) -> None:
+        self._target = target
+        self._channel = _open(kind, target, credentials)
+        self._stub = BoardServiceStub(_bearing(self._channel, credentials))
+        self.closed = False
+
+    def method(self, name: str) -> Any:
+        """Return a method of the service. Raises ClientClosed."""
+        if self.closed:
+            raise ClientClosed.of(self._target)
+        return getattr(self._stub, name)
+
+    def close(self) -> Any:
+        """Close it; where `kind` is `grpc.aio`, what this returns is to be awaited. Idempotent."""
+        self.closed = True
+        return self._channel.close()
+
+
+def _open(kind: Any, target: str, credentials: Credentials) -> Any:
+    if arguments.text("target", target) in _NOWHERE:
+        raise InvalidArgument.of("target", f'"{target}" must be HOST:PORT or unix:PATH')
     credentials.checked(target)
     if credentials.encrypted and not target.startswith(("unix:", "unix-abstract:")):
         return kind.secure_channel(target, credentials.for_channel(), options=OPTIONS)
     return kind.insecure_channel(target, options=OPTIONS)
 
 
-def bearing(channel: Any, credentials: Credentials) -> Any:
+def _bearing(channel: Any, credentials: Credentials) -> Any:
     """Return what a stub takes for a channel, whose calls bear the token if there is one.
 
     grpc's own call credentials want TLS even to this machine, and a thread for each call.

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import grpc
 
+from board_client import arguments
+from board_client.arguments import FilePath
 from board_client.errors import BadCredentials
 
 Metadata = tuple[tuple[str, str], ...]
@@ -29,11 +31,19 @@ class Credentials:
     """
 
     tls: bool = False
-    ca: Path | None = None
-    cert: Path | None = None
-    key: Path | None = None
+    ca: FilePath | None = None
+    cert: FilePath | None = None
+    key: FilePath | None = None
     token: str = field(default="", repr=False)
-    token_file: Path | None = None
+    token_file: FilePath | None = None
+
+    def __post_init__(self) -> None:
+        """Make each file a Path. Raises TypeError for what can be none."""
+        arguments.text("token", self.token)
+        for name in ("ca", "cert", "key", "token_file"):
+            given = getattr(self, name)
+            if given is not None:
+                object.__setattr__(self, name, Path(arguments.path(name, given)))
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Credentials":
@@ -60,12 +70,18 @@ class Credentials:
     def checked(self, target: str) -> "Credentials":
         """Return them, if they can be used for this target. Raises BadCredentials."""
         if (self.cert is None) != (self.key is None):
-            raise BadCredentials.of("a client certificate and its key go together")
+            raise BadCredentials.unusable(
+                "a client certificate and its key go together",
+                "give the other with",
+                "key" if self.key is None else "cert",
+            )
         if self.token and self.token_file:
-            raise BadCredentials.of("give a token or a token file, not both")
+            raise BadCredentials.unusable(
+                "there are a token and a file of a token", "give only", "token", "token_file"
+            )
         if (self.token or self.token_file) and not self.encrypted and not is_private(target):
-            raise BadCredentials.of(
-                f"a token is not sent unencrypted to {target}: encrypt with --tls or --tls-ca"
+            raise BadCredentials.unusable(
+                f"a token is not sent unencrypted to {target}", "encrypt with", "tls", "ca"
             )
         self.context()
         self.bearer()()
@@ -73,7 +89,9 @@ class Credentials:
 
     def for_channel(self) -> grpc.ChannelCredentials:
         """Read the files, and make what a TLS channel needs. Raises BadCredentials."""
-        return grpc.ssl_channel_credentials(*map(_bytes, (self.ca, self.key, self.cert)))
+        return grpc.ssl_channel_credentials(
+            _bytes("ca", self.ca), _bytes("key", self.key), _bytes("cert", self.cert)
+        )
 
     def context(self) -> ssl.SSLContext:
         """Make the same for Python's own TLS, which says what is wrong. Raises BadCredentials."""
@@ -82,17 +100,17 @@ class Credentials:
         if self.ca:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             context.set_alpn_protocols(["h2"])
-            _load(self.ca, lambda: context.load_verify_locations(self.ca))
+            _load("ca", self.ca, lambda: context.load_verify_locations(self.ca))
         if self.cert and self.key:
-            _bytes(self.key)
-            _load(self.cert, lambda: context.load_cert_chain(self.cert or "", self.key))
+            _bytes("key", self.key)
+            _load("cert", self.cert, lambda: context.load_cert_chain(self.cert or "", self.key))
         return context
 
     def bearer(self) -> Callable[[], Metadata]:
         """Return a function that gives the metadata with the token, as it now is."""
         if self.token_file:
-            return _Reread(self.token_file)
-        metadata = _metadata(self.token, "the token") if self.token else ()
+            return _Reread(Path(self.token_file))
+        metadata = _metadata("token", self.token, "the text given") if self.token else ()
         return lambda: metadata
 
 
@@ -131,7 +149,7 @@ class _Reread:
                 self._seen = seen
         except OSError as error:
             if self._seen is None:
-                raise BadCredentials.of(f"{self._path}: {error.strerror}") from error
+                raise _bad_file("token_file", self._path, error.strerror) from error
         except BadCredentials:
             if self._seen is None:
                 raise  # later it may be half written
@@ -141,27 +159,35 @@ class _Reread:
         try:
             text = self._path.read_text()
         except UnicodeDecodeError as error:
-            raise BadCredentials.of(f"{self._path} holds no token") from error
-        return _metadata(text.strip(), str(self._path))
+            raise _no_token("token_file", str(self._path)) from error
+        return _metadata("token_file", text.strip(), str(self._path))
 
 
-def _metadata(token: str, where: str) -> Metadata:
+def _metadata(name: str, token: str, where: str) -> Metadata:
     if not _TOKEN.fullmatch(token):
-        raise BadCredentials.of(f"{where} holds no token")
+        raise _no_token(name, where)
     return (("authorization", f"Bearer {token}"),)
 
 
-def _bytes(path: Path | None) -> bytes | None:
+def _bytes(name: str, path: FilePath | None) -> bytes | None:
     try:
-        return path.read_bytes() if path else None
+        return Path(path).read_bytes() if path else None
     except OSError as error:
-        raise BadCredentials.of(f"{path}: {error.strerror}") from error
+        raise _bad_file(name, path, error.strerror) from error
 
 
-def _load(path: Path, load: Callable[[], None]) -> None:
-    _bytes(path)
+def _load(name: str, path: FilePath, load: Callable[[], None]) -> None:
+    _bytes(name, path)
     try:
         load()
     except (ssl.SSLError, OSError) as error:
         reason = getattr(error, "reason", None) or "it is empty"
-        raise BadCredentials.of(f"{path} cannot be used: {reason}") from error
+        raise _bad_file(name, path, f"cannot be used: {reason}") from error
+
+
+def _bad_file(name: str, path: FilePath | None, why: str | None) -> BadCredentials:
+    return BadCredentials.unusable(f"{path}: {why}", "give another file with", name)
+
+
+def _no_token(name: str, where: str) -> BadCredentials:
+    return BadCredentials.unusable(f"{where} holds no token", "give one with", name)

@@ -9,6 +9,11 @@ from board_client.errors import BadCredentials, BoardError, Unavailable
 PATIENCE = 2.0
 """Seconds that looking into it may take."""
 
+# OpenSSL's codes of a chain that ends in nobody whom we trust: X509_V_ERR_*
+# DEPTH_ZERO_SELF_SIGNED_CERT, SELF_SIGNED_CERT_IN_CHAIN,
+# UNABLE_TO_GET_ISSUER_CERT_LOCALLY, UNABLE_TO_VERIFY_LEAF_SIGNATURE.
+_UNKNOWN_CA = frozenset({18, 19, 20, 21})
+
 
 def unexplained(error: BoardError) -> bool:
     """Tell whether certificates may be to blame: grpc, not the board, says UNAVAILABLE."""
@@ -17,13 +22,12 @@ def unexplained(error: BoardError) -> bool:
 
 def explained(error: BoardError, target: str, credentials: Credentials) -> BoardError:
     """Return a better error where certificates are to blame; blocks for up to `PATIENCE`."""
-    why = _why_unreachable(target, credentials)
-    return BadCredentials.of(why) if why else error
+    return _why_unreachable(target, credentials) or error
 
 
-def _why_unreachable(target: str, credentials: Credentials) -> str:
+def _why_unreachable(target: str, credentials: Credentials) -> BadCredentials | None:
     if target.startswith(("unix:", "unix-abstract:")):
-        return ""
+        return None
     host, port = address_of(target)
     try:
         with socket.create_connection((host, port), PATIENCE) as connection:
@@ -31,31 +35,40 @@ def _why_unreachable(target: str, credentials: Credentials) -> str:
                 return _why_not_plain(connection, target)
             with credentials.context().wrap_socket(connection, server_hostname=host) as secured:
                 # A server greets first; one that refuses our certificate hangs up instead.
-                return "" if secured.recv(1) else _why_refused(target, credentials)
+                return None if secured.recv(1) else _why_refused(target, credentials)
     except ssl.SSLCertVerificationError as error:
-        return f"the certificate of the board at {target} is not trusted: {error.verify_message}"
+        return _why_not_trusted(error, target)
     except ssl.SSLError as error:
         # Alerts come from a server that speaks TLS, and do not like what we showed.
         if "ALERT" in (error.reason or ""):
             return _why_refused(target, credentials)
-        return f"the board at {target} does not speak TLS"
+        return BadCredentials.of(f"the board at {target} does not speak TLS")
     except OSError:
-        pass  # there is nobody
-    return ""
+        return None  # there is nobody
 
 
-def _why_not_plain(connection: socket.socket, target: str) -> str:
+def _why_not_trusted(error: ssl.SSLCertVerificationError, target: str) -> BadCredentials:
+    why = f"the certificate of the board at {target} is not trusted: {error.verify_message}"
+    if error.verify_code in _UNKNOWN_CA:
+        return BadCredentials.of(why, "give its CA with", "ca")
+    return BadCredentials.of(why)
+
+
+def _why_not_plain(connection: socket.socket, target: str) -> BadCredentials | None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     try:
         with context.wrap_socket(connection):
-            return f"the board at {target} speaks TLS: give --tls, or --tls-ca with its CA"
+            return BadCredentials.of(
+                f"the board at {target} speaks TLS", "encrypt with", "tls", "ca"
+            )
     except OSError:
-        return ""
+        return None
 
 
-def _why_refused(target: str, credentials: Credentials) -> str:
+def _why_refused(target: str, credentials: Credentials) -> BadCredentials:
     if credentials.cert is None:
-        return f"the board at {target} asks for a client's certificate: give --tls-cert"
-    return f"the board at {target} refuses the certificate {credentials.cert}"
+        why = f"the board at {target} asks for a client's certificate"
+        return BadCredentials.of(why, "give one with", "cert")
+    return BadCredentials.of(f"the board at {target} refuses the certificate {credentials.cert}")

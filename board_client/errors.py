@@ -173,12 +173,45 @@ class BadCredentials(BoardError):
 
     A file that cannot be read, a server that is not trusted or does not trust
     us, or a token that would travel unencrypted. Trying again helps nobody.
+    `fields` are those of Credentials that help if they are given, or mended; the
+    text is `why`, and then `remedy` with them.
     """
 
+    why: str = ""
+    remedy: str = ""
+    fields: Sequence[str] = ()
+
     @classmethod
-    def of(cls, why: str) -> "BadCredentials":
-        """Say what is wrong with them."""
-        return cls(why, code=grpc.StatusCode.UNAUTHENTICATED)
+    def of(
+        cls,
+        why: str,
+        remedy: str = "",
+        *fields: str,
+        code: grpc.StatusCode = grpc.StatusCode.UNAUTHENTICATED,
+    ) -> "BadCredentials":
+        """Say what is wrong, and what to do with which fields, such as `give its CA with`, `ca`."""
+        error = cls(why, code=code)
+        error.why, error.remedy, error.fields = why, remedy, fields
+        values = {"tls": "True"}
+        names = {field: f"Credentials({field}={values.get(field, '...')})" for field in fields}
+        error.args = (error.worded(names),)
+        return error
+
+    @classmethod
+    def unusable(cls, why: str, remedy: str, *fields: str) -> "BadCredentials":
+        """Refuse our own before they are shown to anybody."""
+        return cls.of(why, remedy, *fields, code=grpc.StatusCode.INVALID_ARGUMENT)
+
+    @property
+    def before_sent(self) -> bool:
+        """Whether ours cannot be used as they are, so that no server was asked."""
+        return self.code is grpc.StatusCode.INVALID_ARGUMENT
+
+    def worded(self, names: Mapping[str, str]) -> str:
+        """Return the text with names of its own for the fields, such as a command's options."""
+        if not self.fields:
+            return str(self)
+        return f"{self.why}; {self.remedy} {' or '.join(names[field] for field in self.fields)}"
 
 
 class Unauthenticated(BoardError):
@@ -212,6 +245,18 @@ class DeadlineExceeded(BoardError):
         return cls(
             f"the board at {target} gave no answer within {timeout:g} s",
             code=grpc.StatusCode.DEADLINE_EXCEEDED,
+        )
+
+
+class ClientClosed(BoardError):
+    """The client was closed before the call, or during it. Make another."""
+
+    @classmethod
+    def of(cls, target: str) -> "ClientClosed":
+        """Say that the client of the board at `target` is closed."""
+        return cls(
+            f"this client of the board at {target} is closed; make another",
+            code=grpc.StatusCode.CANCELLED,
         )
 
 
@@ -253,6 +298,8 @@ def from_rpc_error(error: grpc.RpcError, target: str, timeout: float) -> BoardEr
     info = error_details_pb2.ErrorInfo()
     if any(detail.Unpack(info) for detail in status.details) and info.domain == DOMAIN:
         kind = _BY_REASON.get(info.reason, BoardError)
+        if kind is BoardNotFound:  # the server speaks of its RPCs
+            details = f'board "{info.metadata["board"]}" does not exist; open_board() makes it'
         told = kind(details, code=code, reason=info.reason, metadata=info.metadata)
         if isinstance(told, FileAlreadyClaimed):
             told.conflicts = _conflicts(status) or [(told.filepath, told.owner)]

@@ -7,6 +7,7 @@ and every method takes either.
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from os import PathLike
 
 
 class PhaseState(StrEnum):
@@ -225,7 +226,7 @@ class ContractPublished:
 class FileFree:
     """To wait for: no phase has claimed the file."""
 
-    filepath: str
+    filepath: str | PathLike[str]
 
 
 Condition = PhaseIn | ContractPublished | FileFree

@@ -1,7 +1,6 @@
 """BoardClient: the board for programs without an event loop."""
 
 import copy
-import functools
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -13,20 +12,26 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 import grpc
 
 from board_client import calls, renewal
+from board_client.arguments import checked
 from board_client.calls import Call, Listing, Scope, Stream
 from board_client.channel import (
     DEFAULT_TARGET,
     DEFAULT_TIMEOUT,
     MAX_ATTEMPTS,
-    bearing,
-    connect,
+    Connection,
     metadata,
 )
 from board_client.credentials import Credentials
 from board_client.diagnosis import explained, unexplained
-from board_client.errors import BoardError, DeadlineExceeded, SessionExpired, from_rpc_error
+from board_client.errors import (
+    BoardError,
+    ClientClosed,
+    DeadlineExceeded,
+    SessionExpired,
+    from_rpc_error,
+)
+from board_client.methods import presented
 from board_client.model import Condition, Event, EventKind, Met, OnExpiry, Snapshot
-from board_client.v1.board_pb2_grpc import BoardServiceStub
 from board_client.watch import Follow, Patience
 
 P = ParamSpec("P")
@@ -36,31 +41,34 @@ T = TypeVar("T")
 def _one(
     build: Callable[Concatenate[Scope, P], Call[T]],
 ) -> "Callable[Concatenate[BoardClient, P], T]":
-    @functools.wraps(build)
-    def method(self: "BoardClient", /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return self._send(build(self.scope, *args, **kwargs))
+    request = checked(build)
 
-    return method
+    def method(self: "BoardClient", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._send(request(self.scope, *args, **kwargs))
+
+    return presented(method, build, "BoardClient")
 
 
 def _all(
     build: Callable[Concatenate[Scope, P], Listing[T]],
 ) -> "Callable[Concatenate[BoardClient, P], list[T]]":
-    @functools.wraps(build)
-    def method(self: "BoardClient", /, *args: P.args, **kwargs: P.kwargs) -> list[T]:
-        return self._collect(build(self.scope, *args, **kwargs))
+    request = checked(build)
 
-    return method
+    def method(self: "BoardClient", /, *args: P.args, **kwargs: P.kwargs) -> list[T]:
+        return self._collect(request(self.scope, *args, **kwargs))
+
+    return presented(method, build, "BoardClient")
 
 
 def _parts(
     build: Callable[Concatenate[Scope, P], Stream[Any, T]],
 ) -> "Callable[Concatenate[BoardClient, P], T]":
-    @functools.wraps(build)
-    def method(self: "BoardClient", /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return self._assemble(build(self.scope, *args, **kwargs))
+    request = checked(build)
 
-    return method
+    def method(self: "BoardClient", /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._assemble(request(self.scope, *args, **kwargs))
+
+    return presented(method, build, "BoardClient")
 
 
 class BoardClient:
@@ -86,8 +94,7 @@ class BoardClient:
         self.credentials = credentials or Credentials()
         self.scope = Scope(board)
         self.timeout = timeout
-        self._channel = connect(grpc, target, self.credentials)
-        self._stub = BoardServiceStub(bearing(self._channel, self.credentials))
+        self._connection = Connection(grpc, target, self.credentials)
 
     open_board = _one(calls.open_board)
     list_boards = _all(calls.list_boards)
@@ -193,7 +200,7 @@ class BoardClient:
 
     def close(self) -> None:
         """Close the connection, for every client that shares it. Idempotent."""
-        self._channel.close()
+        self._connection.close()
 
     def __enter__(self) -> Self:
         return self
@@ -212,6 +219,8 @@ class BoardClient:
         return other
 
     def _failure(self, error: grpc.RpcError) -> BoardError:
+        if self._connection.closed and error.code() is grpc.StatusCode.CANCELLED:
+            return ClientClosed.of(self.target)
         told = from_rpc_error(error, self.target, self.timeout)
         return explained(told, self.target, self.credentials) if unexplained(told) else told
 
@@ -220,7 +229,7 @@ class BoardClient:
             return call.result(None)
         timeout = self.timeout if seconds is None else seconds
         try:
-            method = getattr(self._stub, call.method)
+            method = self._connection.method(call.method)
             return call.result(
                 method(call.request, timeout=timeout, metadata=metadata(call.method))
             )
@@ -259,7 +268,7 @@ class BoardClient:
                 time.sleep(follow.pause(error))
 
     def _one_stream(self, follow: Follow) -> Generator[list[Snapshot | Event], None, None]:
-        stream: Any = self._stub.Watch(follow.request())
+        stream: Any = self._connection.method("Watch")(follow.request())
         # The stream has no deadline, its first message has.
         late = threading.Timer(self.timeout, stream.cancel)
         late.start()
@@ -270,9 +279,13 @@ class BoardClient:
                 stands = True
                 yield [*follow.take(response)]
         except grpc.RpcError as error:
-            if stream.code() is grpc.StatusCode.CANCELLED and not stands:
-                raise DeadlineExceeded.of(self.target, self.timeout) from error
-            raise self._failure(error) from error
+            cancelled = stream.code() is grpc.StatusCode.CANCELLED
+            late_answer = cancelled and not (stands or self._connection.closed)
+            raise (
+                DeadlineExceeded.of(self.target, self.timeout)
+                if late_answer
+                else self._failure(error)
+            ) from error
         finally:
             late.cancel()
             stream.cancel()

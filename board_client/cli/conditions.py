@@ -1,5 +1,6 @@
 """What `board wait` waits for: read from its options, and told where it does not hold."""
 
+import os
 from collections.abc import Iterator, Sequence
 
 import typer
@@ -31,7 +32,7 @@ def unmet(conditions: Sequence[Condition], board: Snapshot) -> Iterator[str]:
                 elif phase.state not in states:
                     yield visible(f"phase {phase_id} is {phase.state}")
             case FileFree(filepath):
-                if owner := owners.get(filepath):
+                if owner := owners.get(os.fspath(filepath)):
                     yield visible(f"{owner} has {filepath}")
             case ContractPublished():
                 wanted = {

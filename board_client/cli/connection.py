@@ -13,6 +13,16 @@ if TYPE_CHECKING:
     from board_client.errors import BoardError
     from board_client.sync import BoardClient
 
+# What gives each field of Credentials.
+_OPTIONS = {
+    "tls": "--tls",
+    "ca": "--tls-ca",
+    "cert": "--tls-cert",
+    "key": "--tls-key",
+    "token": "BOARD_TOKEN",
+    "token_file": "--token-file",
+}
+
 
 @contextmanager
 def connect(settings: Settings) -> Iterator["BoardClient"]:
@@ -58,7 +68,10 @@ def failure_of(error: "BoardError") -> Failure:
             )
         case errors.InvalidArgument():
             return Failure(str(error), ExitCode.BAD_INPUT)
-        case errors.BadCredentials() | errors.Unauthenticated() | errors.PermissionDenied():
+        case errors.BadCredentials():
+            code = ExitCode.BAD_INPUT if error.before_sent else ExitCode.NOT_ALLOWED
+            return Failure(error.worded(_OPTIONS), code)
+        case errors.Unauthenticated() | errors.PermissionDenied():
             return Failure(str(error), ExitCode.NOT_ALLOWED)
         case errors.Unavailable() | errors.DeadlineExceeded() | errors.LimitExceeded():
             return Failure(str(error), ExitCode.UNAVAILABLE)

@@ -112,12 +112,42 @@ def test_a_server_of_another_ca_is_not_trusted(address, tmp_path, tokens):
     )
     assert (told.code, told.err.count("\n")) == (9, 1)
     assert f"the certificate of the board at {address} is not trusted" in told.err
+    assert told.err.endswith("; give its CA with --tls-ca\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "option"),
+    [
+        (["--tls-ca", "nope"], "--tls-ca"),
+        (["--token-file", "nope"], "--token-file"),
+        (["--tls-cert", "nope", "--tls-key", "nope"], "--tls-key"),
+        (["--tls-cert", "nope"], "--tls-key"),
+        (["--tls-key", "nope"], "--tls-cert"),
+    ],
+)
+def test_a_file_of_ours_that_cannot_be_used_is_bad_input_to_an_option(options, option):
+    told = run(*options, "boards")
+    assert (told.code, told.out, told.err.count("\n")) == (2, "", 1)
+    assert told.err.endswith(f" with {option}\n")
+
+
+def test_a_variable_that_holds_no_token_is_named():
+    told = run("boards", BOARD_TOKEN="two words")
+    assert (told.code, told.err.count("\n")) == (2, 1)
+    assert "BOARD_TOKEN" in told.err
+    assert "two words" not in told.err
+
+
+def test_a_token_is_not_sent_unencrypted():
+    told = run("--target", "192.0.2.1:7447", "boards", BOARD_TOKEN="secret")
+    assert told.code == 2
+    assert told.err.endswith("; encrypt with --tls or --tls-ca\n")
 
 
 def test_a_server_that_speaks_tls_says_so_to_a_command_that_does_not(address):
     told = run("--target", address, "boards")
     assert told.code == 9
-    assert "speaks TLS: give --tls" in told.err
+    assert "speaks TLS; encrypt with --tls or --tls-ca" in told.err
 
 
 def test_a_client_certificate_is_shown(tmp_path, authority):
@@ -135,7 +165,7 @@ def test_a_client_certificate_is_shown(tmp_path, authority):
         assert told.rows[0][0] == "boards"
         refused = run(*where, "boards")
         assert refused.code == 9
-        assert "asks for a client's certificate: give --tls-cert" in refused.err
+        assert "asks for a client's certificate; give one with --tls-cert" in refused.err
 
 
 def test_a_command_that_run_starts_gets_in_too(board, tokens, tmp_path):

@@ -61,6 +61,7 @@ def test_bad_input_exits_with_2_in_one_line(target, tmp_path):
 def test_wrong_usage_exits_with_2(tmp_path):
     for arguments in (
         ["--timeout", "nan", "status"],
+        ["--target", "unix:", "status"],
         ["contract", "publish", tmp_path / "nowhere"],
     ):
         refused = run(*arguments)

@@ -51,5 +51,41 @@ def test_a_file_that_holds_no_token_from_the_first_is_refused(file, content):
         Credentials(token_file=file).checked("127.0.0.1:7447")
 
 
+def test_files_may_be_given_as_text_or_as_paths(tmp_path):
+    names = ("ca", "cert", "key", "token_file")
+    texts = {name: str(tmp_path / name) for name in names}
+    paths = {name: tmp_path / name for name in names}
+    assert Credentials(**texts) == Credentials(**paths)
+    assert Credentials(**texts).ca == tmp_path / "ca"
+
+
+def test_a_token_file_may_be_given_as_text(file):
+    put(file, "secret")
+    assert Credentials(token_file=str(file)).checked("127.0.0.1:7447").bearer()() == bearer(
+        "secret"
+    )
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"ca": b"ca"}, {"token_file": 5}, {"key": True}, {"token": None}]
+)
+def test_what_is_no_file_and_no_token_is_refused_by_name(wrong):
+    (name,) = wrong
+    with pytest.raises(TypeError, match=f"^{name} must be"):
+        Credentials(**wrong)
+
+
+@pytest.mark.parametrize("name", ["ca", "cert", "key", "token_file"])
+def test_a_file_that_is_not_there_is_told_with_the_argument_that_names_it(tmp_path, name):
+    missing, present = tmp_path / "none", tmp_path / "there"
+    present.touch()
+    pair = {"cert": present, "key": present} if name in {"cert", "key"} else {}
+    with pytest.raises(BadCredentials) as caught:
+        Credentials(**pair | {name: missing}).checked("127.0.0.1:7447")
+    assert caught.value.fields == (name,)
+    assert f"{missing}: No such file" in str(caught.value)
+    assert f"Credentials({name}=...)" in str(caught.value)
+
+
 def test_a_token_never_shows_in_a_record():
     assert "secret" not in repr(Credentials(token="secret"))

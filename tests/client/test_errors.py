@@ -3,18 +3,22 @@
 import asyncio
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import pytest
 
 from board_client import (
     AsyncBoardClient,
+    BoardClient,
     BoardError,
     BoardNotFound,
     BoardReplaced,
+    ClientClosed,
     Contract,
     DeadlineExceeded,
     FileAlreadyClaimed,
+    FileFree,
     InternalError,
     InvalidArgument,
     RevisionCompacted,
@@ -70,6 +74,7 @@ def test_a_board_that_nobody_opened(client):
     with pytest.raises(BoardNotFound) as caught:
         client.on("nowhere").file_owner("a.go")
     assert caught.value.board == "nowhere"
+    assert str(caught.value) == 'board "nowhere" does not exist; open_board() makes it'
     assert (caught.value.code, caught.value.reason) == (Code.NOT_FOUND, "BOARD_NOT_FOUND")
 
 
@@ -187,10 +192,20 @@ def test_every_error_is_a_board_error_that_keeps_its_cause(client):
 
 
 @pytest.fixture
-def black_hole():
-    """The address of a listener that takes connections and never says a word."""
+def mute():
+    """A listener that takes connections and never says a word."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        yield "{}:{}".format(*listener.getsockname())
+        yield listener
+
+
+def address_of(listener):
+    return "{}:{}".format(*listener.getsockname())
+
+
+@pytest.fixture
+def black_hole(mute):
+    """The address of such a listener."""
+    return address_of(mute)
 
 
 @pytest.fixture
@@ -235,6 +250,59 @@ def test_no_server_is_told_in_one_line_within_the_deadline(connect, nobody):
 def test_no_socket_at_a_unix_path_is_told_too(connect, tmp_path):
     with pytest.raises(Unavailable, match=r"none\.sock"):
         connect(f"unix:{tmp_path}/none.sock", timeout=5).file_owner("a.go")
+
+
+CLOSED = CALLS | {
+    "a snapshot": lambda client: client.get_snapshot(),
+    "events": lambda client: client.events(0, 1),
+    "a wait": lambda client: client.wait_for(FileFree("a.go")),
+}
+
+
+@pytest.mark.parametrize("call", CLOSED.values(), ids=CLOSED)
+def test_a_closed_client_says_so(connect, nobody, call):
+    client = connect(nobody)
+    sharing = client.on("another")
+    client.close()
+    for closed in (client, sharing):
+        with pytest.raises(ClientClosed, match=f"{nobody} is closed"):
+            call(closed)
+
+
+UNDER_WAY = CLOSED | {"a watch": lambda client: client.watch()}
+
+
+@pytest.mark.parametrize("call", UNDER_WAY.values(), ids=UNDER_WAY)
+def test_a_call_that_is_under_way_when_the_client_closes_says_so(mute, call):
+    client = BoardClient(address_of(mute), timeout=60)
+    with ThreadPoolExecutor() as threads:
+        ended = threads.submit(call, client)
+        connection, _ = mute.accept()
+        with connection:
+            client.close()
+            with pytest.raises(ClientClosed):
+                ended.result()
+
+
+UNDER_WAY_TOO = CLOSED | {"a watch": lambda client: anext(client.watch())}
+
+
+@pytest.mark.parametrize("call", UNDER_WAY_TOO.values(), ids=UNDER_WAY_TOO)
+async def test_an_async_call_that_is_under_way_when_the_client_closes_says_so(mute, call):
+    client = AsyncBoardClient(address_of(mute), timeout=60)
+    ended = asyncio.ensure_future(call(client))
+    connection, _ = await asyncio.to_thread(mute.accept)
+    with connection:
+        await client.close()
+        with pytest.raises(ClientClosed):
+            await ended
+
+
+@pytest.mark.parametrize("target", ["", "unix:", "unix://", "unix-abstract:"])
+def test_a_target_that_names_nothing_is_refused(connect, target):
+    with pytest.raises(InvalidArgument, match="must be HOST:PORT or unix:PATH") as caught:
+        connect(target)
+    assert caught.value.field == "target"
 
 
 async def test_a_cancelled_call_ends_as_cancelled(black_hole):

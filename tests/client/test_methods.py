@@ -9,6 +9,7 @@ from board_client import (
     AsyncBoardClient,
     BoardClient,
     BoardInfo,
+    ClientClosed,
     Contract,
     ContractKind,
     ContractPublished,
@@ -316,14 +317,14 @@ def test_closing_twice_is_as_closing_once(connect, server):
 def test_a_with_block_closes_the_connection(server, board):
     with BoardClient(server, board) as client:
         client.claim_file("a.go", "p")
-    with pytest.raises(ValueError, match="closed"):
+    with pytest.raises(ClientClosed):
         client.claim_file("b.go", "p")
 
 
 async def test_an_async_with_block_closes_the_connection(server, board):
     async with AsyncBoardClient(server, board) as client:
         await client.claim_file("a.go", "p")
-    with pytest.raises(Exception, match=r"(?i)closed"):
+    with pytest.raises(ClientClosed):
         await client.claim_file("b.go", "p")
 
 

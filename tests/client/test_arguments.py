@@ -1,0 +1,100 @@
+"""What a caller may give: paths in either form; a wrong type is refused by the argument's name."""
+
+import inspect
+import typing
+from pathlib import Path
+
+import pytest
+
+from board_client import (
+    AsyncBoardClient,
+    BoardClient,
+    Contract,
+    FileClaim,
+    FileFree,
+    PhaseIn,
+    calls,
+)
+
+WRONG = {
+    "filepaths of one str": ("filepaths", lambda c: c.claim_files("abc", "p")),
+    "filepaths of bytes": ("filepaths", lambda c: c.claim_files(b"abc", "p")),
+    "filepaths of one Path": ("filepaths", lambda c: c.claim_files(Path("abc"), owner="p")),
+    "no filepaths": ("filepaths", lambda c: c.claim_files(filepaths=None, owner="p")),
+    "a filepath of bytes": (r"filepaths\[1\]", lambda c: c.claim_files(["a", b"b"], "p")),
+    "released str": ("filepaths", lambda c: c.release_claims("p", "abc")),
+    "released empty str": ("filepaths", lambda c: c.release_claims("p", "")),
+    "no filepath": ("filepath", lambda c: c.claim_file(None, "p")),
+    "a filepath to wait for": ("filepath", lambda c: c.wait_for(FileFree(None))),
+    "contracts of one str": (r"contracts\[0\]", lambda c: c.publish_contracts("abc")),
+    "no contracts": ("contracts", lambda c: c.publish_contracts(None)),
+    "one contract": (
+        "contracts",
+        lambda c: c.complete_phase("p", contracts=Contract("p", "type", "T")),
+    ),
+    "a contract's name": (
+        r"contracts\[0\]\.name",
+        lambda c: c.publish_contracts([Contract("p", "type", 1)]),
+    ),
+    "states of a list": ("states", lambda c: c.list_phases(["done"])),
+    "states to wait for": ("states", lambda c: c.wait_for(PhaseIn("p", ["done"]))),
+    "a condition": ("conditions", lambda c: c.wait_for("p")),
+    "a phase": ("phase_id", lambda c: c.set_phase_state(1, "done")),
+    "a state": ("state", lambda c: c.set_phase_state("p", 1)),
+    "a worker": ("worker", lambda c: c.set_phase_state("p", "done", worker=1)),
+    "a revision": ("revision", lambda c: c.archive_board("1")),
+    "no phase, which would list all": ("phase_id", lambda c: c.claims_for(None)),
+}
+
+
+@pytest.mark.parametrize(("argument", "call"), WRONG.values(), ids=WRONG)
+def test_an_argument_of_a_wrong_type_is_refused_by_its_name(client, argument, call):
+    client.claim_file("held", "p")
+    before = client.open_board().revision
+    with pytest.raises(TypeError, match=rf"^{argument} must be .* and not \w+$"):
+        call(client)
+    assert client.open_board().revision == before
+
+
+def test_a_path_may_be_a_path_or_its_text(client):
+    client.claim_file(Path("a/b.go"), "p")
+    client.claim_files([Path("c.go"), "d.go"], "p")
+    assert client.claims_for("p") == ["a/b.go", "c.go", "d.go"]
+    assert client.file_owner(Path("a/b.go")) == "p"
+    assert client.release_claims("p", [Path("c.go")]) == 1
+    client.wait_for(FileFree(Path("c.go")))
+
+
+def test_files_may_come_from_a_generator(client):
+    client.claim_files((f"{letter}.go" for letter in "ab"), "p")
+    assert client.release_claims("p", (path for path in ())) == 0
+    assert client.release_claims("p", (path for path in ["a.go"])) == 1
+    assert client.claims_for("p") == ["b.go"]
+
+
+KINDS = pytest.mark.parametrize("kind", [BoardClient, AsyncBoardClient])
+
+
+@KINDS
+def test_help_shows_a_method_as_it_is_called(kind):
+    signature = inspect.signature(kind.claim_files)
+    assert list(signature.parameters) == ["self", "filepaths", "owner"]
+    assert signature.return_annotation == list[FileClaim]
+    assert typing.get_type_hints(kind.claim_files)["return"] == list[FileClaim]
+    assert kind.claim_files.__module__ == kind.__module__
+    assert kind.claim_files.__qualname__ == f"{kind.__name__}.claim_files"
+    assert kind.claim_files.__doc__ == calls.claim_files.__doc__
+
+
+@KINDS
+def test_no_method_shows_what_is_the_clients_own(kind):
+    for name, method in inspect.getmembers(kind, inspect.isfunction):
+        if not name.startswith("_"):
+            shown = str(inspect.signature(method))
+            assert "scope" not in shown, name
+            assert "calls." not in shown, name
+
+
+@KINDS
+def test_a_list_is_shown_as_a_list(kind):
+    assert inspect.signature(kind.claims_for).return_annotation == list[str]

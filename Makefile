@@ -20,7 +20,7 @@ demo: .venv/.installed  ## run a real nebula end to end, with a live view
 	@$(BIN)/python examples/demo.py
 
 test: .venv/.installed  ## run the whole test suite
-	$(BIN)/python -m pytest --numprocesses 3 --dist worksteal -m "not alone"
+	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal -m "not alone"
 	$(BIN)/python -m pytest -m alone
 
 bench: .venv/.bench  ## measure everything: the table of docs/performance.md (QUICK=1: a smoke run)

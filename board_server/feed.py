@@ -165,6 +165,7 @@ class Feed:
         for _, reached in self._reached:
             if not reached.done():
                 reached.set_exception(error)
+                reached.exception()  # whoever waits may be gone
 
     async def reached(self, revision: int) -> None:
         """Return once the commit of a revision was told, which the store has made already."""

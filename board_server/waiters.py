@@ -138,6 +138,7 @@ class Waiters:
             for waiter in waiters:
                 if not waiter.met.done():
                     waiter.met.set_exception(error)
+                    waiter.met.exception()  # whoever waits may be gone, or ask the store just now
 
 
 def _topic(condition: Condition) -> Topic:

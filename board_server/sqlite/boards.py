@@ -157,7 +157,10 @@ class Boards:
             await self._lay_to_rest(board)
 
     def _may_close(self, board: OpenBoard) -> bool:
-        return board.name != self._stays and board.name not in self._wanted and board.at_rest
+        name = board.name
+        # One that is open since a moment may still be among the changes.
+        spoken_for = name == self._stays or name in self._wanted or name in self._changes
+        return not spoken_for and board.at_rest
 
     def _lay_to_rest(self, board: OpenBoard) -> asyncio.Task[None]:
         """Close a board that nobody uses; whoever followed it for nobody knows at once."""

@@ -259,3 +259,17 @@ async def test_a_board_that_did_not_close_well_can_be_opened_again(tmp_path, mon
     assert "cannot close board a" in caplog.text
     assert (await store.open_board("a")).revision == 0
     await store.close()
+
+
+async def test_a_board_whose_caller_went_is_closed_once_for_the_next(tmp_path, caplog):
+    """However the end of its opening, and the opening of another, fall together."""
+    store = SqliteStore(tmp_path, max_boards=1)
+    for number in range(30):
+        gone = asyncio.ensure_future(store.open_board("a"))
+        await asyncio.sleep(0)
+        gone.cancel()
+        await as_soon_as_there_is_room(lambda: store.open_board("b"))
+        for _ in range(number % 5):
+            await asyncio.sleep(0)
+    await store.close()
+    assert caplog.records == []

@@ -58,6 +58,9 @@ REASONS = {
 }
 """What an RPC may be refused with, by its comment in the proto."""
 
+PATIENCE = 30
+"""Seconds until a test gives up on an answer."""
+
 WAIT = 0.1
 """Seconds that a call of WaitFor waits for what may never come."""
 
@@ -67,11 +70,11 @@ def make(rpc: str, **fields: Any) -> Message:
     return REQUESTS[rpc](**fields)
 
 
-def first_reply(method: Any, rpc: str) -> Callable[[Any], Any]:
+def first_reply(method: Any, rpc: str, patience: float = PATIENCE) -> Callable[[Any], Any]:
     """Make a call that takes a request and gives the reply, of a stream the first one."""
 
     def call(request: Any) -> Any:
-        reply = method(request, timeout=WAIT if rpc == "WaitFor" else 30)
+        reply = method(request, timeout=patience)
         if not SERVICE.methods_by_name[rpc].server_streaming:
             return reply
         try:
@@ -82,9 +85,9 @@ def first_reply(method: Any, rpc: str) -> Callable[[Any], Any]:
     return call
 
 
-def call_of(stub: Any, rpc: str) -> Callable[[Any], Any]:
+def call_of(stub: Any, rpc: str, patience: float = PATIENCE) -> Callable[[Any], Any]:
     """Give the RPC as a call of the stub, whether it streams or not."""
-    return first_reply(getattr(stub, rpc), rpc)
+    return first_reply(getattr(stub, rpc), rpc, patience)
 
 
 def whole_board(stub: Any, board: str = "") -> pb.GetSnapshotResponse:

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from board_client.v1 import board_pb2 as pb
-from tests.rpc.service import REQUESTS, call_of, each_rpc, ending, is_documented
+from tests.rpc.service import PATIENCE, REQUESTS, WAIT, call_of, each_rpc, ending, is_documented
 
 BOARD = "any-input"
 
@@ -60,7 +60,7 @@ def opened(grpc_stub):
 @given(data=st.data())
 def test_any_fields_end_in_an_answer_or_a_documented_error(opened, grpc_stub, rpc, data):
     request = data.draw(ANY[rpc])
-    found = ending(call_of(grpc_stub, rpc), request)
+    found = ending(call_of(grpc_stub, rpc, WAIT if rpc == "WaitFor" else PATIENCE), request)
     assert found is None or is_documented(rpc, found)
     reply = grpc_stub.OpenBoard(pb.OpenBoardRequest(board=BOARD))
     assert reply.board.board_id == opened.board_id

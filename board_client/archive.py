@@ -45,13 +45,10 @@ def archive(client: BoardClient, file: Path) -> Archived:
             all_there_is = True  # should no answer come, the board may be empty
             try:
                 return client.archive_board(snapshot.revision)
-            except RevisionMismatch:
-                all_there_is = False
-                if attempt == ATTEMPTS:
-                    raise
             except BoardError as error:
                 all_there_is = isinstance(error, IN_DOUBT)
-                raise
+                if attempt == ATTEMPTS or not isinstance(error, RevisionMismatch):
+                    raise
     finally:
         _partial(file).unlink(missing_ok=True)
         if not all_there_is:

@@ -62,7 +62,7 @@ class Feeds:
         if self._closed:
             raise ShuttingDown
         feed = self._feeds.get(board)
-        if feed is None or feed.over:
+        if feed is None:  # one that is over has been forgotten
             feed = Feed(self._store, board, self._forget)
             self._feeds[board] = feed
         await feed.started()

@@ -10,8 +10,10 @@ import hmac
 import os
 import re
 import secrets
+import tempfile
 import tomllib
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,20 +111,22 @@ def write(path: Path, tokens: Tokens) -> None:
     found = path.stat() if path.exists() else None
     if found and os.geteuid() not in (0, found.st_uid):
         raise BadTokens(f"{path} belongs to {path.owner()}; run this as that user, or as root")
-    made = path.with_name(f".{path.name}.new")
+    text = "\n".join(_table(token) for token in tokens.tokens)
     try:
-        made.unlink(missing_ok=True)
-        made.touch(0o600, exist_ok=False)
-        with made.open("w") as file:
+        with ExitStack() as undo:
+            file = undo.enter_context(
+                tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False)
+            )
+            made = Path(file.name)
+            undo.callback(made.unlink, missing_ok=True)  # unless it is in its place
             give(made, path if found else path.parent)
             if found:
                 made.chmod(found.st_mode & 0o660 | 0o600)
-            file.write("\n".join(_table(token) for token in tokens.tokens))
+            file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        made.replace(path)
+            made.replace(path)
     except OSError as error:
-        made.unlink(missing_ok=True)
         raise BadTokens(f"{path}: {error.strerror}") from error
 
 

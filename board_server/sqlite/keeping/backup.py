@@ -57,20 +57,21 @@ def restore(copy: Path, board: Path, *, force: bool = False) -> tuple[int, Path 
         raise CannotKeep(f"{copy} is not a sound backup: {found}")
     board.parent.mkdir(parents=True, exist_ok=True)
     with unserved(board):
-        if board.exists() and not force:
+        there = board.exists()
+        if there and not force:
             raise CannotKeep(f"{board} exists; --force puts it aside")
         with _partial(board, "restoring") as partial:
             revision = _copy(copy, partial)
             _make_another(partial)
-            give(partial, board if board.exists() else board.parent)
-            aside = _put_aside(board) if board.exists() else None
+            give(partial, board if there else board.parent)
+            aside = _put_aside(board) if there else None
             _put_in_place(partial, board)
     return revision, aside
 
 
 def _check_replaceable(copy: Path, boards: Path) -> None:
     """Raise CannotKeep where a backup may not be put: over a board, or what is no backup."""
-    if copy.is_dir() or not copy.name:
+    if copy.is_dir():
         raise CannotKeep(f"{copy} is a directory; name a file in it")
     if not copy.parent.is_dir():
         raise CannotKeep(f"{copy.parent} is no directory; make it, or name another")

@@ -1,5 +1,6 @@
 """What every test shares."""
 
+import asyncio
 import signal
 
 import pytest
@@ -21,3 +22,14 @@ settings.register_profile(
     ],
 )
 settings.load_profile("board")
+
+
+@pytest.fixture(autouse=True)
+async def no_task_outlives_its_test():
+    """Cancel the tasks that a test leaves behind on the loop that it shares with the others."""
+    before = asyncio.all_tasks()
+    yield
+    left = asyncio.all_tasks() - before - {asyncio.current_task()}
+    for task in left:
+        task.cancel()
+    await asyncio.gather(*left, return_exceptions=True)

@@ -3,7 +3,6 @@
 import asyncio
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, contextmanager
@@ -11,11 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-import uvloop
-
 from board_server.config import Config
 from board_server.server import serving
 from board_server.sqlite import SqliteStore
+from tests.loops import background
 
 T = TypeVar("T")
 
@@ -25,32 +23,26 @@ ANY_PORT = "127.0.0.1:0"
 @contextmanager
 def in_thread(serve: Callable[[], AbstractAsyncContextManager[T]]) -> Iterator[T]:
     """Serve from an event loop in a thread of this process, until the end of the block."""
-    loop = uvloop.new_event_loop()
-    stop = asyncio.Event()
+    loop = background()
     started: Future[T] = Future()
+    stop = asyncio.Event()
 
-    async def until_told() -> None:
-        async with serve() as running:
-            started.set_result(running)
-            await stop.wait()
-
-    def run() -> None:
+    async def until_stopped() -> None:
         try:
-            with asyncio.Runner(loop_factory=lambda: loop) as runner:
-                runner.run(until_told())
+            async with serve() as running:
+                started.set_result(running)
+                await stop.wait()
         except BaseException as error:
             if started.done():
                 raise
             started.set_exception(error)
 
-    thread = threading.Thread(target=run, name="test server")
-    thread.start()
+    ended = asyncio.run_coroutine_threadsafe(until_stopped(), loop)
     try:
         yield started.result()
     finally:
-        if thread.is_alive():
-            loop.call_soon_threadsafe(stop.set)
-        thread.join()
+        loop.call_soon_threadsafe(stop.set)
+        ended.result()
 
 
 @contextmanager

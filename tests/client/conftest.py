@@ -1,12 +1,12 @@
 """Both clients against one real server, each test on a board of its own."""
 
-import asyncio
 import inspect
 from itertools import count
 
 import pytest
 
 from board_client import AsyncBoardClient, BoardClient
+from tests.loops import runner
 from tests.servers import server_process
 
 DEFAULT_BOARD = "default-board"
@@ -33,9 +33,8 @@ def board(server):
 class Blocking:
     """An AsyncBoardClient that is called like a BoardClient, so that one test serves both."""
 
-    def __init__(self, client, runner):
+    def __init__(self, client):
         self._client = client
-        self._runner = runner
 
     def __getattr__(self, name):
         value = getattr(self._client, name)
@@ -45,9 +44,9 @@ class Blocking:
         def call(*args, **kwargs):
             result = method(*args, **kwargs)
             if inspect.iscoroutine(result):
-                result = self._runner.run(result)
+                result = runner().run(result)
             if isinstance(result, AsyncBoardClient):
-                return Blocking(result, self._runner)
+                return Blocking(result)
             return result
 
         return call
@@ -57,19 +56,18 @@ class Blocking:
 def connect(request):
     """Make a client of either kind, which is called without `await`; close it at the end."""
     clients = []
-    with asyncio.Runner() as runner:
 
-        async def make(*args, **kwargs):
-            return request.param(*args, **kwargs)
+    async def make(*args, **kwargs):
+        return request.param(*args, **kwargs)
 
-        def connect(*args, **kwargs):
-            client = runner.run(make(*args, **kwargs))
-            clients.append(client if request.param is BoardClient else Blocking(client, runner))
-            return clients[-1]
+    def connect(*args, **kwargs):
+        client = runner().run(make(*args, **kwargs))
+        clients.append(client if request.param is BoardClient else Blocking(client))
+        return clients[-1]
 
-        yield connect
-        for client in clients:
-            client.close()
+    yield connect
+    for client in clients:
+        client.close()
 
 
 @pytest.fixture

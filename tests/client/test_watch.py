@@ -23,6 +23,7 @@ from board_client import (
 )
 from board_server import feed
 from board_server.sqlite import SqliteStore
+from tests.loops import runner
 from tests.servers import server_process, server_thread
 
 PATIENCE = 30
@@ -52,8 +53,7 @@ class Watched:
 class AsyncWatched(Watched):
     """A watch of an AsyncBoardClient, which is read without `await` too."""
 
-    def __init__(self, runner, target, board, begin):
-        self._runner = runner
+    def __init__(self, target, board, begin):
         self._client = self._run(self._connect, target, board)
         self._begin = begin
 
@@ -74,7 +74,7 @@ class AsyncWatched(Watched):
             async with asyncio.timeout(PATIENCE):
                 return await make(*args)
 
-        return self._runner.run(run())
+        return runner().run(run())
 
     @staticmethod
     async def _connect(target, board):
@@ -85,22 +85,20 @@ class AsyncWatched(Watched):
 def watch(request):
     """Begin a watch with a client of either kind; it stands from there on."""
     begun = []
-    with asyncio.Runner() as runner:
 
-        def watch(target, *kinds, board="", snapshots=False, **asked):
-            def begin(client):
-                method = client.watch_from_snapshot if snapshots else client.watch
-                return method(*kinds, **asked)
+    def watch(target, *kinds, board="", snapshots=False, **asked):
+        def begin(client):
+            method = client.watch_from_snapshot if snapshots else client.watch
+            return method(*kinds, **asked)
 
-            sync = request.param is BoardClient
-            make = Watched if sync else partial(AsyncWatched, runner)
-            begun.append(make(target, board, begin))
-            begun[-1].stand()
-            return begun[-1]
+        make = Watched if request.param is BoardClient else AsyncWatched
+        begun.append(make(target, board, begin))
+        begun[-1].stand()
+        return begun[-1]
 
-        yield watch
-        for watched in begun:
-            watched.close()
+    yield watch
+    for watched in begun:
+        watched.close()
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from board_server.model import ContractDraft, ContractKind, PhaseChange, PhaseSt
 from board_server.sqlite import SqliteStore
 from tests.faults.program import Program, assert_sound
 from tests.faults.soak import scaled
+from tests.loops import runner
 
 BOARD = "nebula"
 CONNECTIONS = 1000
@@ -137,7 +138,7 @@ def test_a_thousand_connections_leave_nothing_behind(tmp_path, many_files):
         with BoardClient(server.address) as client:
             assert client.get_phase_state("phase-000000") == "queued"
             before = open_files(server.process.pid)
-            half_way, after = asyncio.run(load(server))
+            half_way, after = runner().run(load(server))
             assert after < half_way + GROWTH
             log = tmp_path / f"{BOARD}.board.db-wal"
             assert log.stat().st_size < LOG_BOUND

@@ -4,6 +4,8 @@ BIN := .venv/bin
 
 .DEFAULT_GOAL := help
 
+QUICK_TESTS := tests/conformance tests/rpc tests/sqlite tests/work tests/test_*.py
+
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
@@ -22,6 +24,9 @@ demo: .venv/.installed  ## run a real nebula end to end, with a live view
 test: .venv/.installed  ## run the whole test suite
 	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal -m "not alone"
 	$(BIN)/python -m pytest -m alone
+
+quick: .venv/.installed  ## run the tests that start no process, in under a minute
+	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal -m "not alone" $(QUICK_TESTS)
 
 bench: .venv/.bench  ## measure everything: the table of docs/performance.md (QUICK=1: a smoke run)
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick,--out docs)
@@ -59,4 +64,4 @@ check: lint test  ## what CI runs
 clean:  ## remove what the other targets made
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help serve demo test soak bench bench-engine lint format generate check clean
+.PHONY: help serve demo test quick soak bench bench-engine lint format generate check clean

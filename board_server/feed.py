@@ -17,6 +17,7 @@ from board_server.errors import (
     BoardReplaced,
     InvalidArgument,
     ShuttingDown,
+    StoreUnavailable,
     Violation,
     WatchTooSlow,
 )
@@ -41,6 +42,9 @@ MAX_COMMITS_BEHIND = 20_000
 
 MAX_MESSAGE = 2**20
 """Bytes from which on no further commit joins a message."""
+
+TRIES = 3
+"""Times that a read starts anew because another board has taken its board's place."""
 
 BOOKMARK = 10.0
 """Seconds without an event after which a watcher is told the revision."""
@@ -69,14 +73,17 @@ class Feeds:
         return feed
 
     async def caught_up(self, board: str) -> "Feed":
-        """Return the board's feed once it has been told of all that the store shows by now."""
-        while True:
+        """Return the board's feed once it has been told of all that the store shows by now.
+
+        Raises StoreUnavailable where the board is replaced again and again meanwhile.
+        """
+        for _ in range(TRIES):  # bounded: neither of these calls has to let others run
             info = await self._store.get_board(board)
             feed = await self.of(board)
             if feed.board_id == info.board_id:
-                break  # else another board has taken the place of the one we asked about
-        await feed.reached(info.revision)
-        return feed
+                await feed.reached(info.revision)
+                return feed
+        raise StoreUnavailable(f'board "{board}" was replaced while it was read; retry')
 
     def following(self) -> list[Following]:
         """Tell who follows each board, and how far they are behind."""

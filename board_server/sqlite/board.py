@@ -67,7 +67,7 @@ class OpenBoard:
         return self._files.intact()
 
     @property
-    def at_rest(self) -> bool:
+    def idle(self) -> bool:
         """Whether no call goes on, no session lives, and nobody watches or waits."""
         needed = any(follower.needed for follower in self._followers)
         return self._writer.idle and not (self._scanning or self._leases.any or needed)

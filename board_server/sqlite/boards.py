@@ -9,7 +9,6 @@ import time
 from collections import Counter
 from collections.abc import Coroutine, Iterable, Iterator
 from contextlib import contextmanager
-from functools import partial
 
 from board_server.errors import (
     BoardError,
@@ -45,10 +44,9 @@ class Boards:
         self._rest = rest
         self._stays = stays
         self._boards: dict[str, OpenBoard] = {}
-        # What opens or closes a board, in a task of its own: a caller that goes away leaves
-        # nothing half open or half closed.
-        self._changes: dict[str, asyncio.Task[None]] = {}
+        self._changes: dict[str, asyncio.Task[None]] = {}  # boards being opened or closed
         self._wanted: Counter[str] = Counter()  # callers that wait for a board
+        self._to_create: Counter[str] = Counter()  # those of them that create it if it is absent
         self._closed = False
         self._patrol: asyncio.Task[None] | None = None
 
@@ -65,12 +63,12 @@ class Boards:
             if board and board.intact():
                 board.used_at = time.monotonic()
                 return board
-            change = self._changes.get(name) or self._change(name, self._open(name, create=create))
-            with self._waiting_for(name):
+            with _counted(self._wanted, name), _counted(self._to_create, name, create):
+                change = self._changes.get(name) or self._change(name, self._open(name))
                 try:
                     await asyncio.shield(change)
                 except BoardNotFound:
-                    if not create:  # else it was another's, who did not want it made
+                    if not create:  # else the file was looked for before we came
                         raise
 
     async def get_for_a_row(self, name: str) -> OpenBoard:
@@ -100,36 +98,34 @@ class Boards:
         await self._changes_made()
 
     async def _changes_made(self) -> None:
-        while self._changes:
-            await asyncio.gather(*self._changes.values(), return_exceptions=True)
+        while pending := [change for change in self._changes.values() if not change.done()]:
+            await asyncio.wait(pending)
 
     def _change(self, name: str, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        change = self._changes[name] = asyncio.create_task(work)
-        change.add_done_callback(partial(self._changed, name))
-        return change
+        """Open or close a board in a task of its own, which a caller that goes away leaves alone.
 
-    def _changed(self, name: str, change: asyncio.Task[None]) -> None:
-        del self._changes[name]
-        if not change.cancelled():
-            change.exception()  # that of a caller who has gone is nobody's
+        The task removes itself from `_changes` before it ends. So a task that is found there is
+        not done, and a loop that awaits it lets others run; no callback has to come first.
+        """
 
-    @contextmanager
-    def _waiting_for(self, name: str) -> Iterator[None]:
-        self._wanted[name] += 1
-        try:
-            yield
-        finally:
-            self._wanted[name] -= 1
-            if not self._wanted[name]:
-                del self._wanted[name]
+        async def change() -> None:
+            try:
+                await work
+            finally:
+                del self._changes[name]
 
-    async def _open(self, name: str, *, create: bool) -> None:
+        task = self._changes[name] = asyncio.create_task(change())
+        task.add_done_callback(_retrieve)
+        return task
+
+    async def _open(self, name: str) -> None:
         if board := self._boards.pop(name, None):
             await self._end(board, _replaced(board))
         path = self._directory.file(name)
-        if not create and not path.exists():
+        if name not in self._to_create and not path.exists():
             raise BoardNotFound(name)
         await self._make_room()
+        create = name in self._to_create
         try:
             files = await asyncio.to_thread(BoardFiles, path, self._settings, create=create)
         except StoreUnavailable:
@@ -144,32 +140,30 @@ class Boards:
         self._patrol = self._patrol or asyncio.create_task(self._look_after_all())
 
     async def _make_room(self) -> None:
-        """Close boards, those not used for longest first, until one more may be open."""
-        # What is being opened or closed has its files open too; one of these is ours.
+        """Close idle boards, those not used for longest first, until one more may be open."""
+        # A board that is being opened or closed has its files open too; one of these is ours.
         while len(self._boards.keys() | self._changes.keys()) > self._most:
-            resting = [board for board in self._boards.values() if self._may_close(board)]
-            if not resting:
+            idle = [board for board in self._boards.values() if self._may_close(board)]
+            if not idle:
                 raise StoreUnavailable(
                     f"as many boards are in use as may be open, {self._most:,}; "
                     "retry, or raise max_boards"
                 )
-            board = min(resting, key=lambda board: board.used_at)
-            await self._lay_to_rest(board)
+            await self._evict(min(idle, key=lambda board: board.used_at))
 
     def _may_close(self, board: OpenBoard) -> bool:
         name = board.name
-        # One that is open since a moment may still be among the changes.
-        spoken_for = name == self._stays or name in self._wanted or name in self._changes
-        return not spoken_for and board.at_rest
+        needed = name == self._stays or name in self._wanted or name in self._changes
+        return not needed and board.idle
 
-    def _lay_to_rest(self, board: OpenBoard) -> asyncio.Task[None]:
-        """Close a board that nobody uses; whoever followed it for nobody knows at once."""
+    def _evict(self, board: OpenBoard) -> asyncio.Task[None]:
+        """Close an idle board; a follower that nobody needs is ended at once."""
         reason = StoreUnavailable(f"board {board.name} was closed, for nobody used it; retry")
         board.dismiss(reason)
         return self._close(board, reason)
 
     def _close(self, board: OpenBoard, reason: BoardError) -> asyncio.Task[None]:
-        """Begin to close a board; it is not to be had from here on."""
+        """Begin to close a board; `get` does not return it from here on."""
         del self._boards[board.name]
         return self._change(board.name, self._end(board, reason))
 
@@ -195,7 +189,28 @@ class Boards:
         if not board.intact():
             await asyncio.shield(self._close(board, _replaced(board)))
         elif time.monotonic() - board.used_at >= self._rest and self._may_close(board):
-            await asyncio.shield(self._lay_to_rest(board))
+            await asyncio.shield(self._evict(board))
+
+
+@contextmanager
+def _counted(counter: Counter[str], name: str, times: int = 1) -> Iterator[None]:
+    """Count a name for the time of a `with` block; a name that is not counted is not there."""
+    if not times:
+        yield
+        return
+    counter[name] += times
+    try:
+        yield
+    finally:
+        counter[name] -= times
+        if not counter[name]:
+            del counter[name]
+
+
+def _retrieve(change: asyncio.Task[None]) -> None:
+    """Mark a task's error as seen: all who waited for it may be gone."""
+    if not change.cancelled():
+        change.exception()
 
 
 def _replaced(board: OpenBoard) -> BoardReplaced:

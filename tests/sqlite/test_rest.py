@@ -1,11 +1,13 @@
 """Boards that nobody uses are closed, and opened again when they are called for."""
 
 import asyncio
+import contextlib
 from datetime import timedelta
+from itertools import cycle
 
 import pytest
 
-from board_server.errors import BoardNotFound, StoreUnavailable
+from board_server.errors import BoardNotFound, ShuttingDown, StoreUnavailable
 from board_server.model import (
     BoardInfo,
     OnExpiry,
@@ -273,3 +275,41 @@ async def test_a_board_whose_caller_went_is_closed_once_for_the_next(tmp_path, c
             await asyncio.sleep(0)
     await store.close()
     assert caplog.records == []
+
+
+@pytest.mark.timeout(30)  # a call that lets no other run would be the last
+@pytest.mark.parametrize("turns", range(5))
+async def test_a_reader_that_finds_no_board_does_not_hold_up_the_call_that_creates_it(store, turns):
+    """However many turns of the event loop the one call is behind the other."""
+    reading = asyncio.ensure_future(store.get_board("a"))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    assert (await store.open_board("a")).revision == 0
+    with contextlib.suppress(BoardNotFound):
+        await reading
+
+
+@pytest.mark.timeout(30)
+async def test_callers_that_come_in_every_turn_while_boards_open_and_close_are_all_answered(store):
+    for board in ("a", "b", "c"):
+        await store.open_board(board)
+    calls = []
+    for _, board in zip(range(300), cycle("abc"), strict=False):
+        calls.append(asyncio.ensure_future(store.get_board(board)))
+        await asyncio.sleep(0.001 if len(calls) % 10 == 0 else 0)
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    assert all(isinstance(answer, BoardInfo | StoreUnavailable) for answer in answers)
+
+
+@pytest.mark.timeout(30)
+async def test_a_store_closes_while_callers_come_in_every_turn(store):
+    for board in ("a", "b", "c"):
+        await store.open_board(board)
+    calls = [asyncio.ensure_future(store.get_board("a"))]
+    await asyncio.sleep(0)
+    closing = asyncio.ensure_future(store.close())
+    while not closing.done():
+        calls.append(asyncio.ensure_future(store.get_board("b")))
+        await asyncio.sleep(0)
+    *_, last = await asyncio.gather(*calls, return_exceptions=True)
+    assert isinstance(last, ShuttingDown)

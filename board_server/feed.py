@@ -234,15 +234,17 @@ class Feed:
 
     async def wait_for(self, conditions: Sequence[Condition]) -> Revised[list[Evidence]]:
         """Return what meets the conditions as soon as all are met at one revision."""
+        distinct = tuple(dict.fromkeys(conditions))  # equal ones are looked up once
         met = None
-        with self._waiters.add(conditions) as waiter:
+        with self._waiters.add(distinct) as waiter:
             while met is None:
-                found = await self._store.find(self.board, conditions)
+                found = await self._store.find(self.board, distinct)
                 if self._error:
                     raise self._error
                 waiter.begin(found)
                 met = await waiter.met
-        return met
+        evidence = dict(zip(distinct, met.value, strict=True))
+        return Revised([evidence[condition] for condition in conditions], met.revision)
 
     async def _refuse_the_future(self, after: int) -> None:
         if after <= self.revision:

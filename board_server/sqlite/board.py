@@ -25,6 +25,7 @@ from board_server.model import (
     Session,
 )
 from board_server.sqlite import overview, sessions
+from board_server.sqlite.connection import TooManySteps, at_most
 from board_server.sqlite.files import BoardFiles, info
 from board_server.sqlite.leases import Leases
 from board_server.sqlite.settings import Settings
@@ -37,6 +38,9 @@ T = TypeVar("T")
 
 LATELY = 0.05
 """Seconds that a look at the file stands for: a look costs as much as the read of a row."""
+
+SHORT = 20_000
+"""Steps of SQLite, about a millisecond, that a query may take on the event loop."""
 
 
 class OpenBoard:
@@ -99,6 +103,18 @@ class OpenBoard:
     def read_revised(self, query: Callable[[apsw.Connection], T]) -> Revised[T]:
         """Run several queries of a few rows at one revision, here and now."""
         return self.read(lambda db: _at_one_revision(db, lambda db, at: Revised(query(db), at)))
+
+    async def read_or_scan(self, query: Callable[[apsw.Connection], T]) -> Revised[T]:
+        """Run a query at one revision, here and now if it is short, else in a thread."""
+
+        def at_once(db: apsw.Connection) -> T:
+            with at_most(db, SHORT):
+                return query(db)
+
+        try:
+            return self.read_revised(at_once)
+        except TooManySteps:
+            return await self.scan(lambda db, revision: Revised(query(db), revision))
 
     async def scan(self, query: Callable[[apsw.Connection, int], T]) -> T:
         """Run a query of many rows, in a thread, at one revision of the board."""

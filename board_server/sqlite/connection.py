@@ -1,5 +1,7 @@
 """Connections to a board file: how they are set up."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import apsw
@@ -15,6 +17,14 @@ transactions when a checkpoint meets a WAL reset
 
 class UnsafeSqlite(RuntimeError):
     """The SQLite library at hand can lose committed transactions."""
+
+
+class TooManySteps(Exception):
+    """A query takes more steps than it may."""
+
+
+COUNTED_AT_ONCE = 100
+"""Steps of SQLite's virtual machine between two looks at how many there were."""
 
 
 def require_safe_sqlite() -> None:
@@ -40,3 +50,26 @@ def configure(connection: apsw.Connection, synchronous: Synchronous) -> None:
     connection.pragma("synchronous", synchronous)
     connection.pragma("foreign_keys", True)
     connection.pragma("journal_size_limit", 64 * 2**20)
+
+
+@contextmanager
+def at_most(connection: apsw.Connection, steps: int) -> Iterator[None]:
+    """Interrupt the queries of a `with` block once they take more steps; raises TooManySteps.
+
+    A step is one of SQLite's virtual machine: to find a row takes some twenty, to pass over one
+    some five. The block must not begin or end a transaction, lest its end be interrupted.
+    """
+    left = steps
+
+    def count() -> bool:
+        nonlocal left
+        left -= COUNTED_AT_ONCE
+        return left < 0
+
+    connection.set_progress_handler(count, COUNTED_AT_ONCE)
+    try:
+        yield
+    except apsw.InterruptError as error:
+        raise TooManySteps from error
+    finally:
+        connection.set_progress_handler(None)

@@ -1,6 +1,6 @@
 """The table `contracts`: one row per producer, kind and name."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import apsw
@@ -39,6 +39,15 @@ _UPDATE = "UPDATE contracts SET signature = ?, status = ? WHERE id = ?"
 
 # By itself, because it touches an index.
 _MOVE = "UPDATE contracts SET package = ? WHERE id = ?"
+
+_INDEXES = {
+    "name": {"name", "kind", "producer"},
+    "producer": {"producer"},
+    "package": {"package"},
+    "kind": {"kind"},
+}
+"""Columns that are looked up in an index together with the first of these that is asked for.
+Fewest contracts share a name, and most of them a kind."""
 
 _KINDS = {kind.value: kind for kind in ContractKind}
 _STATUSES = {status.value: status for status in ContractStatus}
@@ -122,30 +131,45 @@ def remove_all(tx: Transaction) -> int:
     return len(rows)
 
 
-def first(db: apsw.Connection, where: ContractCondition) -> Contract | None:
+def first(db: apsw.Connection, condition: ContractCondition) -> Contract | None:
     """Read the contract with the lowest id that meets the condition."""
-    sought = ContractFilter(where.producer, where.kind, where.name, where.package)
-    page = list_page(db, 0, sought, PageRequest(1))
-    return page.items[0] if page.items else None
+    wanted = _wanted(condition, "producer", "kind", "name", "package")
+    rows = db.execute(
+        f"SELECT {_COLUMNS} FROM contracts WHERE true{_and(wanted)} ORDER BY id LIMIT 1",
+        tuple(wanted.values()),
+    )
+    row = next(rows, None)
+    return from_row(row) if row else None
 
 
 def list_page(
     db: apsw.Connection, revision: int, where: ContractFilter, page: PageRequest
 ) -> Page[Contract]:
     """Store.list_contracts."""
-    wanted = {
-        column: value
-        for column in ("producer", "kind", "name", "package", "status")
-        if (value := getattr(where, column)) is not None
-    }
-    conditions = "".join(f" AND {column} = ?" for column in wanted)
+    wanted = _wanted(where, "producer", "kind", "name", "package", "status")
     after = page.after[0] if page.after else 0
     rows = db.execute(
-        f"SELECT {_COLUMNS} FROM contracts WHERE id > ?{conditions} ORDER BY id",
+        f"SELECT {_COLUMNS} FROM contracts WHERE id > ?{_and(wanted)} ORDER BY id",
         (after, *wanted.values()),
     )
     items, more = cut(rows, page, from_row)
     return Page(items, revision, (items[-1].id,) if more else None)
+
+
+def _wanted(where: ContractCondition | ContractFilter, *columns: str) -> dict[str, str]:
+    """Return the columns that are asked for, with their values."""
+    return {column: value for column in columns if (value := getattr(where, column)) is not None}
+
+
+def _and(wanted: Iterable[str]) -> str:
+    """Compare the columns; those with a "+" SQLite looks up in no index.
+
+    Otherwise it may choose the index on `kind`, which finds a great part of the table, where
+    that on `package` finds a few rows.
+    """
+    columns = set(wanted)
+    looked_up = next((index for finest, index in _INDEXES.items() if finest in columns), set())
+    return "".join(f" AND {'' if each in looked_up else '+'}{each} = ?" for each in wanted)
 
 
 def from_row(row: Row) -> Contract:

@@ -194,7 +194,7 @@ class SqliteStore:
 
     async def find(self, board: str, conditions: Sequence[Condition]) -> Revised[list[Evidence]]:
         query = partial(overview.find, conditions=conditions)
-        return (await self._board(board)).read_revised(query)
+        return await (await self._board(board)).read_or_scan(query)
 
     async def open_session(
         self,

@@ -139,7 +139,7 @@ async def test_another_contract_takes_the_place_of_one_that_goes(store):
         await store.publish_contract("b", draft("T", producer, package="x"))
     feed = await Feeds(store).of("b")
     condition = ContractCondition(None, None, "T", "x")
-    done = PhaseCondition("r", {PhaseState.DONE})
+    done = PhaseCondition("r", frozenset({PhaseState.DONE}))
     waiting = asyncio.create_task(feed.wait_for([condition, done]))
     await asyncio.sleep(0)  # let it begin
     await store.publish_contract("b", draft("T", "p", package="y"))

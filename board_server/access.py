@@ -66,7 +66,7 @@ class Access:
         self._tokens: Reread[Tokens] | None = None
         if tokens:
             self._tokens = Reread([tokens], lambda: read(tokens), every=REREAD)
-        self._default_board = default_board
+        self.default_board = default_board
         self._session_of = session_of
 
     @property
@@ -117,7 +117,7 @@ class Access:
         """Raise PermissionDenied unless a bound caller may make this request."""
         if isinstance(request, _OF_ALL_BOARDS):
             return  # answered with the caller's own
-        board = request.board or self._default_board
+        board = request.board or self.default_board
         if caller.boards is not None and board not in caller.boards:
             raise PermissionDenied(f'the token "{caller.name}" is not for this board')
         if caller.worker:

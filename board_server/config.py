@@ -51,6 +51,8 @@ class TlsFiles:
 class Limits:
     """The most that may be: `calls` in all, the rest for each caller, `unread` in bytes.
 
+    `boards` is how many boards a caller's watches and waits may keep open, besides the default.
+
     A caller is a token, or the host where a server asks for none.
     """
 
@@ -59,6 +61,7 @@ class Limits:
     waiters: int
     snapshots: int
     unread: int
+    boards: int
 
 
 class Told(NamedTuple):
@@ -221,6 +224,7 @@ class Config:
             waiters=self.max_waiters,
             snapshots=self.max_snapshots,
             unread=self.max_unread,
+            boards=max(1, self.max_boards // 4),
         )
 
     @property

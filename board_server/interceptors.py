@@ -93,7 +93,7 @@ def _guarded(name: str, method: Method, around: Surroundings) -> Guarded:
     changes = least > Role.READER
     parse = parser(message_factory.GetMessageClass(SERVICE.methods_by_name[name].input_type))
     if name in lasting.METHODS:
-        method = around.lasting.kept(least, method)
+        method = around.lasting.kept(least, _keeping_open(method, around))
 
     async def call_method(call: Call, data: Any, context: Context) -> Any:
         caller = call.caller = access.admit(least, call.metadata, context)
@@ -118,6 +118,22 @@ def _guarded(name: str, method: Method, around: Surroundings) -> Guarded:
         return written
 
     return call_method
+
+
+def _keeping_open(method: Method, around: Surroundings) -> Method:
+    """Count the board that a watch or a wait keeps open; the default board is open anyway."""
+    default_board = around.access.default_board
+
+    async def counted(request: Any, context: Context) -> Any:
+        board = request.board or default_board
+        if board == default_board:
+            return await method(request, context)
+        call = CURRENT.get()
+        assert call
+        with around.limiter.keeping_open(board, call.caller.name, context):
+            return await method(request, context)
+
+    return counted
 
 
 def _answering(name: str, guarded: Guarded, around: Surroundings) -> Method:

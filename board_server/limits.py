@@ -1,6 +1,8 @@
 """Limits: how much may go on at once. What is over is refused at once, nothing waits in line."""
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import grpc
@@ -29,6 +31,7 @@ class Limiter:
         }
         self.calls = 0
         self._by_caller: Counter[Key] = Counter()
+        self._boards: dict[str, Counter[str]] = {}  # that each caller keeps open
 
     def begin(self, method: str, caller: str, context: Context) -> Key | None:
         """Count a call; return what `end` is to be told. Raises LimitExceeded."""
@@ -64,6 +67,27 @@ class Limiter:
         self._by_caller[key] += size
         over: Any = lambda _: self._take(key, size)  # noqa: E731  its stubs call the argument ctx
         context.add_done_callback(over)
+
+    @contextmanager
+    def keeping_open(self, board: str, caller: str, context: Context) -> Iterator[None]:
+        """Count a board that a caller's call keeps open, for the time of a `with` block.
+
+        Only so many boards may be open at once: nobody may have them all. Raises LimitExceeded.
+        """
+        whose = caller or host_of(context)
+        boards = self._boards.get(whose, Counter())
+        if board not in boards and len(boards) >= self._limits.boards:
+            raise LimitExceeded("watched boards", self._limits.boards)
+        boards[board] += 1
+        self._boards[whose] = boards
+        try:
+            yield
+        finally:
+            boards[board] -= 1
+            if not boards[board]:
+                del boards[board]
+            if not boards:
+                del self._boards[whose]
 
     def _take(self, key: Key, amount: int) -> None:
         self._by_caller[key] -= amount

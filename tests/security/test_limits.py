@@ -51,6 +51,7 @@ def exceeded(limit: str, maximum: int):
 
 
 BUSY = pb.WaitCondition(phase=pb.PhaseCondition(phase_id="p", states=[pb.PHASE_STATE_DECOMPOSED]))
+OK = grpc.StatusCode.OK
 NEVER = pb.WaitForRequest(conditions=[BUSY])
 
 
@@ -80,6 +81,34 @@ def test_watches_are_counted_for_each_token(serve, tokens):
         next(other)
         watch.cancel()
         other.cancel()
+
+
+def test_boards_that_one_caller_keeps_open_by_watching(serve, tokens):
+    """Of eight boards a quarter: whoever watches them leaves the others room."""
+    greedy, honest = tokens.add("greedy"), tokens.add("honest", role=Role.ADMIN)
+    with serve(max_boards=8, tokens=tokens.path) as server, server.channel() as channel:
+        board = stub(channel)
+
+        def watch(name):
+            return board.Watch(pb.WatchRequest(board=name), metadata=bearer(greedy))
+
+        for number in range(8):
+            board.OpenBoard(pb.OpenBoardRequest(board=f"b{number}"), metadata=bearer(honest))
+        watches = [watch(name) for name in ("b0", "b0", "b1", "b", "")]
+        for each in watches:
+            next(each)
+        wait = pb.WaitForRequest(board="b2", conditions=[BUSY])
+        for method, request in (("Watch", pb.WatchRequest(board="b2")), ("WaitFor", wait)):
+            told = refused(board, method, request, bearer(greedy))
+            assert told == exceeded("watched boards", 2)
+        for number in range(8):
+            state = pb.GetPhaseStateRequest(board=f"b{number}", phase_id="p")
+            board.GetPhaseState(state, metadata=bearer(honest))
+        for each in watches[:2]:
+            each.cancel()
+        # The server hears of it in its own time.
+        while code_of(board, "Watch", pb.WatchRequest(board="b2"), bearer(greedy)) is not OK:
+            pass
 
 
 async def test_waiters_of_one_caller(serve):

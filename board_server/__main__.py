@@ -19,7 +19,7 @@ import uvloop
 from board_server import logs
 from board_server.config import BadConfig, Config
 from board_server.engine import choose
-from board_server.errors import BoardError, CannotListen, CannotTrace
+from board_server.errors import BoardError, CannotListen, CannotTrace, StorageError
 from board_server.reread import BadFile
 from board_server.settings import as_toml, command
 from board_server.sqlite import SqliteStore
@@ -110,6 +110,8 @@ def main() -> None:
         code = app(prog_name="board serve", standalone_mode=False)
     except typer.Abort:
         code = 1
+    except StorageError as error:
+        code = _refuse(error.located)
     except (
         BadConfig,
         BadFile,

@@ -102,11 +102,28 @@ class WatchTooSlow(BoardError):
         self.last = last
 
 
-class StoreUnavailable(BoardError):
+class StorageError(BoardError):
+    """Base of what goes wrong with a board's storage.
+
+    Its text is for clients, who are never shown where the server keeps its files; `where` is the
+    path of the file, "" for none, and `located` the text for the log and the operator.
+    """
+
+    def __init__(self, text: str, where: object = "") -> None:
+        super().__init__(text)
+        self.where = str(where)
+
+    @property
+    def located(self) -> str:
+        """The text with the path of the file before it."""
+        return f"{self.where}: {self}" if self.where else str(self)
+
+
+class StoreUnavailable(StorageError):
     """The storage does not answer, or is another server's. Nothing was changed."""
 
 
-class StoreFull(BoardError):
+class StoreFull(StorageError):
     """There is no room left to write. Nothing was changed."""
 
 

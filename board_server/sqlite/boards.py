@@ -15,12 +15,14 @@ from board_server.errors import (
     BoardNotFound,
     BoardReplaced,
     ShuttingDown,
+    StorageError,
     StoreUnavailable,
 )
 from board_server.sqlite.board import OpenBoard
 from board_server.sqlite.directory import Directory
 from board_server.sqlite.files import BoardFiles
 from board_server.sqlite.settings import Settings
+from board_server.sqlite.trouble import OpeningTrouble
 
 PATROL = 1.0
 """Seconds between two looks at the open boards: are their files there, does anybody use them."""
@@ -47,6 +49,7 @@ class Boards:
         self._changes: dict[str, asyncio.Task[None]] = {}  # boards being opened or closed
         self._wanted: Counter[str] = Counter()  # callers that wait for a board
         self._to_create: Counter[str] = Counter()  # those of them that create it if it is absent
+        self._trouble = OpeningTrouble()
         self._closed = False
         self._patrol: asyncio.Task[None] | None = None
 
@@ -128,10 +131,14 @@ class Boards:
         create = name in self._to_create
         try:
             files = await asyncio.to_thread(BoardFiles, path, self._settings, create=create)
-        except StoreUnavailable:
+        except StorageError as error:
             if not create and not path.exists():  # it has gone meanwhile
                 raise BoardNotFound(name) from None
+            # A server that cannot open its default board does not start, and says why itself.
+            if self._patrol or name != self._stays:
+                self._trouble.note(name, error)
             raise
+        self._trouble.over(name)
         try:
             self._boards[name] = OpenBoard(name, files, self._settings)
         except BaseException:

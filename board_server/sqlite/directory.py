@@ -10,7 +10,7 @@ import apsw
 from board_server.errors import StoreUnavailable
 from board_server.model import BoardInfo, Page, PageRequest, is_board_name
 from board_server.sqlite.connection import connect
-from board_server.sqlite.files import info
+from board_server.sqlite.files import info, require_one_name
 from board_server.sqlite.migrate import check
 
 SUFFIX = ".board.db"
@@ -26,7 +26,7 @@ class Directory:
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
-            raise StoreUnavailable(f"{path}: {error.strerror}") from error
+            raise StoreUnavailable(error.strerror or str(error), path) from error
         self._path = path
 
     def file(self, board: str) -> Path:
@@ -50,6 +50,7 @@ class Directory:
         """Read about a board without opening it for service; None if it cannot be read."""
         path = self.file(name)
         try:
+            require_one_name(path)
             connection = connect(path)
             try:
                 check(connection)

@@ -1,6 +1,7 @@
 """The files of one board: its lock, and the connections to its database."""
 
 import os
+import stat
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from board_server.sqlite.trouble import storage_error
 class BoardFiles:
     """The lock and the three connections, taken together or not at all.
 
+    A file has one name: of two, each would have a lock of its own.
+
     `writing` is the writer's, `reading` the event loop's, `scanning` that of the
     thread for large reads.
     """
@@ -26,6 +29,7 @@ class BoardFiles:
     def __init__(self, path: Path, settings: Settings, *, create: bool) -> None:
         """Open the file, or create it. Raises StoreUnavailable or StoreFull, which name it."""
         self.path = path
+        require_one_name(path)
         lock = path.with_name(path.name + ".lock")
         try:
             self._lock = FileLock(lock)
@@ -68,8 +72,26 @@ class BoardFiles:
                 closing.callback(connection.close)
 
 
+def require_one_name(path: Path) -> None:
+    """Refuse a file that is reached by two names: each would have a lock of its own.
+
+    Raises StoreUnavailable, for a symbolic link or a file of several hard links. That there is no
+    such file is no error.
+    """
+    try:
+        found = path.lstat()
+    except OSError:
+        return  # whoever opens it says what is wrong
+    if stat.S_ISLNK(found.st_mode):
+        what = "is a symbolic link, and two servers could write to its target; put the file itself"
+        raise StoreUnavailable(f"the board's file {what} in its place", path)
+    if stat.S_ISREG(found.st_mode) and found.st_nlink > 1:
+        what = "has several hard links, and two servers could write to it; put a copy of it"
+        raise StoreUnavailable(f"the board's file {what} in its place", path)
+
+
 def _identity(path: Path) -> tuple[int, int]:
-    found = os.stat(path)  # noqa: PTH116  on every call's way, and Path is slower
+    found = os.lstat(path)  # on every call's way, and Path is slower
     return found.st_dev, found.st_ino
 
 

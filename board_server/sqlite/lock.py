@@ -19,7 +19,7 @@ class FileLock:
 
     def __init__(self, path: Path) -> None:
         """Take the lock at `path`. Raises StoreUnavailable, naming the holder, if it is taken."""
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             give(path, path.parent)
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -27,8 +27,9 @@ class FileLock:
             holder = os.read(self._file, 200).decode(errors="replace").strip()
             os.close(self._file)
             raise StoreUnavailable(
-                f"{path.with_suffix('')} is served by {holder or 'another process'}; "
-                "stop that server, or use it"
+                f"the board is served by {holder or 'another process'}; "
+                "stop that server, or use it",
+                path.with_suffix(""),
             ) from None
         except OSError:
             os.close(self._file)

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import apsw
 
-from board_server.errors import BoardError, StoreFull, StoreUnavailable
+from board_server.errors import StorageError, StoreFull, StoreUnavailable
 
 log = logging.getLogger(__name__)
+
+MOST_TOLD = 1000
+"""Boards whose trouble is remembered; callers can name any number that cannot be made."""
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
@@ -17,7 +20,7 @@ _NO_ROOM_TO_SHARE = apsw.SQLITE_IOERR_SHMSIZE
 """The log's index cannot be made, which is next to the file from its opening on."""
 
 
-def storage_error(error: apsw.Error | OSError | StoreUnavailable, path: Path) -> BoardError:
+def storage_error(error: apsw.Error | OSError | StoreUnavailable, path: Path) -> StorageError:
     """Say what befell the file at `path`, and what to do about it."""
     if (
         isinstance(error, apsw.FullError)
@@ -25,11 +28,11 @@ def storage_error(error: apsw.Error | OSError | StoreUnavailable, path: Path) ->
         or getattr(error, "extendedresult", None) == _NO_ROOM_TO_SHARE
     ):
         return StoreFull(
-            f"the disk of {path} is full: nothing was changed; make room, no restart is needed"
+            "the board's disk is full: nothing was changed; make room, no restart is needed", path
         )
     if isinstance(error, StoreUnavailable):
-        return StoreUnavailable(f"{path}: {error}")
-    return StoreUnavailable(f"{path} cannot be used: {_reason(error)}")
+        return StoreUnavailable(str(error), path)
+    return StoreUnavailable(f"the board's file cannot be used: {_reason(error)}", path)
 
 
 def _reason(error: Exception) -> str:
@@ -38,6 +41,26 @@ def _reason(error: Exception) -> str:
     number = getattr(error, "extendedresult", None)
     code = apsw.mapping_extended_result_codes.get(number) if number else None
     return f"{error} ({code})" if isinstance(code, str) else str(error)
+
+
+class OpeningTrouble:
+    """Logs why boards cannot be opened: once for each board and reason, not once for each call."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, str] = {}
+
+    def note(self, board: str, error: StorageError) -> None:
+        """Log an error, which callers are told without the path, if it is news."""
+        if self._told.get(board) == error.located:
+            return
+        if len(self._told) >= MOST_TOLD:
+            self._told.clear()
+        self._told[board] = error.located
+        log.error("cannot open board %s: %s", board, error.located)
+
+    def over(self, board: str) -> None:
+        """Take note that a board has been opened."""
+        self._told.pop(board, None)
 
 
 class Trouble:
@@ -51,12 +74,12 @@ class Trouble:
         self._path = path
         self._told = ""
 
-    def of(self, error: apsw.Error) -> BoardError:
+    def of(self, error: apsw.Error) -> StorageError:
         """Say the error in the board's words, and tell the log if it is news."""
         told = storage_error(error, self._path)
         if str(told) != self._told:
             self._told = str(told)
-            log.error("%s; %s", told, self._room())
+            log.error("%s; %s", told.located, self._room())
         return told
 
     def over(self) -> None:

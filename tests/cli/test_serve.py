@@ -109,7 +109,8 @@ def test_a_second_server_on_the_same_directory_is_told_who_serves_it(tmp_path):
     with server_process(directory) as server:
         before = contents(directory)
         told = refused(directory, *ANY_PORT)
-        assert f"{directory / 'boards.board.db'} is served by process {server.process.pid}" in told
+        holder = f"the board is served by process {server.process.pid}"
+        assert f"{directory / 'boards.board.db'}: {holder}" in told
         assert contents(directory) == before
         with BoardClient(server.address) as client:
             client.open_board()  # the first serves on

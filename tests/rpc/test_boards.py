@@ -4,6 +4,7 @@ import grpc
 import pytest
 
 from board_client.v1 import board_pb2 as pb
+from board_server.sqlite.lock import FileLock
 from tests.rpc.conftest import DEFAULT_BOARD
 from tests.rpc.service import GOOD, REQUESTS, call_of, make, refusal
 
@@ -62,6 +63,36 @@ def test_boards_are_listed_a_page_at_a_time(grpc_stub):
         if not request.page_token:
             break
     assert paged == whole
+
+
+def no_database(file):
+    file.write_text("no database")
+
+
+def damaged(file):
+    file.write_bytes(b"SQLite format 3\0" + bytes(5000))
+
+
+def a_symbolic_link(file):
+    file.symlink_to(file.parent / f"{DEFAULT_BOARD}.board.db")
+
+
+def a_directory(file):
+    file.mkdir()
+
+
+def locked(file):
+    FileLock(file.with_name(f"{file.name}.lock"))
+
+
+@pytest.mark.parametrize("make", [no_database, damaged, a_symbolic_link, a_directory, locked])
+def test_an_error_does_not_show_where_the_server_keeps_its_files(grpc_stub, grpc_directory, make):
+    board = make.__name__
+    make(grpc_directory / f"{board}.board.db")
+    found = refusal(grpc_stub.OpenBoard, pb.OpenBoardRequest(board=board))
+    assert (found.code, found.reason) == (grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE")
+    assert "/" not in found.text
+    assert str(grpc_directory) not in str(found)
 
 
 ON_A_BOARD = [rpc for rpc in GOOD if rpc not in {"OpenBoard", "ListBoards"}]

@@ -10,12 +10,13 @@ import sys
 import threading
 from contextlib import closing
 from datetime import UTC, datetime
+from pathlib import Path
 
 import apsw
 import pytest
 
 from board_server.errors import StoreUnavailable
-from board_server.model import PageRequest
+from board_server.model import PageRequest, PhaseChange, PhaseState
 from board_server.sqlite import SqliteStore, board
 from board_server.sqlite.connection import UnsafeSqlite
 from tests.conformance.backend import BOARD, contents, fill
@@ -133,7 +134,8 @@ async def test_what_is_no_board_of_ours_is_refused_and_left_untouched(unopened, 
     for _ in range(2):
         with pytest.raises(StoreUnavailable, match=why) as caught:
             await unopened.open_board(BOARD)
-        assert str(file) in str(caught.value)
+        assert caught.value.where == str(file)
+        assert str(file.parent) not in str(caught.value)
         assert "\n" not in str(caught.value)
     assert file.read_bytes() == before
     assert [path.name for path in file.parent.iterdir() if path.suffix != ".lock"] == [file.name]
@@ -141,8 +143,44 @@ async def test_what_is_no_board_of_ours_is_refused_and_left_untouched(unopened, 
 
 async def test_a_directory_in_its_place_is_refused(unopened, file):
     directory_in_its_place(file)
-    with pytest.raises(StoreUnavailable, match=BOARD):
+    with pytest.raises(StoreUnavailable) as caught:
         await unopened.open_board(BOARD)
+    assert caught.value.where == str(file)
+
+
+@pytest.mark.parametrize("link", [Path.symlink_to, Path.hardlink_to])
+async def test_a_file_with_two_names_is_not_served_twice(store, directory, file, link):
+    link(directory / "b.board.db", file)
+    with pytest.raises(StoreUnavailable, match="link") as caught:
+        await store.open_board("b")
+    assert caught.value.where == str(directory / "b.board.db")
+    listed = (await store.list_boards(PageRequest(10))).items
+    assert "b" not in [info.name for info in listed]
+    await fill(store)
+
+
+async def test_a_board_whose_file_is_moved_and_linked_to_is_served_no_longer(
+    store, directory, file
+):
+    file.rename(directory / "moved.board.db")
+    file.symlink_to(directory / "moved.board.db")
+    with pytest.raises(StoreUnavailable, match="symbolic link"):
+        await store.set_phase_state(BOARD, PhaseChange("p", PhaseState.RUNNING))
+
+
+async def test_the_log_says_once_why_a_board_cannot_be_opened(unopened, file, caplog):
+    not_a_database(file)
+    for _ in range(3):
+        with pytest.raises(StoreUnavailable):
+            await unopened.open_board(BOARD)
+    (record,) = caplog.records
+    assert str(file) in record.getMessage()
+    file.unlink()
+    await unopened.open_board(BOARD)
+    not_a_database(file.with_name("other.board.db"))
+    with pytest.raises(StoreUnavailable):
+        await unopened.open_board("other")
+    assert "other.board.db" in caplog.text
 
 
 async def test_a_file_that_is_no_board_does_not_spoil_the_list(store, directory):
@@ -173,8 +211,9 @@ async def test_a_refused_file_can_be_mended_and_opened(unopened, file):
 
 def test_a_file_where_the_directory_should_be_is_refused(tmp_path):
     (tmp_path / "boards").touch()
-    with pytest.raises(StoreUnavailable, match="boards"):
+    with pytest.raises(StoreUnavailable) as caught:
         SqliteStore(tmp_path / "boards")
+    assert caught.value.where == str(tmp_path / "boards")
 
 
 def test_an_sqlite_that_can_lose_commits_is_refused(monkeypatch, directory):

@@ -17,6 +17,7 @@ choose(Engine.POLLER)  # before grpc is imported, as the program does
 
 from board_server import feed  # noqa: E402
 from board_server.__main__ import app  # noqa: E402
+from board_server.model import IdempotencyKey  # noqa: E402
 from board_server.sqlite import board, writer  # noqa: E402
 
 SYNC = 0.005
@@ -45,9 +46,9 @@ class _SlowSync(apsw.VFS):
 class _CommitOnLoop(writer.Writer):
     """Commits each call by itself, on the event loop."""
 
-    async def write(self, work: Callable[[Any], Any], request_id: str = "") -> Any:
-        call = writer._Call(work, request_id, self._loop.create_future())  # noqa: SLF001  varies the inside
-        self._answer([call], *self._commit([call]))
+    async def write(self, work: Callable[[Any], Any], key: IdempotencyKey | None = None) -> Any:
+        call = writer._Call(work, key, self._loop.create_future())  # noqa: SLF001  varies the inside
+        self._answer([call], *self._group.run([call]))
         return await call.reply
 
 

@@ -77,6 +77,7 @@ async def run(config: Config) -> None:
             config.directory,
             synchronous=config.synchronous,
             keep_revisions=config.keep_revisions,
+            keep_bytes=config.keep_bytes,
             max_queue=config.max_queue,
             max_boards=config.max_boards,
             stays=config.default_board,

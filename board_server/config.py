@@ -119,6 +119,14 @@ class Config:
         ),
     ] = "full"
     keep_revisions: Annotated[int, Told("How many revisions a watcher can go back.", "N")] = 100_000
+    keep_bytes: Annotated[
+        int,
+        Told(
+            "Most bytes of events kept for that, for each board; half as many are for "
+            "remembered replies.",
+            "BYTES",
+        ),
+    ] = 256 * 2**20
     engine: Annotated[
         Engine,
         Told("How gRPC does its I/O: poller in one thread, default as it chooses."),
@@ -250,6 +258,7 @@ class Config:
 
 _COUNTS = (
     "keep_revisions",
+    "keep_bytes",
     "max_request",
     "max_connections",
     "max_calls",

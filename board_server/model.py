@@ -312,6 +312,18 @@ class Revised(NamedTuple, Generic[T]):
     revision: int
 
 
+class IdempotencyKey(NamedTuple):
+    """What makes a repeated write be done once.
+
+    `id` is the caller's own for this call, no other caller's or call's; `method` and
+    `payload`, a digest of the request, tell the call from others that bear its ID.
+    """
+
+    id: str
+    method: str
+    payload: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class PageRequest:
     """At most `size` items, those after the cursor of the page before.

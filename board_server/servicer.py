@@ -13,7 +13,7 @@ from board_server.convert import lists, replies, requests
 from board_server.current import CURRENT
 from board_server.feed import Feeds
 from board_server.mirrors import Mirrors
-from board_server.model import ContractFilter
+from board_server.model import ContractFilter, IdempotencyKey
 from board_server.store import Store
 
 T = TypeVar("T")
@@ -56,7 +56,7 @@ class BoardServicer(BoardServiceServicer):
     ) -> pb.SetPhaseStateResponse:
         board, change = requests.set_phase_state(request)
         phase, revision = await self._store.set_phase_state(
-            self._named(board), change, _request_id(context)
+            self._named(board), change, _key(context, request)
         )
         return pb.SetPhaseStateResponse(phase=replies.phase(phase), revision=revision)
 
@@ -82,7 +82,7 @@ class BoardServicer(BoardServiceServicer):
     ) -> pb.PublishContractResponse:
         board, draft, session_id = requests.publish_contract(request)
         contract, revision = await self._store.publish_contract(
-            self._named(board), draft, session_id, _request_id(context)
+            self._named(board), draft, session_id, _key(context, request)
         )
         return pb.PublishContractResponse(contract=replies.contract(contract), revision=revision)
 
@@ -91,7 +91,7 @@ class BoardServicer(BoardServiceServicer):
     ) -> pb.PublishContractsResponse:
         board, drafts, session_id = requests.publish_contracts(request)
         published, revision = await self._store.publish_contracts(
-            self._named(board), drafts, session_id, _request_id(context)
+            self._named(board), drafts, session_id, _key(context, request)
         )
         return pb.PublishContractsResponse(published=published, revision=revision)
 
@@ -119,7 +119,7 @@ class BoardServicer(BoardServiceServicer):
     ) -> pb.ClaimFileResponse:
         board, filepath, owner, session_id = requests.claim_file(request)
         claim, revision = await self._store.claim_file(
-            self._named(board), filepath, owner, session_id, _request_id(context)
+            self._named(board), filepath, owner, session_id, _key(context, request)
         )
         return pb.ClaimFileResponse(claim=replies.claim(claim), revision=revision)
 
@@ -128,7 +128,7 @@ class BoardServicer(BoardServiceServicer):
     ) -> pb.ClaimFilesResponse:
         board, filepaths, owner, session_id = requests.claim_files(request)
         claims, revision = await self._store.claim_files(
-            self._named(board), filepaths, owner, session_id, _request_id(context)
+            self._named(board), filepaths, owner, session_id, _key(context, request)
         )
         return pb.ClaimFilesResponse(claims=map(replies.claim, claims), revision=revision)
 
@@ -137,7 +137,7 @@ class BoardServicer(BoardServiceServicer):
     ) -> pb.ReleaseClaimsResponse:
         board, owner, filepaths = requests.release_claims(request)
         released, revision = await self._store.release_claims(
-            self._named(board), owner, filepaths, _request_id(context)
+            self._named(board), owner, filepaths, _key(context, request)
         )
         return pb.ReleaseClaimsResponse(released=released, revision=revision)
 
@@ -163,7 +163,7 @@ class BoardServicer(BoardServiceServicer):
     ) -> pb.CompletePhaseResponse:
         board, completion = requests.complete_phase(request)
         done, revision = await self._store.complete_phase(
-            self._named(board), completion, _request_id(context)
+            self._named(board), completion, _key(context, request)
         )
         return pb.CompletePhaseResponse(
             phase=replies.phase(done.phase),
@@ -204,7 +204,7 @@ class BoardServicer(BoardServiceServicer):
     ) -> pb.OpenSessionResponse:
         board, worker, ttl, on_expiry = requests.open_session(request)
         session, revision = await self._store.open_session(
-            self._named(board), worker, ttl, on_expiry, _request_id(context)
+            self._named(board), worker, ttl, on_expiry, _key(context, request)
         )
         return pb.OpenSessionResponse(session=replies.session(session), revision=revision)
 
@@ -220,7 +220,7 @@ class BoardServicer(BoardServiceServicer):
     ) -> pb.CloseSessionResponse:
         board, session_id = requests.session(request)
         released, revision = await self._store.close_session(
-            self._named(board), session_id, _request_id(context)
+            self._named(board), session_id, _key(context, request)
         )
         return pb.CloseSessionResponse(released=released, revision=revision)
 
@@ -241,9 +241,9 @@ class BoardServicer(BoardServiceServicer):
     async def ArchiveBoard(
         self, request: pb.ArchiveBoardRequest, context: Context
     ) -> pb.ArchiveBoardResponse:
-        board, at = requests.archive_board(request)
+        board, at, board_id = requests.archive_board(request)
         archived, revision = await self._store.archive_board(
-            self._named(board), at, _request_id(context)
+            self._named(board), at, board_id, _key(context, request)
         )
         return pb.ArchiveBoardResponse(
             phases=archived.phases,
@@ -253,11 +253,11 @@ class BoardServicer(BoardServiceServicer):
         )
 
 
-def _request_id(context: Context) -> str:
-    """Read the ID of a call as its caller's own: nobody is answered with what another was."""
-    given = requests.request_id(context.invocation_metadata())
+def _key(context: Context, request: Message) -> IdempotencyKey | None:
+    """Read the key of a call as its caller's own: nobody is answered with what another was."""
     call = CURRENT.get()
-    return f"{call.caller.name}:{given}" if given and call else given
+    caller = call.caller.name if call else ""
+    return requests.idempotency_key(context.invocation_metadata(), caller, request)
 
 
 AT_ONCE = 200

@@ -21,6 +21,7 @@ from board_server.model import (
     ContractFilter,
     Evidence,
     FileClaim,
+    IdempotencyKey,
     OnExpiry,
     Page,
     PageRequest,
@@ -48,7 +49,8 @@ class Follower(Protocol):
     def ended(self, error: BoardError) -> None:
         """Take note that no commit comes any more: BoardReplaced or ShuttingDown.
 
-        One that was not needed may be told StoreUnavailable; who is needed next follows anew.
+        StoreUnavailable, where the board is closed because nobody needs it, or after an
+        internal error: who is needed next follows anew.
         """
         ...
 
@@ -69,10 +71,15 @@ class Store(Protocol):
     StoreUnavailable, ShuttingDown, and those that write StoreFull; those that
     take a session's ID ("" for none), SessionExpired if no such session lives.
 
-    A `request_id` ("" for none) stands for one call, and makes it safe to
-    repeat: where the call of that ID has made one of the board's last 50,000
-    revisions, it is not done again, and returns what it returned then, with the
-    revision that it made. That is on disk as soon as the change is.
+    A `key` (None for none) stands for one call, and makes it safe to repeat. The
+    outcome of a call with a key is remembered, on disk before it is answered and in the
+    transaction of its change: its value and revision, whether or not it changed
+    anything, and FileAlreadyClaimed, StateMismatch, RevisionMismatch, SessionExpired and
+    BoardReplaced. A call whose key is remembered is not done, and ends as that call did.
+    If the method or payload of its key is another it raises InvalidArgument, which
+    names `board-request-id`. No other error is remembered, nor is a call without a key.
+    A store remembers the last calls up to a bound in bytes of its own, in the order in
+    which they ended, and forgets the oldest first.
     """
 
     async def open_board(self, board: str) -> BoardInfo:
@@ -93,7 +100,7 @@ class Store(Protocol):
         ...
 
     async def set_phase_state(
-        self, board: str, change: PhaseChange, request_id: str = ""
+        self, board: str, change: PhaseChange, key: IdempotencyKey | None = None
     ) -> Revised[Phase]:
         """Create or update one phase, and return it as it now is.
 
@@ -121,7 +128,7 @@ class Store(Protocol):
         board: str,
         contract: ContractDraft,
         session_id: str = "",
-        request_id: str = "",
+        key: IdempotencyKey | None = None,
     ) -> Revised[Contract]:
         """Create or replace the contract with this producer, kind and name.
 
@@ -134,7 +141,7 @@ class Store(Protocol):
         board: str,
         contracts: Sequence[ContractDraft],
         session_id: str = "",
-        request_id: str = "",
+        key: IdempotencyKey | None = None,
     ) -> Revised[int]:
         """Publish a batch, all or none; of equal keys the last one wins.
 
@@ -157,7 +164,7 @@ class Store(Protocol):
         filepath: str,
         owner: str,
         session_id: str = "",
-        request_id: str = "",
+        key: IdempotencyKey | None = None,
     ) -> Revised[FileClaim]:
         """Give the file to the owner; if it already has it, that changes nothing.
 
@@ -173,7 +180,7 @@ class Store(Protocol):
         filepaths: Sequence[str],
         owner: str,
         session_id: str = "",
-        request_id: str = "",
+        key: IdempotencyKey | None = None,
     ) -> Revised[list[FileClaim]]:
         """Give all the files to the owner, or none, each as claim_file does.
 
@@ -183,7 +190,7 @@ class Store(Protocol):
         ...
 
     async def release_claims(
-        self, board: str, owner: str, filepaths: Sequence[str], request_id: str = ""
+        self, board: str, owner: str, filepaths: Sequence[str], key: IdempotencyKey | None = None
     ) -> Revised[int]:
         """Free those of the files that the owner holds, or all it holds when none is named.
 
@@ -202,7 +209,7 @@ class Store(Protocol):
         ...
 
     async def complete_phase(
-        self, board: str, completion: Completion, request_id: str = ""
+        self, board: str, completion: Completion, key: IdempotencyKey | None = None
     ) -> Revised[Completed]:
         """Publish the contracts, set the state, release all the phase's claims; all or none."""
         ...
@@ -221,7 +228,7 @@ class Store(Protocol):
         worker: str,
         ttl: timedelta,
         on_expiry: OnExpiry,
-        request_id: str = "",
+        key: IdempotencyKey | None = None,
     ) -> Revised[Session]:
         """Start a session that ends when it is closed, or `ttl` after its last renewal.
 
@@ -238,7 +245,7 @@ class Store(Protocol):
         ...
 
     async def close_session(
-        self, board: str, session_id: str, request_id: str = ""
+        self, board: str, session_id: str, key: IdempotencyKey | None = None
     ) -> Revised[int]:
         """End the session now; return how many claims that released."""
         ...
@@ -252,12 +259,13 @@ class Store(Protocol):
         ...
 
     async def archive_board(
-        self, board: str, revision: int, request_id: str = ""
+        self, board: str, revision: int, board_id: str = "", key: IdempotencyKey | None = None
     ) -> Revised[Archived]:
         """Remove every phase, contract and claim, if the board is at this revision.
 
         Each is an event with the cause ARCHIVE; sessions live on. An empty
-        board stays as it is. Raises RevisionMismatch when it has changed since.
+        board stays as it is. Raises BoardReplaced when the board has another ID than
+        `board_id` ("" for any), RevisionMismatch when it has changed since.
         """
         ...
 

@@ -36,13 +36,19 @@ A call that names a `session_id` fails with SESSION_EXPIRED, and changes
 nothing, when that session has ended; its worker drops the work.
 
 A reply can be lost after its call has changed the board. A call whose
-metadata has `board-request-id`, up to 256 bytes that no other call has, can
-be sent again with the same ID: where the board still knows that ID, of a
-call that made one of its last 50,000 revisions, it changes nothing and
-gives the first reply again, revision and all. So each call is done at most
-once. Clients that retry (the service config's retries keep the metadata)
-should send it with every write; one that begins with the time, as a UUID of
-version 7 does, costs the board least. In reads it is passed over.
+metadata has `board-request-id`, an idempotency key of up to 256 bytes that
+no other call has, can be sent again with the same key: where the board
+remembers how the call of that key ended, it does nothing and answers the
+same again, revision and all. It remembers replies, of calls that changed
+nothing too, and refusals (FILE_ALREADY_CLAIMED, STATE_MISMATCH,
+REVISION_MISMATCH, SESSION_EXPIRED, and BOARD_REPLACED of ArchiveBoard), of
+some 100,000 calls. So each call is done at most once, even where its first
+attempt arrives after its retry. No other error is remembered: whoever gets
+one, and may have sent the call before, sends it again to be sure. A key that
+comes with another method or request is refused with INVALID_ARGUMENT.
+Clients that retry (the service config's retries keep the metadata) should
+send a key with every write; one that begins with the time, as a UUID of
+version 7 does, costs the board least. In reads it is ignored.
 """
 
 from collections import abc as _abc
@@ -2325,19 +2331,25 @@ class ArchiveBoardRequest(_message.Message):
 
     BOARD_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
+    BOARD_ID_FIELD_NUMBER: _builtins.int
     board: _builtins.str
     """board to empty; empty for the server's default board."""
     revision: _builtins.int
     """revision that the board must be at: that of the stored snapshot."""
+    board_id: _builtins.str
+    """board_id of the stored snapshot; empty for whichever board is there, which
+    may be another at an equal revision.
+    """
     def __init__(
         self,
         *,
         board: _builtins.str = ...,
         revision: _builtins.int = ...,
+        board_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["board", b"board", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["board", b"board", "board_id", b"board_id", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -376,12 +376,13 @@ class BoardServiceServicer:
     def ArchiveBoard(self, request, context):
         """ArchiveBoard empties the board in one transaction: it removes every phase,
         contract and claim, provided that the board is still at `revision`. Take a
-        snapshot, store it safely, and archive with its revision: then nothing is
-        removed that was not stored. Its events have the cause ARCHIVE. Sessions
+        snapshot, store it safely, and archive with its revision and board_id: then
+        nothing is removed that was not stored. Its events have the cause ARCHIVE. Sessions
         live on. An empty board stays as it is.
 
         Errors: REVISION_MISMATCH when the board has changed since `revision`:
-        nothing was removed; take another snapshot.
+        nothing was removed; take another snapshot. BOARD_REPLACED when it is not
+        the board with `board_id`: nothing was removed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

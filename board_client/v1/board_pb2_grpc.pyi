@@ -36,13 +36,19 @@ A call that names a `session_id` fails with SESSION_EXPIRED, and changes
 nothing, when that session has ended; its worker drops the work.
 
 A reply can be lost after its call has changed the board. A call whose
-metadata has `board-request-id`, up to 256 bytes that no other call has, can
-be sent again with the same ID: where the board still knows that ID, of a
-call that made one of its last 50,000 revisions, it changes nothing and
-gives the first reply again, revision and all. So each call is done at most
-once. Clients that retry (the service config's retries keep the metadata)
-should send it with every write; one that begins with the time, as a UUID of
-version 7 does, costs the board least. In reads it is passed over.
+metadata has `board-request-id`, an idempotency key of up to 256 bytes that
+no other call has, can be sent again with the same key: where the board
+remembers how the call of that key ended, it does nothing and answers the
+same again, revision and all. It remembers replies, of calls that changed
+nothing too, and refusals (FILE_ALREADY_CLAIMED, STATE_MISMATCH,
+REVISION_MISMATCH, SESSION_EXPIRED, and BOARD_REPLACED of ArchiveBoard), of
+some 100,000 calls. So each call is done at most once, even where its first
+attempt arrives after its retry. No other error is remembered: whoever gets
+one, and may have sent the call before, sends it again to be sure. A key that
+comes with another method or request is refused with INVALID_ARGUMENT.
+Clients that retry (the service config's retries keep the metadata) should
+send a key with every write; one that begins with the time, as a UUID of
+version 7 does, costs the board least. In reads it is ignored.
 """
 
 from board_client.v1 import board_pb2 as _board_pb2
@@ -215,12 +221,13 @@ class BoardServiceStub:
     ArchiveBoard: _grpc.UnaryUnaryMultiCallable[_board_pb2.ArchiveBoardRequest, _board_pb2.ArchiveBoardResponse]
     """ArchiveBoard empties the board in one transaction: it removes every phase,
     contract and claim, provided that the board is still at `revision`. Take a
-    snapshot, store it safely, and archive with its revision: then nothing is
-    removed that was not stored. Its events have the cause ARCHIVE. Sessions
+    snapshot, store it safely, and archive with its revision and board_id: then
+    nothing is removed that was not stored. Its events have the cause ARCHIVE. Sessions
     live on. An empty board stays as it is.
 
     Errors: REVISION_MISMATCH when the board has changed since `revision`:
-    nothing was removed; take another snapshot.
+    nothing was removed; take another snapshot. BOARD_REPLACED when it is not
+    the board with `board_id`: nothing was removed.
     """
 
 @_typing.type_check_only
@@ -368,12 +375,13 @@ class BoardServiceAsyncStub(BoardServiceStub):
     ArchiveBoard: _aio.UnaryUnaryMultiCallable[_board_pb2.ArchiveBoardRequest, _board_pb2.ArchiveBoardResponse]  # type: ignore[assignment]
     """ArchiveBoard empties the board in one transaction: it removes every phase,
     contract and claim, provided that the board is still at `revision`. Take a
-    snapshot, store it safely, and archive with its revision: then nothing is
-    removed that was not stored. Its events have the cause ARCHIVE. Sessions
+    snapshot, store it safely, and archive with its revision and board_id: then
+    nothing is removed that was not stored. Its events have the cause ARCHIVE. Sessions
     live on. An empty board stays as it is.
 
     Errors: REVISION_MISMATCH when the board has changed since `revision`:
-    nothing was removed; take another snapshot.
+    nothing was removed; take another snapshot. BOARD_REPLACED when it is not
+    the board with `board_id`: nothing was removed.
     """
 
 class BoardServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -650,12 +658,13 @@ class BoardServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_board_pb2.ArchiveBoardResponse, _abc.Awaitable[_board_pb2.ArchiveBoardResponse]]:
         """ArchiveBoard empties the board in one transaction: it removes every phase,
         contract and claim, provided that the board is still at `revision`. Take a
-        snapshot, store it safely, and archive with its revision: then nothing is
-        removed that was not stored. Its events have the cause ARCHIVE. Sessions
+        snapshot, store it safely, and archive with its revision and board_id: then
+        nothing is removed that was not stored. Its events have the cause ARCHIVE. Sessions
         live on. An empty board stays as it is.
 
         Errors: REVISION_MISMATCH when the board has changed since `revision`:
-        nothing was removed; take another snapshot.
+        nothing was removed; take another snapshot. BOARD_REPLACED when it is not
+        the board with `board_id`: nothing was removed.
         """
 
 def add_BoardServiceServicer_to_server(servicer: BoardServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -19,6 +19,7 @@ from board_server.model import (
     Cause,
     Change,
     Commit,
+    IdempotencyKey,
     OnExpiry,
     Page,
     Revised,
@@ -66,9 +67,14 @@ class OpenBoard:
             self._leases.start(session_id, ttl)
 
     def intact(self) -> bool:
-        """Tell whether the file is still the one that was opened."""
+        """Tell whether the file is still the one that was opened, and its writer works."""
         self._looked_at = time.monotonic()
-        return self._files.intact()
+        return self.failure is None and self._files.intact()
+
+    @property
+    def failure(self) -> BoardError | None:
+        """Why the board has to be closed and opened again; None if it works."""
+        return self._writer.failure
 
     @property
     def idle(self) -> bool:
@@ -81,17 +87,20 @@ class OpenBoard:
         return time.monotonic() - self._looked_at < LATELY
 
     async def write(
-        self, work: Callable[[Transaction], T], session_id: str = "", request_id: str = ""
+        self,
+        work: Callable[[Transaction], T],
+        session_id: str = "",
+        key: IdempotencyKey | None = None,
     ) -> Revised[T]:
         """Run one write call in a transaction, if its session lives; return once it is synced."""
         if not session_id:
-            return await self._writer.write(work, request_id)
+            return await self._writer.write(work, key)
 
         def in_session(tx: Transaction) -> T:
             sessions.require(tx, session_id)
             return work(tx)
 
-        return await self._writer.write(in_session, request_id)
+        return await self._writer.write(in_session, key)
 
     def read(self, query: Callable[[apsw.Connection], T]) -> T:
         """Run a query of a few rows, here and now."""
@@ -141,11 +150,11 @@ class OpenBoard:
         return info
 
     async def open_session(
-        self, worker: str, ttl: timedelta, on_expiry: OnExpiry, request_id: str
+        self, worker: str, ttl: timedelta, on_expiry: OnExpiry, key: IdempotencyKey | None
     ) -> Revised[Session]:
         """Store.open_session."""
         work = partial(sessions.open_session, worker=worker, ttl=ttl, on_expiry=on_expiry)
-        session, revision = await self._writer.write(work, request_id)
+        session, revision = await self._writer.write(work, key)
         return Revised(self._dated(session), revision)
 
     def renew_session(self, session_id: str) -> Revised[Session]:
@@ -156,9 +165,9 @@ class OpenBoard:
             raise SessionExpired(session_id)
         return Revised(self._dated(session), revision)
 
-    async def close_session(self, session_id: str, request_id: str) -> Revised[int]:
+    async def close_session(self, session_id: str, key: IdempotencyKey | None) -> Revised[int]:
         """Store.close_session."""
-        return await self._end_session(session_id, Cause.SESSION_CLOSED, request_id)
+        return await self._end_session(session_id, Cause.SESSION_CLOSED, key)
 
     def get_session(self, session_id: str) -> Session | None:
         """Store.get_session."""
@@ -180,10 +189,10 @@ class OpenBoard:
         return replace(session, expires_at=self._leases.expires_at(session.session_id))
 
     async def _end_session(
-        self, session_id: str, cause: Cause, request_id: str = ""
+        self, session_id: str, cause: Cause, key: IdempotencyKey | None = None
     ) -> Revised[int]:
         work = partial(sessions.end, session_id=session_id, cause=cause)
-        return await self._writer.write(work, request_id)
+        return await self._writer.write(work, key)
 
     async def stats(self) -> BoardStats:
         """Store.stats, of this board."""

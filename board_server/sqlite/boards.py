@@ -123,7 +123,7 @@ class Boards:
 
     async def _open(self, name: str) -> None:
         if board := self._boards.pop(name, None):
-            await self._end(board, _replaced(board))
+            await self._end(board, _why_closed(board))
         path = self._directory.file(name)
         if name not in self._to_create and not path.exists():
             raise BoardNotFound(name)
@@ -194,7 +194,7 @@ class Boards:
         if board.name in self._changes or self._boards.get(board.name) is not board:
             return
         if not board.intact():
-            await asyncio.shield(self._close(board, _replaced(board)))
+            await asyncio.shield(self._close(board, _why_closed(board)))
         elif time.monotonic() - board.used_at >= self._rest and self._may_close(board):
             await asyncio.shield(self._evict(board))
 
@@ -220,6 +220,9 @@ def _retrieve(change: asyncio.Task[None]) -> None:
         change.exception()
 
 
-def _replaced(board: OpenBoard) -> BoardReplaced:
+def _why_closed(board: OpenBoard) -> BoardError:
+    """Tell why a board cannot be served any more as it was opened."""
+    if board.failure:
+        return board.failure
     log.warning("the file of board %s was deleted or made anew", board.name)
     return BoardReplaced("")

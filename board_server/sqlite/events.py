@@ -55,15 +55,63 @@ def _event(row: Row) -> Event:
     return Event(change, Cause(cause), _READ[change](json.loads(record)))
 
 
-def compact(db: apsw.Connection, revision: int, keep: int) -> int:
-    """Drop the events of all but the last `keep` revisions, a tenth of them at a time.
+ROW = 100
+"""Bytes that an event counts for beside its record: its time, change, cause and key."""
 
-    Returns the revision from which on there is more to drop.
+STEP = 2**18
+"""Least bytes that one commit drops, where there are so many to drop."""
+
+_SIZE = f"octet_length(record) + {ROW}"
+
+_CONCLUDE = f"""
+UPDATE meta SET revision = ?1, event_bytes = event_bytes
+    + (SELECT coalesce(sum({_SIZE}), 0) FROM events WHERE revision > ?2)
+RETURNING compacted_revision, event_bytes
+"""
+
+RECOUNT = f"UPDATE meta SET event_bytes = (SELECT coalesce(sum({_SIZE}), 0) FROM events)"
+"""Count anew what events there are."""
+
+
+def conclude(
+    db: apsw.Connection, before: int, revision: int, keep_revisions: int, keep_bytes: int
+) -> None:
+    """End the changes of a commit: note the board's revision, and drop events that are too old.
+
+    Those of the last `keep_revisions` are kept, as far as they count for no more than
+    `keep_bytes`; the last revision always is. Some slack spares most commits the work.
     """
-    oldest = int(db.execute("SELECT compacted_revision FROM meta").get)
-    slack = max(1, keep // 10)
-    if revision - oldest >= keep + slack:
-        oldest = revision - keep
-        db.execute("DELETE FROM events WHERE revision <= ?", (oldest,))
-        db.execute("UPDATE meta SET compacted_revision = ?", (oldest,))
-    return oldest + keep + slack
+    compacted, size = next(db.execute(_CONCLUDE, (revision, before)))
+    late = revision - compacted >= keep_revisions + max(1, min(keep_revisions // 10, 1000))
+    if late or size > keep_bytes + min(keep_bytes // 10, STEP):
+        _compact(db, before, revision, max(compacted, revision - keep_revisions), size - keep_bytes)
+
+
+def _compact(db: apsw.Connection, before: int, revision: int, floor: int, excess: int) -> None:
+    """Drop events up to the revision `floor`, and more until `excess` bytes are gone.
+
+    In one commit, no more than twice what it has added, or STEP. A revision whose events
+    are dropped in part counts as dropped; the next commits drop the rest.
+    """
+    (added,) = next(db.execute(f"SELECT sum({_SIZE}) FROM events WHERE revision > ?", (before,)))
+    step = max(STEP, 2 * added)
+    dropped, last = 0, None
+    oldest = db.execute(
+        f"SELECT revision, position, {_SIZE} FROM events WHERE revision < ? "
+        "ORDER BY revision, position",
+        (revision,),
+    )
+    for at, position, size in oldest:
+        if at > floor and dropped < excess:
+            floor = at
+        if at > floor or dropped >= step:
+            break
+        last = at, position
+        dropped += size
+    if last:
+        db.execute("DELETE FROM events WHERE (revision, position) <= (?, ?)", last)
+        db.execute(
+            "UPDATE meta SET compacted_revision = max(compacted_revision, ?), "
+            "event_bytes = event_bytes - ?",
+            (last[0], dropped),
+        )

@@ -1,4 +1,4 @@
-"""The table `requests`: what recent calls were answered, for callers that lost the reply."""
+"""The table `requests`: how recent calls ended, so that one that comes again is not done again."""
 
 import json
 from collections.abc import Callable
@@ -7,11 +7,22 @@ from typing import Any
 
 import apsw
 
+from board_server.errors import (
+    BoardError,
+    BoardReplaced,
+    FileAlreadyClaimed,
+    InvalidArgument,
+    RevisionMismatch,
+    SessionExpired,
+    StateMismatch,
+    Violation,
+)
 from board_server.model import (
     Archived,
     Completed,
     Contract,
     FileClaim,
+    IdempotencyKey,
     OnExpiry,
     Phase,
     Revised,
@@ -20,45 +31,75 @@ from board_server.model import (
 from board_server.sqlite import claims, contracts, phases
 from board_server.sqlite.timestamps import from_text, to_text
 
-KEPT = 50_000
-"""Revisions whose replies are kept: ten seconds of the most that one board can
-write, and a client gives up within its deadline."""
+Outcome = Revised[Any] | BoardError
 
-_STEP = KEPT // 10
+FINAL = (FileAlreadyClaimed, StateMismatch, RevisionMismatch, SessionExpired, BoardReplaced)
+"""Errors that a call ends with for good: when it comes again, it is refused again.
+
+Their attributes are what their constructors take, in that order.
+"""
+
+ROW = 1024
+"""Bytes that a call counts for beside its reply, so that a bound in bytes bounds the calls too."""
+
+STEP = 2**18
+"""Least bytes that one commit drops, where there are so many to drop."""
 
 _MICROSECOND = timedelta(microseconds=1)
 
 
-def answer(db: apsw.Connection, request_id: str) -> Revised[Any] | None:
-    """Return what the call of this ID was answered; None when none is known to have been made."""
+def recall(db: apsw.Connection, key: IdempotencyKey) -> Outcome | None:
+    """Return how the call of this key ended; None where no such call is remembered.
+
+    Raises InvalidArgument if it was another call that bore the key.
+    """
     row = db.execute(
-        "SELECT revision, reply FROM requests WHERE request_id = ?", (request_id,)
+        "SELECT method, payload, revision, reply FROM requests WHERE request_id = ?", (key.id,)
     ).fetchone()
     if row is None:
         return None
-    revision, reply = row
+    method, payload, revision, reply = row
+    if method is not None and (method, payload) != (key.method, key.payload):
+        raise InvalidArgument([Violation("board-request-id", _other_call(method, key.method))])
     sort, plain = json.loads(reply)
-    return Revised(_READ[sort](plain), revision)
+    value = _READ[sort](plain)
+    return value if isinstance(value, BoardError) else Revised(value, revision)
 
 
-def remember(db: apsw.Connection, request_id: str, answered: Revised[Any]) -> None:
-    """Keep the answer of a call that has made a revision."""
-    value, revision = answered
+def _other_call(method: str, this: str) -> str:
+    was = f"another call of {method}" if method == this else f"a call of {method}"
+    return f"was given to {was} before; give each call a key of its own"
+
+
+def remember(db: apsw.Connection, key: IdempotencyKey, value: object, revision: int) -> int:
+    """Keep what a call was answered, a value or one of FINAL; return the bytes that it counts."""
     reply = _ENCODE([type(value).__name__, value])
+    size = len(reply.encode()) + ROW
     db.execute(
-        "INSERT INTO requests (revision, request_id, reply) VALUES (?, ?, ?)",
-        (revision, request_id, reply),
+        "INSERT INTO requests (position, request_id, method, payload, revision, reply) "
+        "VALUES (coalesce((SELECT max(position) FROM requests), 0) + ?, ?, ?, ?, ?, ?)",
+        (size, key.id, key.method, key.payload, revision, reply),
     )
+    return size
 
 
-def forget(db: apsw.Connection, before: int, revision: int) -> None:
-    """Drop what is too old, now and then, as the board goes from one revision to another."""
-    if before // _STEP != revision // _STEP:
-        db.execute("DELETE FROM requests WHERE revision <= ?", (revision - KEPT,))
+def forget(db: apsw.Connection, added: int, keep: int) -> None:
+    """Drop the oldest calls beyond the last `keep` bytes, after so many were added.
+
+    At most twice what was added, or STEP: no commit has to drop much.
+    """
+    first, last = next(
+        db.execute(
+            "SELECT (SELECT min(position) FROM requests), (SELECT max(position) FROM requests)"
+        )
+    )
+    if first <= last - keep - keep // 64:
+        upto = min(last - keep, first + max(STEP, 2 * added))
+        db.execute("DELETE FROM requests WHERE position <= ?", (upto,))
 
 
 def _plain(value: Any) -> Any:
-    """Take apart what JSON has no word for: the model's records, and times."""
+    """Take apart what JSON has no word for: the model's records, errors, and times."""
     match value:
         case datetime():
             return to_text(value)
@@ -66,6 +107,8 @@ def _plain(value: Any) -> Any:
             return value // _MICROSECOND
         case Phase() | Contract() | FileClaim() | Session():
             return [getattr(value, field) for field in value.__slots__]
+        case BoardError():
+            return list(vars(value).values())
         case _:
             raise TypeError(f"no reply holds a {type(value).__name__}")
 
@@ -82,6 +125,10 @@ def _completed(plain: list[Any]) -> Completed:
     return Completed(phases.from_row(phase), published, released)
 
 
+def _claims(plain: list[Any]) -> list[FileClaim]:
+    return [claims.from_row(claim) for claim in plain]
+
+
 _ENCODE = json.JSONEncoder(ensure_ascii=False, default=_plain).encode
 
 # A record's fields are its table's columns, in their order.
@@ -89,8 +136,13 @@ _READ: dict[str, Callable[[Any], Any]] = {
     int.__name__: int,
     Phase.__name__: phases.from_row,
     Contract.__name__: contracts.from_row,
-    list.__name__: lambda plain: [claims.from_row(claim) for claim in plain],
+    list.__name__: _claims,
     Session.__name__: _session,
     Completed.__name__: _completed,
     Archived.__name__: lambda plain: Archived(*plain),
+    FileAlreadyClaimed.__name__: lambda plain: FileAlreadyClaimed(_claims(plain[0])),
+    **{
+        error.__name__: lambda plain, error=error: error(*plain)  # type: ignore[misc]
+        for error in (StateMismatch, RevisionMismatch, SessionExpired, BoardReplaced)
+    },
 }

@@ -32,12 +32,14 @@ def unobserved(*_told: object) -> None:
 class Settings:
     """What all boards of a store have in common.
 
-    `keep_revisions` is how many revisions Watch can go back; `clock` gives
-    aware UTC; `max_queue` is how many writes may wait for one board's writer.
+    `keep_revisions` is how many revisions Watch can go back, unless their events are
+    larger than `keep_bytes`; half of that is for remembered replies; `clock` gives aware
+    UTC; `max_queue` is how many writes may wait for one board's writer.
     """
 
     synchronous: Synchronous
     keep_revisions: int
+    keep_bytes: int
     clock: Clock
     max_queue: int
     on_commit: OnCommit

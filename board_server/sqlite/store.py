@@ -20,6 +20,7 @@ from board_server.model import (
     ContractFilter,
     Evidence,
     FileClaim,
+    IdempotencyKey,
     OnExpiry,
     Page,
     PageRequest,
@@ -68,6 +69,7 @@ class SqliteStore:
         *,
         synchronous: Synchronous = "full",
         keep_revisions: int = 100_000,
+        keep_bytes: int = 256 * 2**20,
         clock: Clock = utc_now,
         max_queue: int = 10_000,
         max_boards: int = 256,
@@ -78,12 +80,17 @@ class SqliteStore:
     ) -> None:
         """Make the directory if need be. Raises StoreUnavailable where that cannot be done.
 
+        The events of the last `keep_revisions` are kept, as far as they have no more than
+        `keep_bytes`; remembered outcomes of calls have half of that.
+
         A board that nobody has used for `rest` seconds is closed. Where `max_boards` are open and
         another is called for, so is the one unused for longest. The next call opens it again. The
         board named `stays` is never closed.
         """
         require_safe_sqlite()
-        settings = Settings(synchronous, keep_revisions, clock, max_queue, on_commit, on_close)
+        settings = Settings(
+            synchronous, keep_revisions, keep_bytes, clock, max_queue, on_commit, on_close
+        )
         self._directory = Directory(directory)
         self._boards = Boards(self._directory, settings, max_boards, rest, stays)
         self._board = self._boards.get
@@ -102,10 +109,10 @@ class SqliteStore:
         return await asyncio.to_thread(self._directory.list_boards, page, among)
 
     async def set_phase_state(
-        self, board: str, change: PhaseChange, request_id: str = ""
+        self, board: str, change: PhaseChange, key: IdempotencyKey | None = None
     ) -> Revised[Phase]:
         work = partial(phases.set_state, change=change)
-        return await (await self._board(board)).write(work, change.session_id, request_id)
+        return await (await self._board(board)).write(work, change.session_id, key)
 
     async def get_phase_state(self, board: str, phase_id: str) -> Phase | None:
         return (await self._reading(board)).read(partial(phases.get, phase_id=phase_id))
@@ -121,20 +128,20 @@ class SqliteStore:
         board: str,
         contract: ContractDraft,
         session_id: str = "",
-        request_id: str = "",
+        key: IdempotencyKey | None = None,
     ) -> Revised[Contract]:
         work = partial(contracts.publish, draft=contract)
-        return await (await self._board(board)).write(work, session_id, request_id)
+        return await (await self._board(board)).write(work, session_id, key)
 
     async def publish_contracts(
         self,
         board: str,
         contracts: Sequence[ContractDraft],
         session_id: str = "",
-        request_id: str = "",
+        key: IdempotencyKey | None = None,
     ) -> Revised[int]:
         work = partial(publish_batch, drafts=contracts)
-        return await (await self._board(board)).write(work, session_id, request_id)
+        return await (await self._board(board)).write(work, session_id, key)
 
     async def list_contracts(
         self, board: str, where: ContractFilter, page: PageRequest
@@ -148,11 +155,9 @@ class SqliteStore:
         filepath: str,
         owner: str,
         session_id: str = "",
-        request_id: str = "",
+        key: IdempotencyKey | None = None,
     ) -> Revised[FileClaim]:
-        (claim,), revision = await self.claim_files(
-            board, [filepath], owner, session_id, request_id
-        )
+        (claim,), revision = await self.claim_files(board, [filepath], owner, session_id, key)
         return Revised(claim, revision)
 
     async def claim_files(
@@ -161,16 +166,16 @@ class SqliteStore:
         filepaths: Sequence[str],
         owner: str,
         session_id: str = "",
-        request_id: str = "",
+        key: IdempotencyKey | None = None,
     ) -> Revised[list[FileClaim]]:
         work = partial(claims.claim_all, filepaths=filepaths, owner=owner, session_id=session_id)
-        return await (await self._board(board)).write(work, session_id, request_id)
+        return await (await self._board(board)).write(work, session_id, key)
 
     async def release_claims(
-        self, board: str, owner: str, filepaths: Sequence[str], request_id: str = ""
+        self, board: str, owner: str, filepaths: Sequence[str], key: IdempotencyKey | None = None
     ) -> Revised[int]:
         work = partial(claims.release, owner=owner, filepaths=filepaths)
-        return await (await self._board(board)).write(work, request_id=request_id)
+        return await (await self._board(board)).write(work, key=key)
 
     async def get_file_owner(self, board: str, filepath: str) -> str:
         return (await self._reading(board)).read(partial(claims.owner_of, filepath=filepath))
@@ -182,10 +187,10 @@ class SqliteStore:
         return await (await self._board(board)).scan(query)
 
     async def complete_phase(
-        self, board: str, ended: Completion, request_id: str = ""
+        self, board: str, ended: Completion, key: IdempotencyKey | None = None
     ) -> Revised[Completed]:
         work = partial(completion.complete, completion=ended)
-        return await (await self._board(board)).write(work, ended.session_id, request_id)
+        return await (await self._board(board)).write(work, ended.session_id, key)
 
     async def get_snapshot(self, board: str) -> Snapshot:
         opened = await self._board(board)
@@ -202,17 +207,17 @@ class SqliteStore:
         worker: str,
         ttl: timedelta,
         on_expiry: OnExpiry,
-        request_id: str = "",
+        key: IdempotencyKey | None = None,
     ) -> Revised[Session]:
-        return await (await self._board(board)).open_session(worker, ttl, on_expiry, request_id)
+        return await (await self._board(board)).open_session(worker, ttl, on_expiry, key)
 
     async def renew_session(self, board: str, session_id: str) -> Revised[Session]:
         return (await self._board(board)).renew_session(session_id)
 
     async def close_session(
-        self, board: str, session_id: str, request_id: str = ""
+        self, board: str, session_id: str, key: IdempotencyKey | None = None
     ) -> Revised[int]:
-        return await (await self._board(board)).close_session(session_id, request_id)
+        return await (await self._board(board)).close_session(session_id, key)
 
     async def list_sessions(self, board: str, page: PageRequest) -> Page[Session]:
         return await (await self._board(board)).list_sessions(
@@ -220,10 +225,10 @@ class SqliteStore:
         )
 
     async def archive_board(
-        self, board: str, revision: int, request_id: str = ""
+        self, board: str, revision: int, board_id: str = "", key: IdempotencyKey | None = None
     ) -> Revised[Archived]:
-        work = partial(archive.empty, revision=revision)
-        return await (await self._board(board)).write(work, request_id=request_id)
+        work = partial(archive.empty, revision=revision, board_id=board_id)
+        return await (await self._board(board)).write(work, key=key)
 
     async def get_session(self, board: str, session_id: str) -> Session | None:
         return (await self._board(board)).get_session(session_id)

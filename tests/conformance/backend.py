@@ -14,6 +14,7 @@ from board_server.model import (
     ContractFilter,
     ContractKind,
     FileCondition,
+    IdempotencyKey,
     OnExpiry,
     Page,
     PageRequest,
@@ -120,6 +121,11 @@ async def fill(store: Store, board: str = BOARD) -> None:
     await store.set_phase_state(board, PhaseChange("store", PhaseState.RUNNING, "w1"))
     await store.publish_contracts(board, [draft("Open"), draft("Close")])
     await store.claim_file(board, "board.go", "store")
+
+
+def key_of(id_: str, method: str = "Write", payload: bytes = b"") -> IdempotencyKey:
+    """Make the key of a call of which only the ID matters, or what else is given."""
+    return IdempotencyKey(id_, method, payload)
 
 
 class Deaf:

@@ -13,6 +13,7 @@ from tests.conformance.contracts import ContractsConformance
 from tests.conformance.events import EventsConformance
 from tests.conformance.lifecycle import LifecycleConformance
 from tests.conformance.phases import PhasesConformance
+from tests.conformance.repeats import RepeatsConformance
 from tests.conformance.revisions import RevisionsConformance
 from tests.conformance.sessions import SessionsConformance
 from tests.conformance.snapshots import SnapshotsConformance
@@ -29,6 +30,7 @@ class StoreConformance(
     ConditionsConformance,
     EventsConformance,
     RevisionsConformance,
+    RepeatsConformance,
     ConcurrencyConformance,
     LifecycleConformance,
 ):

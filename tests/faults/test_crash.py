@@ -11,6 +11,7 @@ from board_client import BoardClient, BoardError, Contract, Event
 from board_client.v1 import board_pb2 as pb
 from board_client.v1.board_pb2_grpc import BoardServiceStub
 from board_server import faults
+from board_server.sqlite.migrate import migrations
 from tests.faults.program import Program, assert_sound
 from tests.faults.soak import scaled
 
@@ -167,7 +168,7 @@ def assert_each_revision_was_watched_once(events: list[Event]) -> None:
     assert all(told.count(event) == 1 for event in told[:: max(1, len(told) // 200)])
 
 
-@pytest.mark.parametrize("migration", [1, 2, 3])
+@pytest.mark.parametrize("migration", range(1, len(migrations()) + 1))
 def test_a_server_that_dies_while_it_migrates_a_file_leaves_it_to_the_next(tmp_path, migration):
     with Program(tmp_path, "--board", BOARD) as server:
         server.start(crash_at=f"before-migration-commit:{migration}")

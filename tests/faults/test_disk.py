@@ -25,6 +25,7 @@ from board_server.model import (
 from board_server.sqlite import SqliteStore
 from board_server.sqlite.keeping.backup import back_up, restore
 from board_server.sqlite.keeping.unserved import CannotKeep
+from tests.conformance.backend import key_of
 from tests.faults.disk import FailingDisk, error
 from tests.faults.program import assert_sound
 from tests.servers import server_thread
@@ -133,11 +134,11 @@ async def test_a_write_that_was_refused_does_not_come_back_after_a_crash(
     assert_sound(crashed, BOARD)
 
 
-async def test_a_refused_write_can_be_repeated_with_its_request_id(store, disk):
+async def test_a_refused_write_can_be_repeated_with_its_key(store, disk):
     with disk.fails("sync", error=BROKEN_SYNC[1]), pytest.raises(StoreUnavailable):
-        await store.set_phase_state(BOARD, running(), "request")
-    first = await store.set_phase_state(BOARD, running(), "request")
-    assert await store.set_phase_state(BOARD, running(), "request") == first
+        await store.set_phase_state(BOARD, running(), key_of("request"))
+    first = await store.set_phase_state(BOARD, running(), key_of("request"))
+    assert await store.set_phase_state(BOARD, running(), key_of("request")) == first
 
 
 async def test_a_session_that_ends_while_the_disk_is_full_ends_when_there_is_room(store, disk):

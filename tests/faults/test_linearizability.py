@@ -263,23 +263,21 @@ def test_histories_with_connections_that_drop_are_linearizable(tmp_path, seed):
 class LosesUpdates(SqliteStore):
     """A store with the classic mistake: it looks, and then it writes."""
 
-    async def set_phase_state(self, board, change, request_id=""):
+    async def set_phase_state(self, board, change, key=None):
         if change.expected_state is None:
-            return await super().set_phase_state(board, change, request_id)
+            return await super().set_phase_state(board, change, key)
         current = await self.get_phase_state(board, change.phase_id)
         if current is None or current.state != change.expected_state:
-            return await super().set_phase_state(board, change, request_id)
-        return await super().set_phase_state(
-            board, replace(change, expected_state=None), request_id
-        )
+            return await super().set_phase_state(board, change, key)
+        return await super().set_phase_state(board, replace(change, expected_state=None), key)
 
 
 class GivesFilesTwice(SqliteStore):
     """A store that tells whoever asks for a file that it is theirs."""
 
-    async def claim_file(self, board, filepath, owner, session_id="", request_id=""):
+    async def claim_file(self, board, filepath, owner, session_id="", key=None):
         try:
-            return await super().claim_file(board, filepath, owner, session_id, request_id)
+            return await super().claim_file(board, filepath, owner, session_id, key)
         except Exception as error:
             held = error.conflicts[0]
             return Revised(replace(held, owner=owner), 1)

@@ -44,7 +44,7 @@ class Board:
         self.claims: dict[str, FileClaim] = {}
         self.sessions: dict[str, Session] = {}
         self.commits: list[Commit] = []
-        self.answers: dict[str, Revised[Any]] = {}
+        self.outcomes: dict[str, Revised[Any] | BoardError] = {}
         self._last_id = 0
         self._events: list[Event] = []
 
@@ -53,28 +53,32 @@ class Board:
         now: datetime,
         work: Callable[[datetime], Any],
         session_id: str = "",
-        request_id: str = "",
+        key: str = "",
     ) -> Revised[Any]:
-        """All of the work, or nothing; once for one request."""
-        if request_id in self.answers:
-            return self.answers[request_id]
+        """All of the work, or nothing; once for one key, whatever became of it."""
+        outcome = self.outcomes.get(key) or self._attempt(now, work, session_id)
+        if key:
+            self.outcomes[key] = outcome
+        if isinstance(outcome, BoardError):
+            raise outcome
+        return outcome
+
+    def _attempt(
+        self, now: datetime, work: Callable[[datetime], Any], session_id: str
+    ) -> Revised[Any] | BoardError:
         before = self._state()
         self._events = []
         try:
             if session_id and session_id not in self.sessions:
                 raise SessionExpired(session_id)
             value = work(now)
-        except BoardError:
+        except BoardError as error:
             self.phases, self.contracts, self.claims, self.sessions, self._last_id = before
-            raise
-        if not self._events:
-            return Revised(value, self.revision)
-        self.revision += 1
-        self.commits.append(Commit(self.revision, now, tuple(self._events)))
-        answer = Revised(value, self.revision)
-        if request_id:
-            self.answers[request_id] = answer
-        return answer
+            return error
+        if self._events:
+            self.revision += 1
+            self.commits.append(Commit(self.revision, now, tuple(self._events)))
+        return Revised(value, self.revision)
 
     def set_phase_state(
         self, now: datetime, change: PhaseChange, cause: Cause = Cause.CALL

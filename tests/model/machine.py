@@ -28,6 +28,7 @@ from board_server.model import (
     ContractKind,
     ContractStatus,
     FileCondition,
+    IdempotencyKey,
     OnExpiry,
     PageRequest,
     PhaseChange,
@@ -37,6 +38,7 @@ from board_server.model import (
     Session,
 )
 from board_server.store import Store
+from tests.conformance.backend import key_of
 from tests.model.board import UNKNOWN, Board, undated
 from tests.model.skipping import SkippingLoop
 
@@ -102,7 +104,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.ticks = itertools.cycle(TICKS)
         self.board = Board()
         self.ever: list[str] = []  # sessions, those that have ended too
-        self.requests: dict[str, Callable[[], None]] = {}
+        self.requests: dict[IdempotencyKey, Callable[[], None]] = {}
         self.renewed: dict[str, float] = {}
         self.open()
         self.open_session(timedelta(seconds=1000), OnExpiry.REQUEUE)
@@ -143,17 +145,16 @@ class StoreMachine(RuleBasedStateMachine):
         request: int | None,
     ) -> None:
         """Do one write; one with a request's number is that request, ever again."""
-        request_id = "" if request is None else f"{verb} {request}"
+        key = None if request is None else key_of(f"{verb} {request}")
 
         def do() -> None:
             self.now += timedelta(seconds=next(self.ticks))
             self.both(
-                getattr(self.store, verb)(NAME, *arguments, request_id=request_id),
-                lambda: self.board.transact(self.now, ours, session, request_id),
+                getattr(self.store, verb)(NAME, *arguments, key=key),
+                lambda: self.board.transact(self.now, ours, session, key.id if key else ""),
             )
 
-        self.requests.setdefault(request_id, do) if request_id else None
-        self.requests.get(request_id, do)()
+        (self.requests.setdefault(key, do) if key else do)()
 
     def session(self, number: int | None) -> str:
         """A session that lives, or lived, or none."""
@@ -278,11 +279,9 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(ttl=ttls, on_expiry=st.sampled_from(OnExpiry))
     def open_session(self, ttl, on_expiry) -> None:
-        request_id = f"open {len(self.ever)}"
-        opened, revision = self.run(
-            self.store.open_session(NAME, "w", ttl, on_expiry, request_id=request_id)
-        )
-        again = self.run(self.store.open_session(NAME, "w", ttl, on_expiry, request_id=request_id))
+        key = key_of(f"open {len(self.ever)}")
+        opened, revision = self.run(self.store.open_session(NAME, "w", ttl, on_expiry, key=key))
+        again = self.run(self.store.open_session(NAME, "w", ttl, on_expiry, key=key))
         assert (undated(again.value), again.revision) == (undated(opened), revision)
         session = Session(opened.session_id, "w", ttl, UNKNOWN, on_expiry)
         ours = self.board.transact(self.now, lambda now: self.board.open_session(now, session))

@@ -53,7 +53,7 @@ REASONS = {
     "SetPhaseState": {"STATE_MISMATCH"},
     "ClaimFile": {"FILE_ALREADY_CLAIMED"},
     "ClaimFiles": {"FILE_ALREADY_CLAIMED"},
-    "ArchiveBoard": {"REVISION_MISMATCH"},
+    "ArchiveBoard": {"REVISION_MISMATCH", "BOARD_REPLACED"},
     "Watch": {"REVISION_COMPACTED", "BOARD_REPLACED"},
 }
 """What an RPC may be refused with, by its comment in the proto."""

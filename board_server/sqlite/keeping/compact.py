@@ -5,9 +5,12 @@ from pathlib import Path
 
 import apsw
 
+from board_server.sqlite import events
 from board_server.sqlite.connection import connect
 from board_server.sqlite.keeping.unserved import CannotKeep, unserved
 from board_server.sqlite.migrate import check
+
+_COUNTS_EVENTS = "SELECT 1 FROM pragma_table_info('meta') WHERE name = 'event_bytes'"
 
 
 def compact(board: Path, keep_revisions: int) -> tuple[int, int]:
@@ -36,3 +39,5 @@ def _forget(db: apsw.Connection, keep_revisions: int) -> None:
         db.execute(
             "UPDATE meta SET compacted_revision = max(compacted_revision, ?)", (max(0, oldest),)
         )
+        if db.execute(_COUNTS_EVENTS).get:
+            db.execute(events.RECOUNT)

@@ -125,7 +125,8 @@ class Writer:
         try:
             self._serve()
         except BaseException as error:
-            self._on_loop(self._died, error, self._batch)
+            with suppress(RuntimeError):  # the event loop is closed: no caller is left
+                self._loop.call_soon_threadsafe(self._died, error, self._batch)
         finally:
             with suppress(apsw.Error):
                 self._db.close()
@@ -143,12 +144,8 @@ class Writer:
         try:
             self._settings.on_commit(self._name, len(batch), time.perf_counter() - started)
         finally:
-            self._on_loop(self._answer, batch, outcomes, commits)
+            self._loop.call_soon_threadsafe(self._answer, batch, outcomes, commits)
             self._batch = []
-
-    def _on_loop(self, callback: Callable[..., None], *args: Any) -> None:
-        with suppress(RuntimeError):  # the event loop is closed: no caller is left
-            self._loop.call_soon_threadsafe(callback, *args)
 
     def _receive(self) -> bool:
         """Wait for calls; False when the writer is closed. Tidies up where none come."""

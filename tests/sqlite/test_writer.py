@@ -8,9 +8,10 @@ import apsw
 import pytest
 
 from board_server.errors import FileAlreadyClaimed, StoreFull, StoreUnavailable
-from board_server.model import ContractFilter, PhaseChange, PhaseState
-from board_server.sqlite import SqliteStore
-from tests.conformance.backend import ALL, BOARD, Clock, contents, draft, revision_of
+from board_server.model import ContractFilter, PhaseChange, PhaseState, Revised
+from board_server.sqlite import SqliteStore, checkpoints, group_commit, writer
+from board_server.sqlite.checkpoints import Checkpoints
+from tests.conformance.backend import ALL, BOARD, Clock, Deaf, contents, draft, revision_of
 
 
 class Gate(Clock):
@@ -212,3 +213,117 @@ async def test_a_full_disk_refuses_the_write_and_reads_go_on(connection_hook, di
     writing.pragma("max_page_count", 2**30)
     assert (await store.publish_contract(BOARD, large)).revision == 2
     await store.close()
+
+
+def failures(caplog):
+    """The failures of the writer that the log has, each with its traceback."""
+    found = [record for record in caplog.records if "writer" in record.getMessage()]
+    assert all(record.exc_info for record in found)
+    return [record.exc_info[1] for record in found]
+
+
+class Broken(Exception):
+    """What nobody expects."""
+
+
+class Breaks:
+    """Raises an error the first time that it is called; from then on it does what it is given."""
+
+    def __init__(self, error=Broken, then=lambda *_: None):
+        self._error, self._then = error, then
+        self.broke = threading.Event()
+
+    def __call__(self, *arguments):
+        if self.broke.is_set():
+            return self._then(*arguments)
+        self.broke.set()
+        raise self._error
+
+
+@pytest.fixture
+async def broken(directory, clock):
+    """A store of which one thing breaks once: what is told of commits, in the thread."""
+    store = SqliteStore(directory, clock=clock, on_commit=Breaks())
+    await store.open_board(BOARD)
+    yield store
+    await store.close()
+
+
+async def test_where_the_writer_fails_every_call_is_answered_and_the_next_is_done(
+    broken, clock, caplog
+):
+    outcomes = await together(clock, [broken.claim_file(BOARD, f"{n}.go", "p") for n in range(300)])
+    done = [n for n, outcome in enumerate(outcomes) if not isinstance(outcome, Exception)]
+    assert done
+    assert all(isinstance(o, (Revised, StoreUnavailable)) for o in outcomes)
+    assert (await broken.claim_file(BOARD, "next.go", "p")).revision == len(done) + 1
+    claims = (await broken.list_claims(BOARD, None, ALL)).items
+    assert {claim.filepath for claim in claims} == {*(f"{n}.go" for n in done), "next.go"}
+    assert [type(error) for error in failures(caplog)] == [Broken]
+
+
+@pytest.mark.parametrize("point", ["before-commit", "after-commit"])
+async def test_where_the_writer_dies_in_a_commit_its_callers_are_not_told_that_nothing_changed(
+    store, monkeypatch, point, caplog
+):
+    dies = Breaks(SystemExit)
+
+    def reach(at):
+        if at == point:
+            dies()
+
+    monkeypatch.setattr(group_commit, "reach", reach)
+    with pytest.raises(RuntimeError, match="in a commit"):
+        await asyncio.wait_for(store.claim_file(BOARD, "doubt.go", "p"), 60)
+    owner = "p" if point == "after-commit" else ""
+    assert await store.get_file_owner(BOARD, "doubt.go") == owner
+    assert (await store.claim_file(BOARD, "next.go", "p")).revision == (2 if owner else 1)
+    assert [type(error) for error in failures(caplog)] == [SystemExit]
+
+
+async def test_where_a_checkpoint_fails_unexpectedly_the_next_call_is_done(
+    store, monkeypatch, caplog
+):
+    monkeypatch.setattr(writer, "IDLE", 0.0)
+    monkeypatch.setattr(checkpoints, "PAGES", 1)
+    make = Breaks(then=Checkpoints.make)
+    monkeypatch.setattr(Checkpoints, "make", lambda log: make(log))  # noqa: PLW0108  to be bound
+    await store.claim_file(BOARD, "a.go", "p")
+    assert await asyncio.to_thread(make.broke.wait, 60)
+    assert (await asyncio.wait_for(store.claim_file(BOARD, "b.go", "p"), 60)).revision == 2
+    assert [type(error) for error in failures(caplog)] == [Broken]
+
+
+async def test_a_follower_that_fails_is_ended_and_the_calls_are_answered(store, clock, caplog):
+    class Fails(Deaf):
+        ended_with = None
+
+        committed = Breaks()
+
+        def ended(self, error):
+            self.ended_with = error
+
+    follower = Fails()
+    await store.follow(BOARD, follower)
+    outcomes = await together(clock, [store.claim_file(BOARD, f"{n}.go", "p") for n in range(9)])
+    assert [outcome.revision for outcome in outcomes] == list(range(1, 10))
+    assert (await store.claim_file(BOARD, "next.go", "p")).revision == 10
+    assert isinstance(follower.ended_with, StoreUnavailable)
+    assert [type(error) for error in failures(caplog)] == [Broken]
+
+
+def test_a_writer_whose_event_loop_is_closed_commits_and_ends(directory):
+    store = SqliteStore(directory, clock=(gate := Gate()))
+
+    async def write():
+        await store.open_board(BOARD)
+        gate.shut()
+        task = asyncio.create_task(store.claim_file(BOARD, "a.go", "p"))
+        await gate.reached.wait()
+        task.cancel()
+
+    asyncio.run(write())
+    (thread,) = [each for each in threading.enumerate() if each.name == f"writer {BOARD}"]
+    gate.open()
+    thread.join(60)
+    assert not thread.is_alive()

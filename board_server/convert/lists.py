@@ -99,6 +99,9 @@ def _listed(fields: Fields, request: ListRequest, shape: tuple[type, ...]) -> Li
     if request.page_size < 0:
         fields.refuse("page_size", "must not be negative")
     size = min(request.page_size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
+    if len(request.page_token) > paging.MAX_TOKEN:
+        fields.refuse("page_token", f"must not be longer than {paging.MAX_TOKEN:,} bytes")
+        fields.done()  # before anything is made of it
     scope = _scope(request)
     try:
         after = paging.decode(scope, request.page_token, shape)

@@ -1,5 +1,8 @@
 """Page tokens lead through one list, and through no other."""
 
+import re
+import struct
+from base64 import urlsafe_b64encode
 from datetime import timedelta
 
 import pytest
@@ -7,7 +10,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from board_client.v1 import board_pb2 as pb
-from tests.rpc.service import invalid, make
+from board_server import paging
+from board_server.convert import lists
+from tests.rpc.service import ending, invalid, make
 
 LISTS = {
     "ListBoards": "boards",
@@ -140,3 +145,59 @@ def test_a_token_that_was_tampered_with_is_refused(grpc_stub, filled, rpc, data)
     assume(tampered != token)
     request = make(rpc, board=filled, page_token=tampered)
     assert invalid(getattr(grpc_stub, rpc), request) == ("page_token",)
+
+
+def forged(rpc, board, payload):
+    """Make a token of this list that has the digest it should, and holds these bytes."""
+    read = getattr(lists, re.sub(r"(?<!^)(?=[A-Z])", "_", rpc).lower())(make(rpc, board=board))
+    listed = read if isinstance(read, lists.Listed) else read[0]
+    digest = paging._digest(listed.scope, payload)
+    return urlsafe_b64encode(digest + payload).decode()
+
+
+texts = st.binary(max_size=40) | st.text(max_size=20).map(str.encode)
+packed = texts.map(lambda text: struct.pack(">I", len(text)) + text)
+payloads = (
+    st.binary(max_size=64)
+    | st.lists(packed, max_size=3).map(b"".join)
+    | st.integers(-(2**63), 2**63 - 1).map(lambda number: struct.pack(">q", number))
+    | st.sampled_from([b"null", b"5", b"[" * 4000, b'["\\ud800"]', b"[1e999]", b"{}"])
+)
+
+
+@each_list
+@settings(max_examples=60)
+@given(payload=payloads)
+def test_whatever_a_token_holds_it_is_a_position_or_refused(grpc_stub, filled, rpc, payload):
+    request = make(rpc, board=filled, page_token=forged(rpc, filled, payload))
+    found = ending(getattr(grpc_stub, rpc), request)
+    assert found is None or found.fields == ("page_token",)
+
+
+@each_list
+@settings(max_examples=30)
+@given(token=st.text(min_size=1, max_size=200) | st.binary(max_size=99).map(urlsafe_b64encode))
+def test_any_other_text_is_refused(grpc_stub, filled, rpc, token):
+    assume(token)
+    request = make(rpc, board=filled, page_token=token)
+    assert invalid(getattr(grpc_stub, rpc), request) == ("page_token",)
+
+
+@each_list
+@pytest.mark.parametrize("more", ["=", "A", "AAAA", "\n"])
+def test_a_token_with_more_behind_it_is_refused(grpc_stub, filled, rpc, more):
+    request = make(rpc, board=filled, page_token=token_of(grpc_stub, rpc, filled) + more)
+    assert invalid(getattr(grpc_stub, rpc), request) == ("page_token",)
+
+
+def test_a_huge_token_is_refused(grpc_stub, filled):
+    request = make("ListPhases", board=filled, page_token="A" * 2**23)
+    assert invalid(grpc_stub.ListPhases, request) == ("page_token",)
+
+
+def test_a_list_pages_past_the_longest_path_of_the_strangest_characters(grpc_stub, board):
+    paths = ["\x01" * 4096, "\x01" * 4095 + "\x02", "é" * 2048]
+    claims = pb.ClaimFilesRequest(board=board, filepaths=paths, owner="p")
+    grpc_stub.ClaimFiles(claims)
+    pages = read_all(grpc_stub, "ListClaims", board=board, page_size=1)
+    assert [claim.filepath for page in pages for claim in page] == paths

@@ -56,6 +56,25 @@ class Proxy:
         with self._changed:
             return self._changed.wait_for(lambda: self._swallowed >= pieces, seconds)
 
+    def hold_requests(self) -> None:
+        """Keep back what clients send over the connections that there are."""
+        self._do(lambda link: link.hold())
+
+    def wait_for_held(self, part: bytes, seconds: float = 60) -> bool:
+        """Wait until something is held that has this in it, or time is up."""
+        with self._changed:
+            return self._changed.wait_for(
+                lambda: any(part in (link.held or b"") for link in list(self._links)), seconds
+            )
+
+    def cut_off_clients(self) -> None:
+        """Break the held connections for their clients, while what they sent is on its way."""
+        self._do(lambda link: link.cut_off())
+
+    def deliver(self) -> None:
+        """Let the server have what was held."""
+        self._do(lambda link: link.delivered.set())
+
     def reset_all(self) -> None:
         """Break every connection, as a machine does that goes down and comes back."""
         self._do(lambda link: link.reset())
@@ -97,7 +116,8 @@ class Proxy:
         self._links.add(link)
         try:
             await asyncio.gather(
-                self._carry(from_client, to_server), self._carry_back(from_server, to_client, link)
+                self._carry(from_client, to_server, link),
+                self._carry_back(from_server, to_client, link),
             )
         except OSError:
             pass  # broken, by us or by them
@@ -105,23 +125,35 @@ class Proxy:
             self._links.discard(link)
             link.reset()
 
-    async def _carry(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    async def _carry(
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, link: "_Link"
+    ) -> None:
         while piece := await source.read(65536):
-            sink.write(piece)
+            if link.held is None:
+                sink.write(piece)
+                await sink.drain()
+            else:
+                with self._changed:
+                    link.held += piece
+                    self._changed.notify_all()
+        if link.held is None:
+            sink.close()
+        else:
+            await link.delivered.wait()
+            sink.write(link.held)
             await sink.drain()
-        sink.close()
 
     async def _carry_back(
         self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, link: "_Link"
     ) -> None:
         while piece := await source.read(65536):
-            if self._swallowing or link.half_closed:
+            if self._swallowing or link.half_closed or link.held is not None:
                 with self._changed:
                     self._swallowed += 1
                     self._changed.notify_all()
                 continue
             await asyncio.sleep(self._delay)
-            if link.half_closed:
+            if link.half_closed or link.held is not None:
                 continue
             sink.write(piece)
             await sink.drain()
@@ -132,16 +164,30 @@ class _Link:
     def __init__(self, to_client: asyncio.StreamWriter, to_server: asyncio.StreamWriter) -> None:
         self._to_client, self._to_server = to_client, to_server
         self.half_closed = False
+        self.held: bytes | None = None
+        self.delivered = asyncio.Event()
+
+    def hold(self) -> None:
+        self.held = b""
+
+    def cut_off(self) -> None:
+        if self.held is not None:
+            _reset(self._to_client)
 
     def reset(self) -> None:
-        for writer in (self._to_client, self._to_server):
-            raw = writer.get_extra_info("socket")
-            if raw and not writer.is_closing():
-                # To linger for no time makes closing send a reset.
-                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            writer.transport.abort()
+        self.delivered.set()
+        _reset(self._to_client)
+        _reset(self._to_server)
 
     def half_close(self) -> None:
         if not self._to_client.is_closing() and not self.half_closed:
             self.half_closed = True
             self._to_client.write_eof()
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    raw = writer.get_extra_info("socket")
+    if raw and not writer.is_closing():
+        # To linger for no time makes closing send a reset.
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()

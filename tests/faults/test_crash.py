@@ -203,5 +203,33 @@ def test_a_call_sent_again_is_answered_by_the_next_server_as_the_dead_one_would_
         assert server.stop() == 0
 
 
+def test_calls_that_changed_nothing_and_come_late_change_nothing_after_a_crash_either(tmp_path):
+    release = pb.ReleaseClaimsRequest(owner="late")
+    start = pb.SetPhaseStateRequest(
+        phase_id="a", state=pb.PHASE_STATE_RUNNING, expected_state=pb.PHASE_STATE_DONE
+    )
+    first, second = ((("board-request-id", key),) for key in ("1", "2"))
+    with Program(tmp_path, "--board", BOARD) as server, BoardClient(server.address) as client:
+        server.start(crash_at="after-commit:2")
+        with grpc.insecure_channel(server.address) as channel:
+            board = BoardServiceStub(channel)
+            assert board.ReleaseClaims(release, metadata=first, timeout=60).released == 0
+            with pytest.raises(grpc.RpcError):
+                board.SetPhaseState(start, metadata=second, timeout=60)  # refused, and it crashes
+            assert server.crashed()
+            server.kill()
+            server.start()
+            client.claim_file("x.go", "late")
+            client.set_phase_state("a", "done")
+            again = board.ReleaseClaims(release, metadata=first, timeout=60, wait_for_ready=True)
+            assert again.released == 0
+            with pytest.raises(grpc.RpcError) as refused:
+                board.SetPhaseState(start, metadata=second, timeout=60)
+            assert refused.value.code() is grpc.StatusCode.FAILED_PRECONDITION
+        assert client.file_owner("x.go") == "late"
+        assert client.get_phase_state("a") == "done"
+        assert server.stop() == 0
+
+
 def test_the_points_do_nothing_where_none_is_named():
     assert faults.reach is faults._pass

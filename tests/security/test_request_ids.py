@@ -6,6 +6,7 @@ import pytest
 from board_client.v1 import board_pb2 as pb
 from board_server.caller import Role
 from board_server.config import Config
+from tests.rpc.service import refusal, refusal_of
 from tests.secured import ANY_PORT, bearer, running, stub
 
 ID = (("board-request-id", "1"),)
@@ -41,3 +42,37 @@ def test_a_request_id_that_is_too_long_is_refused(board, callers):
     with pytest.raises(grpc.RpcError) as error:
         claim(board, "a.go", (*callers[1], ("board-request-id", "i" * 257)))
     assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+REUSED = {
+    "another request": lambda board, how: claim(board, "b.go", how),
+    "another method": lambda board, how: board.ReleaseClaims(
+        pb.ReleaseClaimsRequest(owner="p"), metadata=how
+    ),
+    "another session": lambda board, how: board.ClaimFile(
+        pb.ClaimFileRequest(filepath="a.go", owner="p", session_id="s"), metadata=how
+    ),
+}
+
+
+@pytest.mark.parametrize("call", REUSED.values(), ids=REUSED)
+def test_a_request_id_that_was_given_to_another_call_is_refused(board, callers, call):
+    how = (*callers[0], *ID)
+    answer = claim(board, "a.go", how)
+    with pytest.raises(grpc.RpcError) as error:
+        call(board, how)
+    refused = refusal_of(error.value)
+    assert refused.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert refused.fields == ("board-request-id",)
+    assert "ClaimFile" in refused.text
+    assert claim(board, "a.go", how) == answer
+    assert board.GetFileOwner(pb.GetFileOwnerRequest(filepath="b.go"), metadata=how).owner == ""
+
+
+def test_a_request_id_stands_for_a_call_that_was_refused_too(board, callers):
+    claim(board, "a.go", callers[1])
+    how = (*callers[0], *ID)
+    request = pb.ClaimFileRequest(filepath="a.go", owner="q")
+    refusals = [refusal(lambda r: board.ClaimFile(r, metadata=how), request) for _ in range(2)]
+    assert refusals[0] == refusals[1]
+    assert refusals[0].reason == "FILE_ALREADY_CLAIMED"

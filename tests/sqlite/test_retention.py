@@ -9,8 +9,11 @@ import pytest
 from board_server.errors import RevisionCompacted
 from board_server.model import ContractFilter
 from board_server.sqlite import SqliteStore
-from tests.conformance.backend import ALL, BOARD, contents, draft
+from board_server.sqlite.events import ROW, STEP
+from board_server.sqlite.replay import differences
+from tests.conformance.backend import ALL, BOARD, contents, draft, key_of
 from tests.conformance.events import history, listening
+from tests.faults.soak import scaled
 
 KEEP = 20
 
@@ -19,8 +22,8 @@ KEEP = 20
 def keep(directory, clock):
     """Open the directory's store, to keep so many revisions."""
 
-    def keep(revisions):
-        return SqliteStore(directory, keep_revisions=revisions, clock=clock)
+    def keep(revisions, size=2**28):
+        return SqliteStore(directory, keep_revisions=revisions, keep_bytes=size, clock=clock)
 
     return keep
 
@@ -124,3 +127,98 @@ async def test_a_revision_of_many_events_is_kept_or_dropped_whole(store, file):
         await store.claim_files(BOARD, [f"{number}.{part}" for part in range(7)], "p")
     count, first, last = rows(file)
     assert count == 7 * (last - first + 1)
+
+
+KILOBYTE = "x" * 1000
+
+
+async def publish(store, count, size=64):
+    """Publish one contract of so many kilobytes, so often."""
+    for number in range(count):
+        contract = draft("T", signature=f"{number}{KILOBYTE * size}")
+        await store.publish_contract(BOARD, contract, key=key_of(f"{number}"))
+
+
+def sizes(file):
+    """What the events take, as they are and as the board counts, and what the replies take."""
+    with closing(apsw.Connection(str(file))) as db:
+        return db.execute(
+            "SELECT (SELECT sum(octet_length(record)) FROM events), event_bytes, "
+            "(SELECT sum(octet_length(reply)) FROM requests) FROM meta"
+        ).fetchone()
+
+
+async def test_events_and_replies_are_kept_up_to_a_size(keep, file):
+    bound = scaled(2**20, 2**26)
+    store = keep(100_000, bound)
+    await store.open_board(BOARD)
+    await publish(store, scaled(100, 1000), scaled(64, 1024))
+    events, counted, replies = sizes(file)
+    assert 0.9 * bound < events <= counted <= 1.1 * bound
+    assert 0.4 * bound < replies <= 0.58 * bound
+    await store.close()
+    assert file.stat().st_size < 2 * bound
+    assert [*_differences(file)] == []
+
+
+async def test_what_a_watcher_has_missed_by_size_is_told_as_compacted(keep):
+    store = keep(100_000, 2**20)
+    await store.open_board(BOARD)
+    await publish(store, 100)
+    first = await oldest(store)
+    assert 80 < first < 100
+    commits = await history(store, after=first)
+    assert [commit.revision for commit in commits] == list(range(first + 1, 101))
+    await store.close()
+
+
+async def test_the_last_revision_is_kept_whatever_its_size(keep, file):
+    store = keep(100_000, 1)
+    await store.open_board(BOARD)
+    await publish(store, 3)
+    assert rows(file) == (1, 3, 3)
+    await store.close()
+
+
+async def test_no_commit_drops_much_more_than_it_adds(keep, file, connection_hook):
+    store = keep(100_000)
+    await store.open_board(BOARD)
+    await asyncio.gather(*(store.claim_file(BOARD, f"{n}.go", "p") for n in range(9000)))
+    await store.close()
+    dropped = []
+
+    def watch(connection):
+        def trace(event):
+            if event["sql"].startswith("DELETE FROM events"):
+                dropped.append(connection.changes())
+
+        connection.trace_v2(apsw.SQLITE_TRACE_PROFILE, trace)
+
+    connection_hook(watch)
+    store = keep(20)
+    while rows(file)[0] > 3 * KEEP:
+        await store.claim_file(BOARD, f"{len(dropped)}.new", "p")
+        assert [*_differences(file)] == []
+    assert len(dropped) > 5
+    assert max(dropped) * ROW < STEP + ROW
+    await store.close()
+
+
+async def test_outcomes_of_calls_are_forgotten_oldest_first_and_in_small_steps(keep, file):
+    store = keep(100_000, 2**20)
+    await store.open_board(BOARD)
+    for number in range(600):  # each counts for at least 1 KiB, of 512
+        await store.release_claims(BOARD, "p", [], key=key_of(f"{number}"))
+    with closing(apsw.Connection(str(file))) as db:
+        kept = [int(id_) for (id_,) in db.execute("SELECT request_id FROM requests ORDER BY 1 + 0")]
+    assert sorted(kept) == list(range(600 - len(kept), 600))
+    assert 490 < len(kept) <= 520
+    await store.claim_file(BOARD, "a.go", "p")
+    assert (await store.release_claims(BOARD, "p", [], key=key_of("599"))).value == 0
+    assert (await store.release_claims(BOARD, "p", [], key=key_of("0"))).value == 1  # forgotten
+    await store.close()
+
+
+def _differences(file):
+    with closing(apsw.Connection(str(file))) as db:
+        yield from differences(db)

@@ -1,0 +1,124 @@
+"""The first attempt of a call arrives after its retry was answered, and does nothing."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from board_client import BoardClient, Contract, FileAlreadyClaimed, StateMismatch
+from board_server.sqlite import SqliteStore
+from tests.faults.network import Proxy
+from tests.servers import server_thread
+
+PATIENT = 60
+
+
+class Noting(SqliteStore):
+    """Tells of each call that was done with a key: from there on its effects are there."""
+
+    def __init__(self, *arguments, **settings):
+        super().__init__(*arguments, **settings)
+        for name in ("set_phase_state", "publish_contract", "claim_file", "release_claims"):
+            setattr(self, name, self._noting(getattr(self, name)))
+
+    ended = threading.Semaphore(0)
+
+    def _noting(self, method):
+        async def noting(*arguments):
+            try:
+                return await method(*arguments)
+            finally:
+                self.ended.release()
+
+        return noting
+
+
+@pytest.fixture
+def ended(monkeypatch):
+    """How many calls have ended that nobody has waited for."""
+    monkeypatch.setattr(Noting, "ended", threading.Semaphore(0))
+    return Noting.ended
+
+
+@pytest.fixture
+def proxy(tmp_path, ended):  # noqa: ARG001  it counts from the start
+    with (
+        server_thread(tmp_path, board="nebula", store=Noting) as address,
+        Proxy(address) as proxy,
+    ):
+        proxy.server_address = address
+        yield proxy
+
+
+@pytest.fixture
+def near(proxy):
+    """A client beside the server, whom the network does not trouble."""
+    with BoardClient(proxy.server_address, timeout=PATIENT) as client:
+        yield client
+
+
+@pytest.fixture
+def far(proxy):
+    """A client behind the network, connected."""
+    with BoardClient(proxy.address, timeout=PATIENT) as client:
+        assert client.get_phase_state("far") == ""
+        yield client
+
+
+def retried(proxy, call):
+    """Make a call of "far", whose first attempt is delayed; return what its retry is told."""
+    proxy.hold_requests()
+    with ThreadPoolExecutor(1) as pool:
+        told = pool.submit(call)
+        assert proxy.wait_for_held(b"far")
+        proxy.cut_off_clients()
+        return told.exception(PATIENT) or told.result()
+
+
+def arrives(proxy, ended, writes):
+    """Let the first attempt arrive, after so many writes and the retry; wait until it has ended."""
+    for _ in range(writes + 1):
+        assert ended.acquire(timeout=PATIENT)
+    proxy.deliver()
+    assert ended.acquire(timeout=PATIENT)
+
+
+def test_a_late_release_of_nothing_frees_no_later_claim(near, far, proxy, ended):
+    assert retried(proxy, lambda: far.release_claims("far")) == 0
+    near.claim_file("x.go", "far")
+    arrives(proxy, ended, 1)
+    assert near.file_owner("x.go") == "far"
+    assert near.get_snapshot().revision == 1
+
+
+def test_a_late_publish_of_an_equal_contract_replaces_no_newer_one(near, far, proxy, ended):
+    near.publish_contract(Contract("far", "type", "T", "old"))
+    retried(proxy, lambda: far.publish_contract(Contract("far", "type", "T", "old")))
+    near.publish_contract(Contract("far", "type", "T", "new"))
+    arrives(proxy, ended, 2)
+    assert [contract.signature for contract in near.all_contracts()] == ["new"]
+
+
+def test_a_late_compare_and_set_that_was_refused_changes_nothing(near, far, proxy, ended):
+    told = retried(proxy, lambda: far.set_phase_state("far", "running", expected_state="queued"))
+    assert isinstance(told, StateMismatch)
+    near.set_phase_state("far", "queued")
+    arrives(proxy, ended, 1)
+    assert near.get_phase_state("far") == "queued"
+
+
+def test_a_late_claim_that_was_refused_takes_no_file(near, far, proxy, ended):
+    near.claim_file("x.go", "near")
+    told = retried(proxy, lambda: far.claim_file("x.go", "far"))
+    assert isinstance(told, FileAlreadyClaimed)
+    near.release_claims("near")
+    arrives(proxy, ended, 2)
+    assert near.file_owner("x.go") == ""
+
+
+def test_without_a_key_a_late_attempt_would_be_done(near, far, proxy, ended, monkeypatch):
+    monkeypatch.setattr("board_client.sync.metadata", lambda _: ())
+    assert retried(proxy, lambda: far.release_claims("far")) == 0
+    near.claim_file("x.go", "far")
+    arrives(proxy, ended, 1)
+    assert near.file_owner("x.go") == ""

@@ -34,9 +34,10 @@ def archive(client: BoardClient, file: Path) -> Archived:
 
     Nothing is removed that is not in the file, which stays only where the board may be
     empty. Raises FileExistsError rather than overwrite one, RevisionMismatch if the board
-    will not stand still, and what else the calls raise.
+    changes during each attempt, BoardReplaced if another takes its place, and what else the
+    calls raise.
     """
-    file.open("x").close()  # from here on the place is ours
+    file.open("x").close()  # from here on the file is ours
     all_there_is = False
     try:
         for attempt in range(1, ATTEMPTS + 1):
@@ -44,15 +45,14 @@ def archive(client: BoardClient, file: Path) -> Archived:
             _write(file, snapshot, _name(client, snapshot))
             all_there_is = True  # should no answer come, the board may be empty
             try:
-                return client.archive_board(snapshot.revision)
+                return client.archive_board(snapshot.revision, snapshot.board_id)
             except BoardError as error:
                 all_there_is = isinstance(error, IN_DOUBT)
                 if attempt == ATTEMPTS or not isinstance(error, RevisionMismatch):
                     raise
     finally:
-        _partial(file).unlink(missing_ok=True)
         if not all_there_is:
-            file.unlink()
+            file.unlink(missing_ok=True)
     raise AssertionError("the last attempt returns or raises")
 
 
@@ -74,21 +74,15 @@ def lines(snapshot: Snapshot, board: str) -> Iterator[str]:
 
 
 def _write(file: Path, snapshot: Snapshot, board: str) -> None:
-    partial = _partial(file)
-    with partial.open("w", encoding="utf-8") as opened:
+    with file.open("w", encoding="utf-8") as opened:
         opened.writelines(f"{line}\n" for line in lines(snapshot, board))
         opened.flush()
         os.fsync(opened.fileno())
-    partial.rename(file)
     directory = os.open(file.parent, os.O_RDONLY)
     try:
         os.fsync(directory)
     finally:
         os.close(directory)
-
-
-def _partial(file: Path) -> Path:
-    return file.with_name(f"{file.name}.partial")
 
 
 def _line(kind: str, record: dict[str, Any]) -> str:

@@ -276,13 +276,14 @@ def get_snapshot(scope: Scope) -> Stream[pb.GetSnapshotResponse, Snapshot]:
     return Stream("GetSnapshot", pb.GetSnapshotRequest(board=scope.board), _snapshot)
 
 
-def archive_board(scope: Scope, revision: int) -> Call[Archived]:
+def archive_board(scope: Scope, revision: int, board_id: str = "") -> Call[Archived]:
     """Remove all phases, contracts and claims of a board whose snapshot you have stored.
 
-    `revision` is the snapshot's. Raises RevisionMismatch when the board has
-    changed since.
+    `revision` and `board_id` are the snapshot's. Raises RevisionMismatch when the
+    board has changed since, and BoardReplaced when it is another; without a
+    `board_id` that is not checked.
     """
-    request = pb.ArchiveBoardRequest(board=scope.board, revision=revision)
+    request = pb.ArchiveBoardRequest(board=scope.board, revision=revision, board_id=board_id)
     return Call("ArchiveBoard", request, lambda r: Archived(r.phases, r.contracts, r.claims))
 
 

@@ -41,11 +41,22 @@ type Archived struct {
 	Claims    int
 }
 
-// ArchiveBoard empties the board in one transaction, provided that it is still
-// at this revision: that of a snapshot which is stored safely. It is
-// ErrRevisionMismatch otherwise, and nothing was removed. Sessions live on.
+// ArchiveSnapshot empties the board in one transaction, provided that it is
+// still as it is in the snapshot, which is stored safely. It is
+// ErrRevisionMismatch where the board has changed since, and ErrBoardReplaced
+// where another has taken its place; then nothing was removed. Sessions live on.
+func (c *Client) ArchiveSnapshot(ctx context.Context, stored *Snapshot) (Archived, error) {
+	return c.archive(ctx, stored.Revision, stored.BoardID)
+}
+
+// ArchiveBoard does what ArchiveSnapshot does for any board at this revision,
+// also for one that was restored or made anew since the snapshot was taken.
 func (c *Client) ArchiveBoard(ctx context.Context, revision int64) (Archived, error) {
-	request := &boardv1.ArchiveBoardRequest{Board: c.board, Revision: revision}
+	return c.archive(ctx, revision, "")
+}
+
+func (c *Client) archive(ctx context.Context, revision int64, boardID string) (Archived, error) {
+	request := &boardv1.ArchiveBoardRequest{Board: c.board, Revision: revision, BoardId: boardID}
 	response, err := call(ctx, c, c.stub.ArchiveBoard, request)
 	if err != nil {
 		return Archived{}, err

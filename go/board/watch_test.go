@@ -121,8 +121,12 @@ func TestABoardThatIsArchivedIsEmptyAndItsWatchTellsWhatWent(t *testing.T) {
 	if _, err := client.ArchiveBoard(t.Context(), stored.Revision-1); !errors.Is(err, board.ErrRevisionMismatch) {
 		t.Errorf("got %v, want ErrRevisionMismatch", err)
 	}
+	another := &board.Snapshot{BoardID: "another", Revision: stored.Revision}
+	if _, err := client.ArchiveSnapshot(t.Context(), another); !errors.Is(err, board.ErrBoardReplaced) {
+		t.Errorf("got %v, want ErrBoardReplaced", err)
+	}
 	watch := watching(t, client)
-	archived, err := client.ArchiveBoard(t.Context(), stored.Revision)
+	archived, err := client.ArchiveSnapshot(t.Context(), stored)
 	if err != nil || archived != (board.Archived{Phases: 1, Contracts: 1, Claims: 1}) {
 		t.Errorf("got %+v, %v", archived, err)
 	}

@@ -7,6 +7,7 @@ import pytest
 
 from board_client import (
     BoardClient,
+    BoardReplaced,
     Contract,
     ContractPublished,
     DeadlineExceeded,
@@ -133,8 +134,8 @@ def test_a_board_that_does_not_stand_still_is_left_as_it_is(client, tmp_path, mo
 
 def test_where_no_answer_comes_the_archive_is_kept(client, tmp_path):
     class Interrupted(BoardClient):
-        def archive_board(self, revision):
-            super().archive_board(revision)
+        def archive_board(self, *stored):
+            super().archive_board(*stored)
             raise Unavailable("the connection is lost")
 
     file = tmp_path / "archive"
@@ -142,6 +143,48 @@ def test_where_no_answer_comes_the_archive_is_kept(client, tmp_path):
         archive(interrupted, file)
     assert client.list_phases() == []
     assert len(file.read_text().splitlines()) == 6
+
+
+def replace_board(client, directory):
+    """Make another board of this name, and bring it to the revision of the one before."""
+    at = client.get_snapshot().revision
+    (directory / f"{BOARD}.board.db").unlink()
+    client.open_board()
+    for number in range(at):
+        client.set_phase_state(f"other-{number}", "queued")
+    return client.get_snapshot()
+
+
+def test_a_board_that_was_replaced_since_is_not_archived(client, tmp_path):
+    stored = client.get_snapshot()
+    other = replace_board(client, tmp_path / "boards")
+    assert other.revision == stored.revision
+    with pytest.raises(BoardReplaced) as refused:
+        client.archive_board(stored.revision, stored.board_id)
+    assert refused.value.board_id == other.board_id
+    assert client.get_snapshot() == other
+    assert client.archive_board(other.revision, other.board_id).phases == other.revision
+
+
+def test_a_board_that_is_replaced_under_way_is_left_as_it_is(client, tmp_path, monkeypatch):
+    write, others = archiving._write, []
+
+    def interrupted(*arguments):
+        write(*arguments)
+        others.append(replace_board(client, tmp_path / "boards"))
+
+    monkeypatch.setattr(archiving, "_write", interrupted)
+    with pytest.raises(BoardReplaced):
+        archive(client, tmp_path / "archive")
+    assert client.get_snapshot() == others[0]
+    assert not (tmp_path / "archive").exists()
+
+
+def test_a_file_of_somebodys_beside_the_archive_stays_as_it_is(client, tmp_path):
+    (tmp_path / "archive.partial").write_text("somebody's")
+    archive(client, tmp_path / "archive")
+    assert (tmp_path / "archive.partial").read_text() == "somebody's"
+    assert len((tmp_path / "archive").read_text().splitlines()) == 6
 
 
 def test_an_archive_is_never_overwritten(client, tmp_path):

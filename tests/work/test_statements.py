@@ -18,6 +18,7 @@ from board_client.v1 import board_pb2 as pb
 from board_server import feed
 from board_server.convert import requests
 from board_server.convert.replies import encoded_commit
+from board_server.errors import FileAlreadyClaimed
 from board_server.feed import Feeds
 from board_server.model import (
     Completion,
@@ -27,6 +28,7 @@ from board_server.model import (
     PhaseState,
 )
 from board_server.sqlite import SqliteStore, checkpoints, writer
+from tests.conformance.backend import key_of
 
 BOARD = "board"
 
@@ -209,6 +211,31 @@ async def test_a_write_is_synced_once_and_a_read_never(store, vfs):
     await store.get_phase_state(BOARD, "phase1")
     await store.get_file_owner(BOARD, "file")
     assert vfs.syncs - before == 1
+
+
+async def test_a_call_that_changes_nothing_is_synced_only_if_it_has_a_key(store, vfs):
+    await store.claim_file(BOARD, "a.go", "p")
+    before = vfs.syncs
+    for key, syncs in ((None, 0), (key_of("1"), 1), (key_of("1"), 1)):
+        await store.release_claims(BOARD, "q", [], key=key)
+        assert vfs.syncs - before == syncs
+    before = vfs.syncs
+    for key, syncs in ((None, 0), (key_of("2"), 1), (key_of("2"), 1)):
+        with pytest.raises(FileAlreadyClaimed):
+            await store.claim_file(BOARD, "a.go", "q", key=key)
+        assert vfs.syncs - before == syncs
+
+
+async def test_remembering_a_call_takes_four_statements_and_no_commit_of_its_own(store):
+    with written(store) as statements:
+        await store.set_phase_state(BOARD, change(1), key_of("1"))
+    assert statements == {
+        **ALONE,
+        "SELECT requests": 3,  # is it remembered, and how much is
+        "INSERT board": 1,
+        "INSERT events": 1,
+        "INSERT requests": 1,
+    }
 
 
 async def test_a_point_read_is_one_statement_on_the_loops_own_connection(store):

@@ -24,7 +24,8 @@ class Call:
     """One call, made by the task that answers it: its method, who makes it, its name in the log.
 
     `asked_id` is the name that the client gave it, "" if none; `started` is when
-    it came, by `time.perf_counter`; `ended` is the error that it was ended with.
+    it came, by `time.perf_counter`; `ended` is the error that it was ended with; `data`
+    is the request of a call that may change a board, as it came.
     """
 
     __slots__ = (
@@ -32,6 +33,7 @@ class Call:
         "_task",
         "asked_id",
         "caller",
+        "data",
         "ended",
         "metadata",
         "method",
@@ -44,6 +46,7 @@ class Call:
         self.metadata = metadata
         self.caller: Caller = ANYONE
         self.ended: BoardError | None = None
+        self.data = b""
         self.asked_id = ""
         self._made_id = ""
         self._task = asyncio.current_task()

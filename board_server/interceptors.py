@@ -102,6 +102,8 @@ def _guarded(name: str, method: Method, around: Surroundings) -> Guarded:
             if reads:
                 data = await arrivals.request(call, context)
             request = parse(data)
+            if changes:
+                call.data = data
             if caller.bound:
                 await access.permit(caller, request)
             reply = await method(request, context)

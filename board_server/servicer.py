@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from hashlib import blake2b
 from typing import Any, TypeVar
 
 import grpc
@@ -56,7 +57,7 @@ class BoardServicer(BoardServiceServicer):
     ) -> pb.SetPhaseStateResponse:
         board, change = requests.set_phase_state(request)
         phase, revision = await self._store.set_phase_state(
-            self._named(board), change, _key(context, request)
+            self._named(board), change, await _key(context)
         )
         return pb.SetPhaseStateResponse(phase=replies.phase(phase), revision=revision)
 
@@ -82,7 +83,7 @@ class BoardServicer(BoardServiceServicer):
     ) -> pb.PublishContractResponse:
         board, draft, session_id = requests.publish_contract(request)
         contract, revision = await self._store.publish_contract(
-            self._named(board), draft, session_id, _key(context, request)
+            self._named(board), draft, session_id, await _key(context)
         )
         return pb.PublishContractResponse(contract=replies.contract(contract), revision=revision)
 
@@ -91,7 +92,7 @@ class BoardServicer(BoardServiceServicer):
     ) -> pb.PublishContractsResponse:
         board, drafts, session_id = requests.publish_contracts(request)
         published, revision = await self._store.publish_contracts(
-            self._named(board), drafts, session_id, _key(context, request)
+            self._named(board), drafts, session_id, await _key(context)
         )
         return pb.PublishContractsResponse(published=published, revision=revision)
 
@@ -119,7 +120,7 @@ class BoardServicer(BoardServiceServicer):
     ) -> pb.ClaimFileResponse:
         board, filepath, owner, session_id = requests.claim_file(request)
         claim, revision = await self._store.claim_file(
-            self._named(board), filepath, owner, session_id, _key(context, request)
+            self._named(board), filepath, owner, session_id, await _key(context)
         )
         return pb.ClaimFileResponse(claim=replies.claim(claim), revision=revision)
 
@@ -128,7 +129,7 @@ class BoardServicer(BoardServiceServicer):
     ) -> pb.ClaimFilesResponse:
         board, filepaths, owner, session_id = requests.claim_files(request)
         claims, revision = await self._store.claim_files(
-            self._named(board), filepaths, owner, session_id, _key(context, request)
+            self._named(board), filepaths, owner, session_id, await _key(context)
         )
         return pb.ClaimFilesResponse(claims=map(replies.claim, claims), revision=revision)
 
@@ -137,7 +138,7 @@ class BoardServicer(BoardServiceServicer):
     ) -> pb.ReleaseClaimsResponse:
         board, owner, filepaths = requests.release_claims(request)
         released, revision = await self._store.release_claims(
-            self._named(board), owner, filepaths, _key(context, request)
+            self._named(board), owner, filepaths, await _key(context)
         )
         return pb.ReleaseClaimsResponse(released=released, revision=revision)
 
@@ -163,7 +164,7 @@ class BoardServicer(BoardServiceServicer):
     ) -> pb.CompletePhaseResponse:
         board, completion = requests.complete_phase(request)
         done, revision = await self._store.complete_phase(
-            self._named(board), completion, _key(context, request)
+            self._named(board), completion, await _key(context)
         )
         return pb.CompletePhaseResponse(
             phase=replies.phase(done.phase),
@@ -204,7 +205,7 @@ class BoardServicer(BoardServiceServicer):
     ) -> pb.OpenSessionResponse:
         board, worker, ttl, on_expiry = requests.open_session(request)
         session, revision = await self._store.open_session(
-            self._named(board), worker, ttl, on_expiry, _key(context, request)
+            self._named(board), worker, ttl, on_expiry, await _key(context)
         )
         return pb.OpenSessionResponse(session=replies.session(session), revision=revision)
 
@@ -220,7 +221,7 @@ class BoardServicer(BoardServiceServicer):
     ) -> pb.CloseSessionResponse:
         board, session_id = requests.session(request)
         released, revision = await self._store.close_session(
-            self._named(board), session_id, _key(context, request)
+            self._named(board), session_id, await _key(context)
         )
         return pb.CloseSessionResponse(released=released, revision=revision)
 
@@ -243,7 +244,7 @@ class BoardServicer(BoardServiceServicer):
     ) -> pb.ArchiveBoardResponse:
         board, at, board_id = requests.archive_board(request)
         archived, revision = await self._store.archive_board(
-            self._named(board), at, board_id, _key(context, request)
+            self._named(board), at, board_id, await _key(context)
         )
         return pb.ArchiveBoardResponse(
             phases=archived.phases,
@@ -253,11 +254,27 @@ class BoardServicer(BoardServiceServicer):
         )
 
 
-def _key(context: Context, request: Message) -> IdempotencyKey | None:
-    """Read the key of a call as its caller's own: nobody is answered with what another was."""
+LARGE = 2**18
+"""Bytes of a request from which on it is hashed in a thread: some milliseconds' worth."""
+
+
+async def _key(context: Context) -> IdempotencyKey | None:
+    """Read the key of a call as its caller's own: nobody is answered with what another was.
+
+    The call is all of its request, its session too: what was done for a session that has
+    ended is no answer to another.
+    """
+    given = requests.request_id(context.invocation_metadata())
     call = CURRENT.get()
-    caller = call.caller.name if call else ""
-    return requests.idempotency_key(context.invocation_metadata(), caller, request)
+    if call is None or not given:
+        return None
+    large = len(call.data) >= LARGE
+    payload = await asyncio.to_thread(_digest, call.data) if large else _digest(call.data)
+    return IdempotencyKey(f"{call.caller.name}:{given}", call.method, payload)
+
+
+def _digest(data: bytes) -> bytes:
+    return blake2b(data, digest_size=16).digest()
 
 
 AT_ONCE = 200

@@ -2,10 +2,7 @@
 
 from collections.abc import Iterable
 from datetime import timedelta
-from hashlib import blake2b
 from typing import NamedTuple
-
-from google.protobuf.message import Message
 
 from board_client.v1 import board_pb2 as pb
 from board_server.convert import words
@@ -19,7 +16,6 @@ from board_server.model import (
     ContractKind,
     ContractStatus,
     FileCondition,
-    IdempotencyKey,
     OnExpiry,
     PhaseChange,
     PhaseCondition,
@@ -35,29 +31,16 @@ _DAY = 24 * 60 * 60
 REQUEST_ID_KEY = "board-request-id"
 """The metadata that stands for one call, however often it is sent."""
 
-_DIGEST_SIZE = 16
 
-
-def idempotency_key(
-    metadata: Iterable[tuple[str, str | bytes]] | None, caller: str, request: Message
-) -> IdempotencyKey | None:
-    """Read the key that a caller has given its call; None where it has given none.
-
-    The call is the whole request, its session too: what it did for a session that has
-    ended is no answer to another.
-    """
+def request_id(metadata: Iterable[tuple[str, str | bytes]] | None) -> str:
+    """Read the ID that a caller has given its call; "" when there is none."""
     for key, value in metadata or ():
         if key == REQUEST_ID_KEY:
             fields = Fields()
-            given = fields.identifier(key, str(value), may_be_empty=True)
+            found = fields.identifier(key, str(value), may_be_empty=True)
             fields.done()
-            if not given:
-                return None
-            method = request.DESCRIPTOR.name.removesuffix("Request")
-            payload = request.SerializeToString(deterministic=True)
-            digest = blake2b(payload, digest_size=_DIGEST_SIZE).digest()
-            return IdempotencyKey(f"{caller}:{given}", method, digest)
-    return None
+            return found
+    return ""
 
 
 def board(request: pb.OpenBoardRequest | pb.GetSnapshotRequest) -> str:

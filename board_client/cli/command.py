@@ -4,12 +4,13 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Self
+
+from board_client.cli.descendants import adopt_orphans, end_descendants
 
 _FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 _BY_TERMINAL = (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
@@ -29,13 +30,13 @@ class Command:
         self._arguments = arguments
         self._environment = environment
         self._interactive = os.isatty(0)
-        self._ended = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
         self._early: list[int] = []
         self._handlers: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
         self._handlers = {number: signal.signal(number, self._forward) for number in _FORWARDED}
+        adopt_orphans()
         # -I, -S: neither the directory nor the packages that are installed have a say in it.
         tie = [sys.executable, "-I", "-S", str(_TIED), str(os.getpid())]
         self._process = subprocess.Popen(
@@ -59,15 +60,31 @@ class Command:
     def wait(self) -> int:
         """Return its exit code once it has ended: 128 + N where signal N ended it, as shells do."""
         assert self._process
+        while (ended := self._next_to_end()) != self._process.pid:
+            with suppress(ChildProcessError):  # the thread that ends them was faster
+                os.waitpid(ended, 0)  # it had lost its parent
         code = self._process.wait()
-        self._ended.set()
         return code if code >= 0 else 128 - code
 
     def end(self, grace: float) -> None:
-        """Ask it to end, and kill what is left of it after `grace` seconds."""
-        self._send(signal.SIGTERM)
-        self._ended.wait(grace)
-        self._send(signal.SIGKILL)
+        """End it and all that it has started; kill what is left after `grace` seconds."""
+        end_descendants(grace)
+        self._reap()
+
+    def _reap(self) -> None:
+        """Collect what has ended, but the command itself, which `wait` collects."""
+        assert self._process
+        with suppress(ChildProcessError):  # there are none
+            while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT | os.WNOHANG):
+                if ended.si_pid == self._process.pid:
+                    return
+                os.waitpid(ended.si_pid, 0)
+
+    @staticmethod
+    def _next_to_end() -> int:
+        ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
+        assert ended
+        return ended.si_pid
 
     def _forward(self, number: int, _frame: FrameType | None) -> None:
         if self._process is None:

@@ -6,6 +6,7 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import timedelta
 from pathlib import Path
@@ -21,7 +22,7 @@ from board_client.cli.settings import OWN_PHASE, OWN_SESSION, OWN_WORKER, Settin
 from board_client.model import OnExpiry, PhaseState
 
 if TYPE_CHECKING:
-    from board_client.sync import BoardClient, BoardSession
+    from board_client.sync import BoardClient
     from board_client.watch import Patience
 
 _ON_EXPIRY = [word.value for word in OnExpiry if word]
@@ -112,9 +113,9 @@ def run(
         if phase:
             ours.set_phase_state(phase, PhaseState.RUNNING, worker=worker)
         environment = os.environ | _variables(given, ours.scope.session_id, phase, worker)
-        code = _run(Command(command, environment), ours, grace)
-        if phase:
-            _complete(ours, phase, code, max(ttl.total_seconds(), given.timeout))
+        patience = max(ttl.total_seconds(), given.timeout)
+        with Command(command, environment) as running:
+            code = _wait(running, ours, grace, lambda code: _complete(ours, phase, code, patience))
     raise typer.Exit(code)
 
 
@@ -142,39 +143,50 @@ def _variables(given: Settings, session_id: str, phase: str, worker: str) -> dic
     return told
 
 
-def _run(command: Command, ours: "BoardClient", grace: timedelta) -> int:
-    """Run the command to its end. Raises Failure where its session ended first."""
+def _wait(
+    command: Command, ours: "BoardClient", grace: timedelta, complete: Callable[[int], None]
+) -> int:
+    """Wait for the command, complete its phase by its exit code, and return that.
+
+    If the session is lost before that is done, end the command with all that it
+    has started, and raise Failure.
+    """
     from board_client.sync import BoardSession  # noqa: PLC0415  it imports grpc
 
-    if not isinstance(ours, BoardSession):
-        with command:
-            return command.wait()
-    with command:
-        ending = threading.Thread(
-            target=_end_when_lost, args=(command, ours, grace), name="session's end", daemon=True
-        )
-        ending.start()
-        code = command.wait()
-        if ours.lost.is_set():
-            ending.join()  # it ends what the command may have left running
+    lost = ours.lost if isinstance(ours, BoardSession) else threading.Event()
+    ending = threading.Thread(
+        target=_end_when_lost, args=(command, lost, grace), name="session's end", daemon=True
+    )
+    ending.start()
+    code = command.wait()
+    try:
+        if lost.is_set():
             raise Failure(
-                f'session "{ours.session_id}" has ended, and its work was handed on; '
+                f'session "{ours.scope.session_id}" has ended, and its work was handed on; '
                 "the command was ended",
                 ExitCode.SESSION_EXPIRED,
             )
+        complete(code)
+    except Failure as failure:
+        if failure.code == ExitCode.SESSION_EXPIRED:
+            lost.set()
+            ending.join()
+        raise
     return code
 
 
-def _end_when_lost(command: Command, session: "BoardSession", grace: timedelta) -> None:
-    session.lost.wait()
+def _end_when_lost(command: Command, lost: threading.Event, grace: timedelta) -> None:
+    lost.wait()
     command.end(grace.total_seconds())
 
 
 def _complete(ours: "BoardClient", phase: str, code: int, patience: float) -> None:
-    """Say how the phase ended; for `patience` seconds, while its session lives, try again."""
+    """Say how the phase ended, if there is one; retry for `patience` seconds."""
     from board_client.errors import BoardError  # noqa: PLC0415  it imports grpc
     from board_client.watch import Patience  # noqa: PLC0415
 
+    if not phase:
+        return
     tries = Patience(patience)
     try:
         while (pause := _try_to_complete(ours, phase, code, tries)) is not None:

@@ -1,16 +1,8 @@
 """`board top`: what it draws, and how it lives in a terminal."""
 
-import fcntl
 import io
-import os
-import pty
 import re
-import select
 import signal
-import struct
-import subprocess
-import termios
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -30,7 +22,7 @@ from board_client.model import (
     Session,
     Snapshot,
 )
-from tests.cli.conftest import COMMAND, environment
+from tests.cli.terminal import terminal
 from tests.servers import server_process
 
 NOW = datetime(2026, 2, 23, 5, 3, 45, tzinfo=UTC)
@@ -170,62 +162,6 @@ def test_where_there_is_no_terminal_one_line_says_so(unopened):
     refused = unopened("top")
     assert (refused.code, refused.out) == (2, "")
     assert refused.err == "board: top needs a terminal; `board top --once` draws once\n"
-
-
-class Terminal:
-    """The command in a terminal of 80x24."""
-
-    def __init__(self, *arguments):
-        self._ours, theirs = pty.openpty()
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
-        self.before = termios.tcgetattr(theirs)
-        self.process = subprocess.Popen(
-            [COMMAND, *arguments],
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            env=environment(TERM="xterm-256color"),
-            start_new_session=True,
-        )
-        self._theirs = theirs
-        self._shown = ""
-
-    def shows(self, text):
-        """Read until the text is shown."""
-        while text not in self._shown:
-            self._read()
-        self._shown = self._shown.partition(text)[2]
-
-    def presses(self, key):
-        os.write(self._ours, key.encode())
-
-    def ends(self):
-        """The exit code, and whether the terminal was left as it was."""
-        while self.process.poll() is None or select.select([self._ours], [], [], 0)[0]:
-            if select.select([self._ours], [], [], 0.05)[0]:
-                self._shown += os.read(self._ours, 65536).decode(errors="replace")
-        left = self._shown.rpartition("\x1b[?1049")[2].startswith("l")
-        return self.process.returncode, left and termios.tcgetattr(self._theirs) == self.before
-
-    def close(self):
-        self.process.kill()
-        self.process.wait()
-        os.close(self._ours)
-        os.close(self._theirs)
-
-    def _read(self):
-        ready, _, _ = select.select([self._ours], [], [], 60)
-        assert ready, f"nothing more is shown after {self._shown[-500:]!r}"
-        self._shown += os.read(self._ours, 65536).decode(errors="replace")
-
-
-@contextmanager
-def terminal(*arguments):
-    shown = Terminal(*arguments)
-    try:
-        yield shown
-    finally:
-        shown.close()
 
 
 def test_it_follows_the_board_over_a_restart_of_the_server_until_q_is_pressed(tmp_path):

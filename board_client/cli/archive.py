@@ -10,6 +10,7 @@ from board_client.cli.connection import connect, failure_of
 from board_client.cli.failure import ExitCode, Failure
 from board_client.cli.output import plural, print_json, print_line
 from board_client.cli.settings import Json, settings
+from board_client.cli.visible import visible
 
 
 def archive(
@@ -42,6 +43,7 @@ def archive(
         print_json(asdict(lost))
     else:
         print_line(
-            f"{file}: {plural(lost.phases, 'phase')}, {plural(lost.contracts, 'contract')} and "
-            f"{plural(lost.claims, 'claim')}, which the board no longer has"
+            f"{visible(str(file))}: {plural(lost.phases, 'phase')}, "
+            f"{plural(lost.contracts, 'contract')} and {plural(lost.claims, 'claim')}, "
+            "which the board no longer has"
         )

@@ -2,14 +2,12 @@ r"""Text of others within Markdown that goes into a prompt.
 
 Names and signatures come from whoever published them. As code spans and fenced
 blocks they cannot end the code that they stand in, nor begin a heading or a
-list; and what no reader would see (control characters, zero-width and bidi
-marks, tags) is shown as its escape, such as \u202e.
+list; and what no reader would see is shown as its escape, as `visible` has it.
 """
 
 import re
-import unicodedata
 
-_INVISIBLE = frozenset({"Cc", "Cf", "Zl", "Zp"})
+from board_client.cli.visible import visible
 
 INDENT = "  "
 """What begins a line that belongs to an item of a list."""
@@ -17,7 +15,7 @@ INDENT = "  "
 
 def code_span(text: str) -> str:
     """Return text, which may not be empty, as code within a line."""
-    shown = _shown(text)
+    shown = visible(text)
     fence = "`" * (_longest_run(shown) + 1)
     # Markdown takes one space off both ends, where both have one.
     spaced = shown.strip(" ") and shown[0] == shown[-1] == " "
@@ -32,21 +30,11 @@ def code_of_item(text: str) -> str:
     """
     if "\n" not in text:
         return f": {code_span(text)}"
-    lines = [_shown(line.replace("\t", "    ")) for line in text.split("\n")]
+    lines = [visible(line.replace("\t", "    ")) for line in text.split("\n")]
     fence = "`" * max(3, *(_longest_run(line) + 1 for line in lines))
     return "".join(f"\n{INDENT}{line}" for line in (fence, *lines, fence)).replace(
         f"\n{INDENT}\n", "\n\n"
     )
-
-
-def _shown(text: str) -> str:
-    return "".join(map(_shown_character, text))
-
-
-def _shown_character(character: str) -> str:
-    if unicodedata.category(character) in _INVISIBLE:
-        return character.encode("unicode_escape").decode()
-    return character
 
 
 def _longest_run(text: str) -> int:

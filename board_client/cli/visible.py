@@ -1,15 +1,32 @@
-r"""Text of others on one line of a terminal.
+r"""Text of others, with every character that has no glyph of its own as an escape.
 
-Names, paths and signatures may hold line breaks, tabs and escape sequences.
-Written as they are, they would break lines and columns, and could steer the
-terminal.
+Names, paths and signatures may hold anything. Control characters would break
+lines and steer the terminal; characters that change the direction of writing
+show code in another order than it has; invisible ones hide text from a person
+that a language model reads. Each is shown as Python writes it, such as \n or \u202e.
 """
 
 import re
+import unicodedata
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_WITHOUT_GLYPH = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
+
+# Default_Ignorable_Code_Point of Unicode's DerivedCoreProperties, without those of
+# category Cf; and symbols and marks that are blank: U+2800, U+16FE4, U+1D159.
+_BLANK = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2065\u2800\u3164\ufe00-\ufe0f\uffa0"
+    "\ufff0-\ufff8\U00016fe4\U0001d159\U000e0000-\U000e0fff]"
+)
 
 
 def visible(text: str) -> str:
-    r"""Return the text with each control character as its escape, such as \n or \x1b."""
-    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    r"""Return the text on one line, each character without a glyph as its escape."""
+    if text.isprintable() and not _BLANK.search(text):
+        return text
+    return "".join(map(_visible_character, text))
+
+
+def _visible_character(character: str) -> str:
+    if unicodedata.category(character) in _WITHOUT_GLYPH or _BLANK.match(character):
+        return character.encode("unicode_escape").decode()
+    return character

@@ -1,5 +1,7 @@
-"""What is printed, without a server."""
+"""What is printed, by single functions and by whole commands."""
 
+import ast
+import re
 import unicodedata
 from datetime import UTC, datetime, timedelta
 
@@ -7,16 +9,39 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from board_client import Contract
 from board_client.cli.failure import MOST_LINES, BadInput, Problem
 from board_client.cli.output import age
 from board_client.cli.visible import visible
 
+WITHOUT_GLYPH = re.compile(
+    "VARIATION SELECTOR|FILLER|GRAPHEME JOINER|INHERENT A|PATTERN BLANK|NULL NOTE"
+)
 
-@given(st.text())
-def test_visible_text_has_no_character_that_breaks_a_line_or_steers_a_terminal(text):
+
+def is_seen(character):
+    """Whether a reader sees the character: by its category, and by its name in Unicode."""
+    name = unicodedata.name(character, "")
+    blank = WITHOUT_GLYPH.search(name) and unicodedata.category(character) in {"Mn", "Lo", "So"}
+    return not blank and unicodedata.category(character) not in {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
+
+
+def test_every_character_without_a_glyph_is_shown_as_its_escape_and_every_other_as_it_is():
+    for character in map(chr, range(0x110000)):
+        shown = visible(character)
+        if is_seen(character) and unicodedata.category(character) != "Cn":
+            assert shown == character, hex(ord(character))
+        elif not is_seen(character):
+            assert shown.isascii(), hex(ord(character))
+            assert ast.literal_eval(f'"{shown}"') == character
+
+
+@given(st.text(st.characters() | st.sampled_from("\u202e\ufe0f\u3164\u115f\u200b\U000e0041\ud800")))
+def test_visible_text_is_one_line_and_nothing_in_it_is_hidden(text):
     shown = visible(text)
-    assert not any(unicodedata.category(c) == "Cc" for c in shown)
+    assert all(map(is_seen, shown))
     assert len(shown.splitlines()) <= 1
+    assert visible(shown) == shown
 
 
 def test_control_characters_are_shown_as_their_escapes():
@@ -38,3 +63,63 @@ def test_of_very_many_problems_the_first_are_told_and_the_rest_counted():
     assert lines[0] == "f:1: wrong"
     assert lines[-1] == "board: 3 more problems"
     assert len(lines) == MOST_LINES + 1
+
+
+# Right-to-left override, Hangul fillers, a variation selector, a zero-width space, a tag.
+HIDDEN = "\u202e\u3164\u115f\ufe0f\u200b\U000e0041"
+SHOWN = "\\u202e\\u3164\\u115f\\ufe0f\\u200b\\U000e0041"
+
+
+@pytest.fixture
+def forged(board):
+    """A board with invisible characters in everything that a worker can name."""
+    name = f"p{HIDDEN}q"
+    board.client.set_phase_state(name, "running", worker=name)
+    board.client.open_session(name)
+    board.client.claim_file(name, name)
+    board.client.publish_contract(Contract(name, "type", name, f"a{HIDDEN}\nb{HIDDEN}", name))
+    board.client.publish_contract(Contract("other", "type", name, "another", name))
+    return board
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "status",
+        "phase list",
+        "claims",
+        "session list",
+        "contract list",
+        "contract conflicts",
+        "watch --after 0 --count 5",
+        "top --once",
+        "snapshot",
+        "snapshot --since 0",
+        f"owner p{HIDDEN}q",
+        f"wait --file a --phase p{HIDDEN}q=running",
+        f"phase set p{HIDDEN}q done",
+        f"claim b --owner p{HIDDEN}q",
+        f"complete p{HIDDEN}q",
+    ],
+)
+def test_no_command_shows_a_terminal_or_a_model_what_a_person_does_not_see(forged, command):
+    told = forged(*command.split(" "), COLUMNS="300", LINES="50")
+    assert (told.code, told.err) == (0, "")
+    assert all(is_seen(character) for character in told.out if character not in "\n\t")
+    assert SHOWN in told.out
+
+
+def test_an_error_shows_no_character_that_a_person_does_not_see(forged):
+    refused = forged("claim", f"p{HIDDEN}q", "--owner", "another")
+    assert refused.code == 3
+    assert f'"p{SHOWN}q" owned by "p{SHOWN}q"' in refused.err
+    assert all(is_seen(character) for character in refused.err if character != "\n")
+
+
+def test_json_keeps_what_is_hidden_exactly(forged):
+    (phase,) = forged("phase", "list", "--json").json
+    assert phase["phase_id"] == f"p{HIDDEN}q"
+    snapshot = forged("snapshot", "--json")
+    assert snapshot.out.isascii()
+    assert snapshot.json["contracts"][0]["signature"] == f"a{HIDDEN}\nb{HIDDEN}"
+    assert SHOWN in snapshot.json["markdown"]

@@ -19,6 +19,7 @@ from board_client.cli.connection import connect, failure_of
 from board_client.cli.duration import duration
 from board_client.cli.failure import ExitCode, Failure
 from board_client.cli.settings import OWN_PHASE, OWN_SESSION, OWN_WORKER, Settings, settings
+from board_client.cli.take import runs_in_another_session, take, taken
 from board_client.model import OnExpiry, PhaseState
 
 if TYPE_CHECKING:
@@ -94,7 +95,8 @@ def run(
     completes the phase as done, any other as failed, unless the command has set
     its phase itself. Its exit code is ours, 128 + N where signal N ended it.
 
-    If the session is lost, the command is ended, and we exit with 6.
+    A phase that another session runs is refused, and we exit with 5. If the session
+    is lost, the command and all that it has started are ended, and we exit with 6.
 
     Example: board run --session --phase board-store --claim go.mod -- ./worker.sh
     """
@@ -108,10 +110,8 @@ def run(
         connect(given) as client,
         client.session(worker, ttl, on_expiry) if session else nullcontext(client) as ours,
     ):
-        if claim:
-            ours.claim_files(list(dict.fromkeys(claim)), phase)
         if phase:
-            ours.set_phase_state(phase, PhaseState.RUNNING, worker=worker)
+            take(ours, phase, worker, list(dict.fromkeys(claim or ())))
         environment = os.environ | _variables(given, ours.scope.session_id, phase, worker)
         patience = max(ttl.total_seconds(), given.timeout)
         with Command(command, environment) as running:
@@ -192,8 +192,8 @@ def _complete(ours: "BoardClient", phase: str, code: int, patience: float) -> No
         while (pause := _try_to_complete(ours, phase, code, tries)) is not None:
             time.sleep(pause)
     except BoardError as error:
-        told = failure_of(error)
-        raise Failure(f"{told}; the command had ended with {code}", told.code) from error
+        why = failure_of(error)
+        raise Failure(f"{why}; the command had ended with {code}", why.code) from error
 
 
 def _try_to_complete(ours: "BoardClient", phase: str, code: int, tries: "Patience") -> float | None:
@@ -203,18 +203,12 @@ def _try_to_complete(ours: "BoardClient", phase: str, code: int, tries: "Patienc
     try:
         if session_id := ours.scope.session_id:
             ours.renew_session(session_id)  # raises SessionExpired where the work was handed on
-        if _is_running(ours, phase):
+        now = ours.get_phase(phase)
+        if now and runs_in_another_session(ours, now):
+            why = f"{taken(now)}, and was not completed; the command had ended with {code}"
+            raise Failure(why, ExitCode.STATE_MISMATCH)
+        if now and now.state == PhaseState.RUNNING:  # else the command has set it itself
             ours.complete_phase(phase, PhaseState.DONE if code == 0 else PhaseState.FAILED)
     except BoardError as error:
         return tries.pause(error)
     return None
-
-
-def _is_running(ours: "BoardClient", phase: str) -> bool:
-    """Tell whether the phase is as we have set it: the command may have completed it itself."""
-    now = ours.get_phase(phase)
-    return (
-        now is not None
-        and now.state == PhaseState.RUNNING
-        and now.session_id in ("", ours.scope.session_id)
-    )

@@ -3,12 +3,16 @@
 import os
 import select
 import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from board_client import BoardClient, FileFree, PhaseIn
+from board_client.cli.failure import Failure
+from board_client.cli.take import take
 from tests.cli.conftest import COMMAND, started
 from tests.servers import server_process
 
@@ -68,6 +72,67 @@ def test_a_refused_claim_leaves_the_phase_as_it_was_and_nothing_is_run(board):
     assert '"b.go" owned by "p2"' in refused.err
     assert board.client.get_phase_state("p1") == "queued"
     assert board.client.list_sessions() == []
+
+
+def test_a_phase_that_another_session_runs_is_refused_and_left_to_it(board):
+    with board.start(*AS_P1, "--worker", "w1", *script("echo ready; read line")) as first:
+        assert first.stdout.readline() == "ready\n"
+        running, claims = board.client.get_phase("p1"), board.client.list_claims()
+        for session in (["--session"], []):
+            second = board("run", *session, "--phase", "p1", "--claim", "a.go", *script("echo run"))
+            assert (second.code, second.out) == (5, "")
+            assert second.err == (
+                f'board: phase "p1" is run by worker "w1" in session "{running.session_id}"; '
+                "`board wait --phase p1=done,failed` waits for its end\n"
+            )
+        assert board.client.get_phase("p1") == running
+        assert board.client.list_claims() == claims
+        first.communicate("go on\n", timeout=60)
+        assert first.returncode == 0
+    assert board.client.get_phase_state("p1") == "done"
+
+
+def test_a_phase_whose_session_has_ended_can_be_taken(board):
+    session = board.client.open_session("w1")
+    board.client.in_session(session.session_id).set_phase_state("p1", "running")
+    board.client.close_session(session.session_id)
+    assert board(*AS_P1, *script("true")).code == 0
+    assert board.client.get_phase_state("p1") == "done"
+
+
+@pytest.mark.parametrize("state", ["", "queued", "running"])
+def test_of_many_workers_that_take_a_phase_at_once_one_gets_it(board, state):
+    if state:
+        board.client.set_phase_state("p1", state)
+
+    def try_to_take(number):
+        with board.client.session(f"w{number}") as session:
+            try:
+                take(session, "p1", f"w{number}", ["a.go"])
+            except Failure as refused:
+                together.wait()
+                return refused.code
+            together.wait()  # the winner's session lives until all have tried
+            assert board.client.get_phase("p1").session_id == session.session_id
+            assert board.client.file_owner("a.go") == "p1"
+            return 0
+
+    together = threading.Barrier(16)
+    with ThreadPoolExecutor(16) as workers:
+        codes = sorted(workers.map(try_to_take, range(16)))
+    assert codes == [0] + 15 * [5]
+
+
+def test_a_phase_that_was_taken_over_meanwhile_is_not_completed(board):
+    with board.start(*AS_P1, *script("echo ready; read line")) as first:
+        assert first.stdout.readline() == "ready\n"
+        with board.client.session("w2") as other:
+            other.set_phase_state("p1", "running", worker="w2")
+            _, err = first.communicate("go on\n", timeout=60)
+            assert first.returncode == 5
+            assert 'is run by worker "w2"' in err
+            assert "was not completed; the command had ended with 0" in err
+            assert board.client.get_phase_state("p1") == "running"
 
 
 def test_a_command_that_is_not_there_is_told_before_anything_is_done(board, tmp_path):

@@ -28,8 +28,9 @@ EXIT_CODES = (
     "Exit codes: 0 success; 1 an error not named here; 2 wrong usage or bad input; "
     "3 a claim was refused; 4 the board cannot be reached, cannot serve now or gave no "
     "answer in time; 5 the phase was not in the expected state, or another session runs it; "
-    "6 the session has ended; 7 `wait` was not met in time; 8 `contract conflicts --exit-code` found some; 9 the "
-    "token or certificate does not do. `run` exits as its command does."
+    "6 the session has ended; 7 `wait` was not met in time; 8 `contract conflicts "
+    "--exit-code` found some; 9 the token or certificate does not do. `run` exits as its "
+    "command does."
 )
 
 app = typer.Typer(

@@ -7,6 +7,7 @@ import typer
 
 from board_client.cli.connection import connect
 from board_client.cli.contract_lines import read_contracts, source_of, telling_lines
+from board_client.cli.failure import Failure
 from board_client.cli.output import plural, print_json, print_line
 from board_client.cli.settings import OWN_PHASE, Json, settings
 from board_client.cli.visible import visible
@@ -32,11 +33,14 @@ def complete(
             "Lines that name no producer are this phase's.",
         ),
     ] = None,
+    create: Annotated[
+        bool, typer.Option("--create", help="Make the phase if there is none of that name.")
+    ] = False,
     json: Json = False,
 ) -> None:
     """End a phase: publish its contracts, set its state, release its files.
 
-    All of it happens, or nothing.
+    All of it happens, or nothing. A phase that is not on the board is refused.
 
     Example: board complete board-store --contracts contracts.jsonl
     """
@@ -44,6 +48,11 @@ def complete(
     source = source_of(contracts) if contracts else ""
     numbered = read_contracts(contracts, source, phase_id) if contracts else []
     with connect(given) as client, telling_lines(numbered, source):
+        if not create and client.get_phase(phase_id) is None:
+            raise Failure(
+                f'there is no phase "{phase_id}"; `board phase list` lists those that there are, '
+                "--create makes it"
+            )
         done = client.complete_phase(phase_id, state, [each for _, each in numbered])
     if given.json:
         print_json(asdict(done))

@@ -1,10 +1,12 @@
-"""`board load`: from a nebula's files to a board of queued phases."""
+"""`board load`: from a nebula's files to a board that has its phases."""
 
 import sys
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, replace
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -13,9 +15,20 @@ from board_client.cli.failure import BadInput, Problem
 from board_client.cli.nebula import board_name, read_nebula
 from board_client.cli.output import plural, print_json, print_line
 from board_client.cli.settings import Json, settings
-from board_client.model import PhaseState
+from board_client.model import Phase, PhaseState
+
+if TYPE_CHECKING:
+    from board_client.sync import BoardClient
 
 T = TypeVar("T")
+
+
+class Outcome(StrEnum):
+    """What loading did about a phase."""
+
+    NEW = "new"
+    KEPT = "kept"
+    CHANGED = "changed"
 
 
 def load(
@@ -23,11 +36,18 @@ def load(
     directory: Annotated[
         Path, typer.Argument(metavar="NEBULA_DIR", help="Holds nebula.toml and the phases' *.md.")
     ],
+    reset: Annotated[
+        bool,
+        typer.Option(
+            "--reset", help="Queue the phases that the board knows again, without a worker."
+        ),
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Post every phase of a nebula as queued, on the board of the nebula's name.
+    """Post the phases of a nebula that its board does not know, as queued.
 
-    --board names another board. If a file is wrong, nothing is posted.
+    Those that it knows keep their state and worker. The board has the nebula's
+    name; --board names another. If a file is wrong, nothing is posted.
 
     Example: board load .nebulas/contract-board
     """
@@ -40,15 +60,30 @@ def load(
     # A plan is no work of the session that one may be in, which is perhaps of another board.
     with connect(replace(given, board=board, session="")) as client:
         info = client.open_board()
-        # Nobody has a queued phase, whoever had it in an earlier run.
-        posted = [
-            client.set_phase_state(phase.phase_id, PhaseState.QUEUED, worker="")
+        loaded = [
+            _post(client, phase.phase_id, reset=reset)
             for phase in _progress(nebula.phases, f"Loading {board}")
         ]
+    counts = Counter(outcome for _, outcome in loaded)
     if given.json:
-        print_json({"board": info.name, "phases": [asdict(phase) for phase in posted]})
+        phases = [asdict(phase) for phase, _ in loaded]
+        outcomes = {outcome.value: counts[outcome] for outcome in Outcome}
+        print_json({"board": info.name} | outcomes | {"phases": phases})
     else:
-        print_line(f"loaded {plural(len(posted), 'phase')} onto board {info.name}")
+        outcome_counts = ", ".join(f"{counts[outcome]:,} {outcome}" for outcome in Outcome)
+        print_line(
+            f"loaded {plural(len(loaded), 'phase')} onto board {info.name}: {outcome_counts}"
+        )
+
+
+def _post(client: "BoardClient", phase_id: str, *, reset: bool) -> tuple[Phase, Outcome]:
+    """Queue a phase that the board does not know; with `reset`, one that it knows too."""
+    known = client.get_phase(phase_id)
+    if known and (not reset or (known.state, known.worker) == (PhaseState.QUEUED, "")):
+        return known, Outcome.KEPT
+    # Nobody has a queued phase, whoever had it in an earlier run.
+    queued = client.set_phase_state(phase_id, PhaseState.QUEUED, worker="")
+    return queued, Outcome.CHANGED if known else Outcome.NEW
 
 
 def _progress(items: Sequence[T], title: str) -> Iterable[T]:

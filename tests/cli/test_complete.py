@@ -17,7 +17,20 @@ def test_a_phase_is_completed_with_its_contracts_and_its_files_in_one_step(board
     assert contract.signature == "type T int"
 
 
+def test_a_phase_that_is_not_there_is_not_completed_unless_it_is_to_be_made(board):
+    refused = board("complete", "nope", "--contracts", "-", stdin=LINE)
+    assert (refused.code, refused.out) == (1, "")
+    assert refused.err == (
+        'board: there is no phase "nope"; `board phase list` lists those that there are, '
+        "--create makes it\n"
+    )
+    assert board.client.open_board().revision == 0
+    assert board("complete", "nope", "--create").code == 0
+    assert board.client.get_phase_state("nope") == "done"
+
+
 def test_a_worker_ends_its_own_phase_as_failed(board):
+    board.client.set_phase_state("p1", "running")
     ended = board("complete", "--state", "failed", "--json", QUASAR_TASK_ID="p1").json
     assert (ended["phase"]["phase_id"], ended["phase"]["state"]) == ("p1", "failed")
     assert (ended["published"], ended["released"]) == (0, 0)
@@ -25,14 +38,15 @@ def test_a_worker_ends_its_own_phase_as_failed(board):
 
 def test_a_bad_contract_is_told_with_its_line_and_nothing_is_done(board, tmp_path):
     file = tmp_path / "c.jsonl"
+    board.client.set_phase_state("p1", "running")
     file.write_bytes(LINE + b"\n" + LINE.replace(b'"T"', b'"' + b"T" * 5000 + b'"'))
     refused = board("complete", "p1", "--contracts", file)
     assert (refused.code, refused.out) == (2, "")
     assert refused.err.startswith(f"{file}:3: contracts[1].name: ")
-    assert board.client.get_phase("p1") is None
+    assert board.client.get_phase_state("p1") == "running"
 
 
 def test_a_phase_ends_as_done_or_failed_and_no_other_way(board):
-    refused = board("complete", "p1", "--state", "running")
+    refused = board("complete", "p1", "--create", "--state", "running")
     assert (refused.code, refused.err.count("\n")) == (2, 1)
     assert board.client.get_phase("p1") is None

@@ -25,7 +25,8 @@ def test_a_loaded_nebula_is_on_the_board_of_its_name_with_every_phase_queued(tar
     unnamed = {"BOARD_NAME": ""}
     loaded = board("load", NEBULAS / "contract-board", **unnamed)
     assert (loaded.code, loaded.err) == (0, "")
-    assert loaded.out == "loaded 8 phases onto board contract-board\n"
+    told = "loaded 8 phases onto board contract-board: 8 new, 0 kept, 0 changed\n"
+    assert loaded.out == told
 
     shown = board("status")
     assert "8 phases (8 queued), 0 claims, 0 contracts" in shown.out
@@ -37,20 +38,51 @@ def test_a_loaded_nebula_is_on_the_board_of_its_name_with_every_phase_queued(tar
     assert {row[1] for row in rows} == {"queued"}
 
 
-def test_loading_again_queues_every_phase_again_and_takes_its_worker_away(board):
+@pytest.fixture
+def underway(board):
+    """A board with a loaded nebula of which one phase runs, one is done, one was lost."""
     assert board("load", NEBULAS / "dag-engine").code == 0
-    before = board.client.set_phase_state("dag-core", "running", worker="w1")
-    again = board("load", NEBULAS / "dag-engine", "--json").json
-    assert again["board"] == board.name
-    core = again["phases"][0]
-    assert (core["phase_id"], core["state"], core["worker"]) == ("dag-core", "queued", "")
-    assert datetime.fromisoformat(core["posted_at"]) == before.posted_at
-    assert datetime.fromisoformat(core["updated_at"]) > before.updated_at
+    first, second, third, *_ = board.client.list_phases()
+    board.client.set_phase_state(first.phase_id, "running", worker="w1")
+    board.client.set_phase_state(second.phase_id, "done", worker="w2")
+    board.client.set_phase_state(third.phase_id, "queued", worker="w3")
+    return board
+
+
+def test_loading_again_keeps_what_the_board_knows_and_writes_nothing(underway):
+    before, revision = underway.client.list_phases(), underway.client.open_board().revision
+    again = underway("load", NEBULAS / "dag-engine")
+    assert again.out.endswith(": 0 new, 5 kept, 0 changed\n")
+    assert underway.client.list_phases() == before
+    assert underway.client.open_board().revision == revision
+
+
+def test_loading_again_posts_what_is_new(underway, tmp_path):
+    nebula = tmp_path / "nebula"
+    shutil.copytree(NEBULAS / "dag-engine", nebula)
+    (nebula / "zz-more.md").write_text('+++\nid = "more"\n+++\n')
+    again = underway("load", nebula, "--json").json
+    assert (again["new"], again["kept"], again["changed"]) == (1, 5, 0)
+    assert [phase["state"] for phase in again["phases"]] == [
+        *("running", "done", "queued", "queued", "queued", "queued")
+    ]
+    assert underway.client.get_phase_state("more") == "queued"
+
+
+def test_a_reset_queues_every_phase_again_and_takes_its_worker_away(underway):
+    before = underway.client.list_phases()
+    again = underway("load", NEBULAS / "dag-engine", "--reset", "--json").json
+    assert again["board"] == underway.name
+    assert (again["new"], again["kept"], again["changed"]) == (0, 2, 3)
+    assert {(phase["state"], phase["worker"]) for phase in again["phases"]} == {("queued", "")}
+    first = again["phases"][0]
+    assert datetime.fromisoformat(first["posted_at"]) == before[0].posted_at
+    assert datetime.fromisoformat(first["updated_at"]) > before[0].updated_at
 
 
 def test_a_name_that_no_board_can_have_is_made_one_and_told(target):
     loaded = Board(target, "")("load", NEBULAS / "dag-engine")
-    assert loaded.out == "loaded 5 phases onto board DAG-Task-Engine\n"
+    assert loaded.out == ("loaded 5 phases onto board DAG-Task-Engine: 5 new, 0 kept, 0 changed\n")
 
 
 def test_malformed_files_are_told_with_path_and_line_and_nothing_is_posted(unopened, broken):

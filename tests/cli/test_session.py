@@ -29,7 +29,7 @@ def test_what_a_command_does_belongs_to_the_session_that_its_environment_names(b
 def test_a_command_in_a_session_that_has_ended_exits_with_6_and_changes_nothing(board):
     session_id = board.client.open_session("w1").session_id
     board.client.close_session(session_id)
-    for command in (["claim", "a.go", "--owner", "p1"], ["complete", "p1"]):
+    for command in (["claim", "a.go", "--owner", "p1"], ["complete", "p1", "--create"]):
         refused = board("--in-session", session_id, *command)
         assert (refused.code, refused.out) == (6, "")
         assert refused.err == (

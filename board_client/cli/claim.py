@@ -7,6 +7,7 @@ import typer
 
 from board_client.cli.connection import connect
 from board_client.cli.output import Column, plural, print_json, print_line, print_table, rfc3339
+from board_client.cli.paths import repository_path, repository_paths
 from board_client.cli.settings import OWN_PHASE, Json, settings
 from board_client.cli.visible import visible
 
@@ -17,7 +18,7 @@ Owner = Annotated[
 
 def claim(
     ctx: typer.Context,
-    paths: Annotated[list[str], typer.Argument(metavar="PATH", help="Kept as it is given.")],
+    paths: Annotated[list[str], typer.Argument(metavar="PATH", help="A file of the repository.")],
     owner: Owner,
     json: Json = False,
 ) -> None:
@@ -28,8 +29,9 @@ def claim(
     Example: board claim internal/board/board.go go.mod --owner board-store
     """
     given = settings(ctx, json)
+    files = repository_paths(paths)
     with connect(given) as client:
-        claims = client.claim_files(list(dict.fromkeys(paths)), owner)
+        claims = client.claim_files(files, owner)
     if given.json:
         print_json([asdict(each) for each in claims])
     else:
@@ -47,8 +49,9 @@ def release(
 ) -> None:
     """Release files that a phase holds; files of other phases are left alone."""
     given = settings(ctx, json)
+    files = repository_paths(paths or ())
     with connect(given) as client:
-        released = client.release_claims(owner, paths or None)
+        released = client.release_claims(owner, files or None)
     if given.json:
         print_json({"released": released})
     else:
@@ -62,8 +65,9 @@ def owner(
 ) -> None:
     """Print which phase has claimed a file; an empty line if none has."""
     given = settings(ctx, json)
+    file = repository_path(path)
     with connect(given) as client:
-        found = client.file_owner(path)
+        found = client.file_owner(file)
     if given.json:
         print_json({"owner": found})
     else:

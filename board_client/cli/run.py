@@ -18,6 +18,7 @@ from board_client.cli.command import Command
 from board_client.cli.connection import connect, failure_of
 from board_client.cli.duration import duration
 from board_client.cli.failure import ExitCode, Failure
+from board_client.cli.paths import repository_paths
 from board_client.cli.settings import OWN_PHASE, OWN_SESSION, OWN_WORKER, Settings, settings
 from board_client.cli.take import runs_in_another_session, take, taken
 from board_client.model import OnExpiry, PhaseState
@@ -103,6 +104,7 @@ def run(
     given = settings(ctx, json=False)
     if claim and not phase:
         raise typer.BadParameter(f"needs --phase, or {OWN_PHASE}", param_hint="--claim")
+    files = repository_paths(claim or ())
     _look_up(command[0])
     signal.signal(signal.SIGTERM, _stop)  # by way of the session's end
     worker = worker or f"{socket.gethostname()}-{os.getpid()}"
@@ -111,7 +113,7 @@ def run(
         client.session(worker, ttl, on_expiry) if session else nullcontext(client) as ours,
     ):
         if phase:
-            take(ours, phase, worker, list(dict.fromkeys(claim or ())))
+            take(ours, phase, worker, files)
         environment = os.environ | _variables(given, ours.scope.session_id, phase, worker)
         patience = max(ttl.total_seconds(), given.timeout)
         with Command(command, environment) as running:

@@ -13,6 +13,7 @@ from board_client.cli.contract_lines import KINDS
 from board_client.cli.duration import duration, written
 from board_client.cli.failure import ExitCode, Failure
 from board_client.cli.output import print_json, print_line
+from board_client.cli.paths import repository_paths
 from board_client.cli.settings import Json, settings
 from board_client.cli.visible import visible
 from board_client.model import Condition, ContractPublished, FileFree, Met
@@ -73,10 +74,11 @@ def wait(
     given = settings(ctx, json)
     # With a filter and no name, any contract that passes it counts.
     names = contract or [""] * bool(producer or kind or package)
+    files = repository_paths(file or ())
     conditions: list[Condition] = [
         *map(phase_in, phase or ()),
         *(ContractPublished(name, kind, producer, package) for name in names),
-        *map(FileFree, file or ()),
+        *map(FileFree, files),
     ]
     if not conditions:
         raise typer.BadParameter("say what to wait for: --phase, --contract or --file")
@@ -89,7 +91,7 @@ def wait(
         print_line(visible(f"phase {each.phase_id} is {each.state}"))
     for made in met.contracts:
         print_line(visible(f"contract {made.kind} {made.name} is published by {made.producer}"))
-    for path in file or ():
+    for path in files:
         print_line(visible(f"file {path} is free"))
 
 

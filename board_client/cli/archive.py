@@ -34,7 +34,7 @@ def archive(
         except BoardError as error:
             if not file.exists():
                 raise
-            failure = failure_of(error)
+            failure = failure_of(error, given.target)
             kept = f"the board may be empty already, so {file} is kept; see `board status`"
             raise Failure(f"{failure}; {kept}", failure.code) from error
         except OSError as error:

@@ -40,7 +40,7 @@ def connect(settings: Settings) -> Iterator["BoardClient"]:
         ) as client:
             yield client.in_session(settings.session) if settings.session else client
     except BoardError as error:
-        raise failure_of(error) from error
+        raise failure_of(error, settings.target) from error
     except UnicodeEncodeError as error:
         raise Failure(f"not valid UTF-8: {error.object!r}", ExitCode.BAD_INPUT) from error
 
@@ -53,10 +53,12 @@ def _credentials(access: Access) -> "Credentials":
     return Credentials(access.tls, access.ca, access.cert, access.key, token, access.token_file)
 
 
-def failure_of(error: "BoardError") -> Failure:
-    """Say an error of the board to the person who typed the command."""
+def failure_of(error: "BoardError", target: str) -> Failure:
+    """Say an error of the board at `target` to the person who typed the command."""
     from board_client import errors  # noqa: PLC0415  as above
 
+    if not error.reason and type(error) in {errors.Unavailable, errors.BoardError}:
+        return _without_reason(error.code.name, target)
     match error:
         case errors.FileAlreadyClaimed():
             # The text that came names one, and may be cut where its path is long.
@@ -89,3 +91,25 @@ def failure_of(error: "BoardError") -> Failure:
             )
         case _:
             return Failure(str(error))
+
+
+def _without_reason(code: str, target: str) -> Failure:
+    """Say what a status means that is gRPC's own; its text is of no use to a person."""
+    match code:
+        case "UNAVAILABLE":
+            return Failure(
+                f"no board answers at {target}; `board serve` starts one", ExitCode.UNAVAILABLE
+            )
+        case "CANCELLED":
+            why = f"the server at {target} ended the call; is it stopping?"
+            return Failure(why, ExitCode.UNAVAILABLE)
+        case "UNIMPLEMENTED":
+            return Failure(
+                f"the server at {target} does not know this call: it is older, or no board"
+            )
+        case "RESOURCE_EXHAUSTED":
+            return Failure(
+                f"the request or its answer is larger than the server at {target} allows"
+            )
+        case _:
+            return Failure(f"the call failed at {target} with {code}; the server's log may say why")

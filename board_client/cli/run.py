@@ -194,7 +194,7 @@ def _complete(ours: "BoardClient", phase: str, code: int, patience: float) -> No
         while (pause := _try_to_complete(ours, phase, code, tries)) is not None:
             time.sleep(pause)
     except BoardError as error:
-        why = failure_of(error)
+        why = failure_of(error, ours.target)
         raise Failure(f"{why}; the command had ended with {code}", why.code) from error
 
 

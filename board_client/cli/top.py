@@ -5,6 +5,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -17,6 +18,7 @@ from board_client.cli.keyboard import keys
 from board_client.cli.output import print_line
 from board_client.cli.settings import settings
 from board_client.cli.view import Lost, Sessions, Update, View
+from board_client.cli.visible import visible
 from board_client.model import Event, Snapshot
 
 if TYPE_CHECKING:
@@ -42,10 +44,23 @@ def top(
         if once:
             _draw_once(_view(client, client.get_snapshot()))
         else:
-            items = client.watch_from_snapshot()
-            first = next(items)
-            assert isinstance(first, Snapshot)
-            _show(_view(client, first), _Updates(client, items))
+            with _saying(f"connecting to {given.target} ..."):
+                client.list_boards()  # fails sooner than a watch where there is no server
+                items = client.watch_from_snapshot()
+                first = next(items)
+                assert isinstance(first, Snapshot)
+                view = _view(client, first)
+            _show(view, _Updates(client, items))
+
+
+@contextmanager
+def _saying(text: str) -> Iterator[None]:
+    """Show a line in the terminal during the block."""
+    print(visible(text), end="", flush=True)  # noqa: T201
+    try:
+        yield
+    finally:
+        print("\r\x1b[K", end="", flush=True)  # noqa: T201
 
 
 def _view(client: "BoardClient", board: Snapshot) -> View:

@@ -2,10 +2,16 @@
 
 import socket
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
+import grpc
+import pytest
+
 from tests.cli.conftest import COMMAND, environment, run
+from tests.cli.terminal import terminal
 
 
 def test_help_lists_the_commands_and_the_exit_codes():
@@ -23,14 +29,52 @@ def test_the_version_is_that_of_the_package():
     assert run("--version").out == f"board {version('quasar-board')}\n"
 
 
-def test_where_no_server_is_one_line_says_so():
+@contextmanager
+def no_server():
+    """The address of a port that is taken, and at which nobody listens."""
     with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))  # taken, and nobody listens
-        address = f"127.0.0.1:{closed.getsockname()[1]}"
-        lost = run("--target", address, "status")
+        closed.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{closed.getsockname()[1]}"
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["status", "watch", "claim a --owner p", "top --once", "run --session -- true"],
+)
+def test_where_no_server_is_one_line_says_so(command):
+    with no_server() as address:
+        lost = run("--target", address, *command.split())
     assert (lost.code, lost.out) == (4, "")
-    assert lost.err.count("\n") == 1
-    assert lost.err.startswith(f"board: no board answers at {address}")
+    assert lost.err == f"board: no board answers at {address}; `board serve` starts one\n"
+
+
+def test_where_no_server_is_top_says_so_in_a_line_and_shows_no_blank_screen():
+    with no_server() as address, terminal("--target", address, "top") as shown:
+        shown.shows(f"board: no board answers at {address}; `board serve` starts one\r\n")
+        code, left = shown.ends()
+        assert (code, left) == (4, False), "the other screen was not even entered"
+
+
+def test_top_says_what_it_waits_for():
+    with (
+        socket.create_server(("127.0.0.1", 0)) as mute,
+        terminal("--target", f"127.0.0.1:{mute.getsockname()[1]}", "top") as shown,
+    ):
+        shown.shows(f"connecting to 127.0.0.1:{mute.getsockname()[1]} ...")
+
+
+def test_a_server_that_is_no_board_is_told_in_our_words():
+    server = grpc.server(ThreadPoolExecutor(1))
+    address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    server.start()
+    try:
+        other = run("--target", address, "boards")
+    finally:
+        server.stop(None).wait()
+    assert (other.code, other.out) == (1, "")
+    assert other.err == (
+        f"board: the server at {address} does not know this call: it is older, or no board\n"
+    )
 
 
 def test_a_server_that_never_answers_is_given_up_at_the_deadline():

@@ -14,6 +14,7 @@ from board_server.tokens.file import (
     Tokens,
     bound,
     digest_of,
+    locked,
     new_secret,
     read,
     write,
@@ -48,13 +49,14 @@ def create(
     ] = "",
 ) -> None:
     """Make a token and print it: this once, the file keeps only its hash."""
-    known = read(file).tokens if file.exists() else []
     secret = "" if certificate else new_secret(name)
-    with _refusing():
-        caller = bound(name, role, board or None, worker)
-        made = Token(caller, digest_of(secret) if secret else None, certificate)
-        kept = Tokens([*known, made])
-    write(file, kept)
+    with locked(file):
+        known = read(file).tokens if file.exists() else []
+        with _refusing():
+            caller = bound(name, role, board or None, worker)
+            made = Token(caller, digest_of(secret) if secret else None, certificate)
+            kept = Tokens([*known, made])
+        write(file, kept)
     if secret:
         print(secret)  # noqa: T201
 
@@ -76,11 +78,12 @@ def revoke(
     file: File, name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the token.")]
 ) -> None:
     """Take a token out of the file. Its watches and waits end within a second or two."""
-    known = read(file).tokens
-    kept = [token for token in known if token.caller.name != name]
-    if len(kept) == len(known):
-        raise BadTokens(f'{file}: there is no token "{name}"')
-    write(file, Tokens(kept))
+    with locked(file):
+        known = read(file).tokens
+        kept = [token for token in known if token.caller.name != name]
+        if len(kept) == len(known):
+            raise BadTokens(f'{file}: there is no token "{name}"')
+        write(file, Tokens(kept))
 
 
 class _Refused(ValueError):

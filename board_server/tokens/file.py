@@ -12,14 +12,15 @@ import re
 import secrets
 import tempfile
 import tomllib
-from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from board_server.caller import Caller, Role
 from board_server.fields import MAX_ID
+from board_server.file_lock import FileLock
 from board_server.model import is_board_name
 from board_server.owner import give
 from board_server.reread import BadFile
@@ -102,32 +103,59 @@ def read(path: Path) -> Tokens:
         raise BadTokens(f"{path}: {error}") from error
 
 
-def write(path: Path, tokens: Tokens) -> None:
-    """Put the tokens in the place of the file, at once, and let it belong to the same owner.
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep other processes from changing a file of tokens, from `read` to `write`.
 
-    A new file has mode 0600, and that its directory's owner.
+    Waits for one that is at it. The lock is on a file beside it, `FILE.lock`, which
+    stays. Raises BadTokens.
     """
     path = path.resolve()  # behind a link the file is to change, not the link
-    found = path.stat() if path.exists() else None
-    if found and os.geteuid() not in (0, found.st_uid):
-        raise BadTokens(f"{path} belongs to {path.owner()}; run this as that user, or as root")
-    text = "\n".join(_table(token) for token in tokens.tokens)
     try:
-        with ExitStack() as undo:
-            file = undo.enter_context(
-                tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False)
-            )
-            made = Path(file.name)
-            undo.callback(made.unlink, missing_ok=True)  # unless it is in its place
-            give(made, path if found else path.parent)
-            if found:
-                made.chmod(found.st_mode & 0o660 | 0o600)
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-            made.replace(path)
+        found = path.stat() if path.exists() else None
+        if found and os.geteuid() not in {0, found.st_uid}:
+            raise BadTokens(f"{path} belongs to {path.owner()}; run this as that user, or as root")
+        lock = FileLock(path.with_name(f"{path.name}.lock"), wait=True)
+    except OSError as error:
+        raise BadTokens(f"{error.filename or path}: {error.strerror}") from error
+    with lock:
+        yield
+
+
+def write(path: Path, tokens: Tokens) -> None:
+    """Put the tokens in the place of the file, at once and durably. Raises BadTokens.
+
+    The file keeps its owner and mode; a new one has mode 0600, and the owner of its directory.
+    """
+    path = path.resolve()
+    try:
+        _replace(path, "\n".join(_table(token) for token in tokens.tokens))
     except OSError as error:
         raise BadTokens(f"{path}: {error.strerror}") from error
+
+
+def _replace(path: Path, text: str) -> None:
+    """Replace a file by one that is complete and on disk. Raises OSError."""
+    found = path.stat() if path.exists() else None
+    with (
+        tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file,
+        ExitStack() as undo,
+    ):
+        made = Path(file.name)
+        undo.callback(made.unlink)
+        give(file.fileno(), path if found else path.parent)
+        if found:
+            os.fchmod(file.fileno(), found.st_mode & 0o660 | 0o600)
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+        made.replace(path)
+        undo.pop_all()
+    directory = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
 
 
 def _token(table: Mapping[str, Any]) -> Token:

@@ -2,15 +2,18 @@
 
 import os
 import stat
+import subprocess
 import sys
+import tempfile
 import tomllib
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from board_server.caller import Role
 from board_server.tokens.__main__ import main
-from board_server.tokens.file import BadTokens, read
+from board_server.tokens.file import BadTokens, Token, Tokens, bound, read, write
 
 READER = 'name = "x"\nrole = "reader"\ncertificate = "c"'
 
@@ -79,6 +82,80 @@ def test_a_token_is_shown_once_and_the_file_keeps_its_hash(create, file):
     caller = read(file).by_secret(secret)
     assert (caller.name, caller.role, caller.worker) == ("w1", Role.WORKER, 'wörk "er"')
     assert caller.boards == {"a", "b"}
+
+
+CHANGERS = """
+import os, sys, traceback
+from board_server.tokens.__main__ import app
+
+file, changers, owner = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+start, go = os.pipe()
+# Imports all that it needs: Python itself may be out of the owner's reach.
+app(["revoke", "-f", file, "first"], standalone_mode=False)
+
+def change(number):
+    if number % 2 and owner:
+        os.setgid(owner)
+        os.setuid(owner)
+    os.read(start, 1)
+    for name in "abcd":
+        arguments = ["create", "-f", file, "--name", f"{name}{number}", "--role", "reader"]
+        app(arguments, standalone_mode=False)
+    for name in (f"old{number}", f"a{number}"):
+        app(["revoke", "-f", file, name], standalone_mode=False)
+
+for number in range(changers):
+    if not os.fork():
+        try:
+            change(number)
+        except BaseException:
+            traceback.print_exc()
+        sys.stdout.flush()
+        os._exit(0)
+os.write(go, bytes(changers))
+for _ in range(changers):
+    os.wait()
+"""
+
+
+@pytest.fixture
+def directory():
+    """A directory that another user can reach, which is not so of those below `tmp_path`."""
+    with tempfile.TemporaryDirectory() as made:
+        yield Path(made)
+
+
+def test_processes_that_change_the_file_at_once_lose_and_bring_back_nothing(directory):
+    """Root and the owner at once, where we are root."""
+    changers, owner = 6, 12345 if os.geteuid() == 0 else 0
+    file = directory / "tokens.toml"
+    names = ["first", *(f"old{number}" for number in range(changers))]
+    old = [Token(bound(name, "admin"), bytes(32)) for name in names]
+    write(file, Tokens(old))
+    if owner:
+        for path in (directory, file):
+            os.chown(path, owner, owner)
+    command = [sys.executable, "-c", CHANGERS, file, str(changers), str(owner)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    printed = {secret.split(".")[1]: secret for secret in done.stdout.split()}
+    assert len(printed) == 4 * changers
+    left = read(file)
+    kept = {f"{name}{number}" for name in "bcd" for number in range(changers)}
+    assert {token.caller.name for token in left.tokens} == kept
+    assert all(left.by_secret(printed[name]) for name in kept)
+
+
+def test_a_lock_that_is_a_link_is_not_followed(refused, create, file, tmp_path):
+    create(file, "first")
+    victim = tmp_path / "victim"
+    victim.write_text("untouched")
+    lock = file.with_name(f"{file.name}.lock")
+    lock.unlink()
+    lock.symlink_to(victim)
+    assert str(lock) in refused("revoke", "-f", file, "first", code=1)
+    assert victim.read_text() == "untouched"
+    assert read(file).tokens
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")

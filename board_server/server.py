@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -63,6 +63,7 @@ async def serving(
     mirrors = Mirrors(store, feeds)
     limiter = Limiter(config.limits)
     checks = health.aio.HealthServicer()
+    listening = ExitStack()
     try:
         access = Access(config.tokens, config.default_board, store.get_session)
         access.warn(certificates=config.client_ca is not None)
@@ -72,7 +73,7 @@ async def serving(
         _add_health(server, checks, limiter)
         _add_reflection(server, access)
         await store.open_board(config.default_board)
-        addresses = [listen(server, address, credentials) for address in config.listen]
+        addresses = [listen(server, address, credentials, listening) for address in config.listen]
         await server.start()
         for service in ("", SERVICE.full_name):
             await checks.set(service, health_pb2.HealthCheckResponse.SERVING)
@@ -83,6 +84,7 @@ async def serving(
         await checks.enter_graceful_shutdown()
         feeds.close()
         await server.stop(config.grace)
+        listening.close()
         await mirrors.close()
         await store.close()
 

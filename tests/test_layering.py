@@ -92,7 +92,7 @@ MAY_IMPORT = {
     "certificates": {"config", "reread"},
     "lasting": {"access", "caller", "current", "errors"},
     "limits": {"config", "errors"},
-    "listeners": {"errors"},
+    "listeners": {"file_lock", "errors"},
     "metrics": {"lasting", "errors", "model"},
     "tracing": {"current", "status", "errors"},
     "waiters": {"errors", "model"},

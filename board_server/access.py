@@ -1,7 +1,7 @@
 """Access: who calls, and whether this caller may make this call."""
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ from board_server.caller import ANYONE, Caller, Role
 from board_server.errors import PermissionDenied, Unauthenticated
 from board_server.model import Session, is_board_name
 from board_server.reread import Reread
-from board_server.tokens.file import Tokens, read
+from board_server.tokens.file import Tokens, parse
+from board_server.tokens.names import names_in
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Metadata = Iterable[tuple[str, str | bytes]]
@@ -52,6 +53,9 @@ REFLECTION = Role.READER
 REREAD = 0.1
 """Seconds between two looks at the file of tokens: what it costs a call must not be felt."""
 
+MOST_NAMES = 500
+"""Characters of the names of a certificate that are told its bearer."""
+
 _OF_ALL_BOARDS = pb.ListBoardsRequest
 
 _BEARER = "bearer "
@@ -65,7 +69,7 @@ class Access:
         self._file = tokens
         self._tokens: Reread[Tokens] | None = None
         if tokens:
-            self._tokens = Reread([tokens], lambda: read(tokens), every=REREAD)
+            self._tokens = Reread([tokens], lambda data: parse(tokens, data), every=REREAD)
         self.default_board = default_board
         self._session_of = session_of
 
@@ -76,8 +80,12 @@ class Access:
 
     @property
     def tokens(self) -> Tokens | None:
-        """What the file of tokens says now, a new one when it has changed; None without a file."""
-        return self._tokens.current() if self._tokens else None
+        """What the file of tokens said when it was last read; None without a file."""
+        return self._tokens.latest if self._tokens else None
+
+    async def reread(self) -> Tokens | None:
+        """Return what the file of tokens says now, a new one when it has changed."""
+        return await self._tokens.fresh() if self._tokens else None
 
     def warn(self, *, certificates: bool) -> None:
         """Tell the log whom the file of tokens can let in never.
@@ -100,9 +108,9 @@ class Access:
                 ", ".join(names),
             )
 
-    def admit(self, least: Role, metadata: Metadata, context: Context) -> Caller:
+    async def admit(self, least: Role, metadata: Metadata, context: Context) -> Caller:
         """Return the caller. Raises Unauthenticated, or PermissionDenied if its role is too low."""
-        tokens = self.tokens
+        tokens = await self.reread()
         if tokens is None:
             return ANYONE
         caller = _known(tokens, metadata, context)
@@ -144,10 +152,7 @@ class Access:
 def _known(tokens: Tokens, metadata: Metadata, context: Context) -> Caller:
     shown = [value for key, value in metadata if key == "authorization"]
     if not shown:
-        caller = tokens.by_certificate(_certificate_names(context))
-        if caller:
-            return caller
-        raise Unauthenticated("this server asks for a token: give one with --token-file")
+        return _by_certificate(tokens, context)
     (value, *more) = shown
     if more or not isinstance(value, str) or value[: len(_BEARER)].lower() != _BEARER:
         raise Unauthenticated("authorization must be one bearer token")
@@ -157,9 +162,17 @@ def _known(tokens: Tokens, metadata: Metadata, context: Context) -> Caller:
     return caller
 
 
-def _certificate_names(context: Context) -> Iterator[str]:
-    """Read the names of the caller's certificate, which the handshake has checked."""
-    shown = context.auth_context()
-    for key in ("x509_common_name", "x509_subject_alternative_name"):
-        for name in shown.get(key, ()):
-            yield name.decode(errors="replace")
+def _by_certificate(tokens: Tokens, context: Context) -> Caller:
+    """Return for whom the caller's certificate stands, which the handshake has checked."""
+    names = [
+        name for pem in context.auth_context().get("x509_pem_cert", ()) for name in names_in(pem)
+    ]
+    caller = tokens.by_certificate(names)
+    if caller:
+        return caller
+    if names:
+        listed = ", ".join(f'"{name}"' for name in names)
+        raise Unauthenticated(
+            f"no token of the server is for a certificate of these names: {listed[:MOST_NAMES]}"
+        )
+    raise Unauthenticated("this server asks for a token: give one with --token-file")

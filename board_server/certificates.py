@@ -4,11 +4,13 @@ import logging
 import re
 import ssl
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import grpc
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from board_server.config import TlsFiles
 from board_server.reread import BadFile, Reread
@@ -22,9 +24,6 @@ less than four weeks the last quarter: such are renewed in their last days as a 
 _CERTIFICATE = re.compile(rb"-----BEGIN (TRUSTED |X509 )?CERTIFICATE-----")
 _KEY = re.compile(rb"-----BEGIN ([A-Z0-9]+ )*PRIVATE KEY-----")
 
-_NO_CHECK_TIME = ssl.VerifyFlags(0x200000)
-"""X509_V_FLAG_NO_CHECK_TIME of OpenSSL, for which Python has no name."""
-
 
 def server_credentials(files: TlsFiles) -> grpc.ServerCredentials:
     """Make credentials that look at the files at each handshake. Raises BadFile.
@@ -33,13 +32,13 @@ def server_credentials(files: TlsFiles) -> grpc.ServerCredentials:
     passed over until they do. The log tells of a certificate that clients do
     not trust for its dates, or will soon not.
     """
-    loaded = Reread(files.paths, lambda: _load(files))
+    loaded = Reread(files.paths, lambda *contents: _load(files, *contents))
     told = ""
 
     def current() -> grpc.ServerCertificateConfiguration:
         nonlocal told
         configuration, validity = loaded.current()
-        warning = validity.warning(time.time()) if validity else ""
+        warning = validity.warning(time.time())
         if warning and warning != told:
             log.warning("%s: %s", files.cert, warning)
         told = warning
@@ -71,29 +70,44 @@ def _utc(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(seconds))
 
 
-def _load(files: TlsFiles) -> tuple[grpc.ServerCertificateConfiguration, Validity | None]:
-    cert, key, *ca = [_bytes(path) for path in files.paths]
-    # grpc does not tell what is wrong with a file, and finds out only at a handshake.
-    _check_kinds(files, cert, key, *ca)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+def _load(
+    files: TlsFiles, cert: bytes, key: bytes, ca: bytes | None = None
+) -> tuple[grpc.ServerCertificateConfiguration, Validity]:
+    """Check the contents of the files, and make of them what grpc takes. Raises BadFile.
+
+    grpc does not tell what is wrong with them, and finds out only at a handshake. Nothing
+    is read again: files that are exchanged meanwhile would be checked in part.
+    """
+    _check_kinds(files, cert, key, ca)
     try:
-        context.load_cert_chain(files.cert, files.key, password=_no_password)
+        leaf, *_ = x509.load_pem_x509_certificates(cert)
+        public = leaf.public_key()
+        validity = Validity(
+            leaf.not_valid_before_utc.timestamp(), leaf.not_valid_after_utc.timestamp()
+        )
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise BadFile(f"{files.cert} is no certificate in PEM: {_why(error)}") from error
+    try:
+        private = load_pem_private_key(key, None)
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise BadFile(f"{files.key} is no key in PEM: {_why(error)}") from error
+    except TypeError as error:
+        raise BadFile(f"{files.key}: the key is encrypted") from error
+    if private.public_key() != public:
+        raise BadFile(f"{files.key} is not the key of {files.cert}")
+    if ca is not None:
+        _check_authority(files.client_ca, ca)
+    return grpc.ssl_server_certificate_configuration([(key, cert)], ca), validity
+
+
+def _check_authority(path: Path | None, ca: bytes) -> None:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(cadata=ca.decode("ascii"))
     except (ssl.SSLError, ValueError) as error:
-        raise BadFile(
-            f"{files.cert} and {files.key} are no certificate and its key in PEM: {_why(error)}"
-        ) from error
-    if files.client_ca:
-        try:
-            context.load_verify_locations(cadata=ca[0].decode("ascii"))
-        except (ssl.SSLError, ValueError) as error:
-            raise BadFile(
-                f"{files.client_ca} holds no certificate in PEM: {_why(error)}"
-            ) from error
-    configuration = grpc.ssl_server_certificate_configuration([(key, cert)], ca[0] if ca else None)
-    return configuration, _validity(files.cert, context)
+        raise BadFile(f"{path} holds no certificate in PEM: {_why(error)}") from error
 
 
-def _check_kinds(files: TlsFiles, cert: bytes, key: bytes, ca: bytes | None = None) -> None:
+def _check_kinds(files: TlsFiles, cert: bytes, key: bytes, ca: bytes | None) -> None:
     """Refuse files that hold something else than they should; OpenSSL does not say which."""
     swapped = ""
     if _KEY.search(cert) and _CERTIFICATE.search(key):
@@ -104,40 +118,6 @@ def _check_kinds(files: TlsFiles, cert: bytes, key: bytes, ca: bytes | None = No
         raise BadFile(f"{files.key} holds no private key in PEM{swapped}")
     if ca is not None and not _CERTIFICATE.search(ca):
         raise BadFile(f"{files.client_ca} holds no certificate in PEM")
-
-
-def _validity(cert: Path, server: ssl.SSLContext) -> Validity | None:
-    """Ask Python's own TLS, which tells the dates of what it has been shown at a handshake.
-
-    None where the handshake fails for another reason: that is for the client to tell.
-    """
-    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    client.check_hostname = False
-    client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | _NO_CHECK_TIME
-    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
-    asking = client.wrap_bio(to_client, to_server)
-    shown = server.wrap_bio(to_server, to_client, server_side=True)
-    try:
-        client.load_verify_locations(cert)
-        for side in (asking, shown) * 3:  # as many turns as TLS 1.2 takes
-            with suppress(ssl.SSLWantReadError):  # then it is the other's turn
-                side.do_handshake()
-        told = asking.getpeercert() or {}
-    except (OSError, ValueError):
-        return None
-    begin, end = (ssl.cert_time_to_seconds(str(told[key])) for key in ("notBefore", "notAfter"))
-    return Validity(begin, end)
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise BadFile(f"{path}: {error.strerror}") from error
-
-
-def _no_password() -> str:
-    raise ValueError("the key is encrypted")
 
 
 def _why(error: Exception) -> str:

@@ -96,7 +96,7 @@ def _guarded(name: str, method: Method, around: Surroundings) -> Guarded:
         method = around.lasting.kept(least, _keeping_open(method, around))
 
     async def call_method(call: Call, data: Any, context: Context) -> Any:
-        caller = call.caller = access.admit(least, call.metadata, context)
+        caller = call.caller = await access.admit(least, call.metadata, context)
         held = limiter.begin(name, caller.name, context)
         try:
             if reads:

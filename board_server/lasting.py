@@ -37,7 +37,7 @@ class Lasting:
             assert call
 
             async def check() -> None:
-                caller = self._access.admit(least, call.metadata, context)
+                caller = await self._access.admit(least, call.metadata, context)
                 await self._access.permit(caller, request)
 
             self._calls[call] = check
@@ -51,7 +51,7 @@ class Lasting:
 
     async def look(self) -> None:
         """End the calls that the file of tokens, if it has changed, does not allow any more."""
-        tokens = self._access.tokens
+        tokens = await self._access.reread()
         if tokens is self._tokens:
             return
         self._tokens = tokens

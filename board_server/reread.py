@@ -1,15 +1,23 @@
 """Reread: what files say, read again when they change."""
 
+import asyncio
 import logging
 import os
+import stat
+import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-_Identity = tuple[int, int, int] | None
+LARGEST = 4 * 2**20
+"""Bytes of the largest file that is read."""
+
+PATIENCE = 1.0
+"""Seconds that reading the files may hold a call up."""
 
 log = logging.getLogger(__name__)
 
@@ -18,58 +26,115 @@ class BadFile(ValueError):
     """A file that cannot be used. Its text names the file and says what is wrong with it."""
 
 
-class Reread(Generic[T]):
-    """What `read` makes of the files, made anew when one of them has changed.
+def content(path: Path) -> bytes:
+    """Read a regular file of at most LARGEST bytes. Raises BadFile.
 
-    Files that cannot be used any more are told to the log, and what they said
-    before stands until they are mended.
+    Anything else is refused and never waited for: nobody may ever write to a FIFO.
+    """
+    try:
+        with open(path, "rb", buffering=0, opener=_open) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise BadFile(f"{path} is not a regular file")
+            found = _all_of(file.fileno())
+    except OSError as error:
+        raise BadFile(f"{path}: {error.strerror}") from error
+    if len(found) > LARGEST:
+        raise BadFile(f"{path} has more than {LARGEST} bytes")
+    return found
+
+
+def _open(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK | os.O_NOCTTY)
+
+
+def _all_of(file: int) -> bytes:
+    found = b""
+    while len(found) <= LARGEST and (more := os.read(file, LARGEST + 1)):
+        found += more
+    return found
+
+
+class Reread(Generic[T]):
+    """What `parse` makes of the contents of files, made anew when these have changed.
+
+    The contents themselves are compared: the times of a file do not tell two changes
+    within one tick apart. Files that cannot be used any more are told to the log, and
+    what they said before stands until they are mended.
     """
 
-    def __init__(self, paths: Sequence[Path], read: Callable[[], T], *, every: float = 0.0) -> None:
-        """Read the files; look at them again no sooner than `every` seconds after the last look.
+    def __init__(
+        self, paths: Sequence[Path], parse: Callable[..., T], *, every: float = 0.0
+    ) -> None:
+        """Read the files and call `parse` with the contents of each; `every`: see `fresh`.
 
-        Raises what `read` does: BadFile.
+        Raises what `parse` does, and BadFile.
         """
         self._every = every
-        self._next = 0.0
-        self._paths = [os.fspath(path) for path in paths]
-        self._read = read
-        # Identities come first: a change while we read is found at the next look.
-        self._identities: list[_Identity] | None = self._look()
+        self._next = time.monotonic() + every
+        self._paths = paths
+        self._parse = parse
         self._told = ""
-        self._value = read()
+        self._contents = self._look()
+        self._value = parse(*self._contents)
+        self._reading: asyncio.Future[None] | None = None
+        self._until = 0.0
 
-    def current(self) -> T:
-        """Return what the files say now."""
-        now = time.monotonic()
-        if now < self._next:
-            return self._value
-        self._next = now + self._every
-        identities = self._look()
-        if identities != self._identities:
-            self._reread(identities)
+    @property
+    def latest(self) -> T:
+        """What the files said when they were last read."""
         return self._value
 
-    def _reread(self, identities: list[_Identity]) -> None:
+    def current(self) -> T:
+        """Read the files; return what they say now, or said when they could last be used."""
         try:
-            self._value = self._read()
+            contents = self._look()
+            if contents != self._contents:
+                self._contents = contents
+                self._value = self._parse(*contents)
+                log.info("reread %s", ", ".join(map(str, self._paths)))
+            self._told = ""
         except BadFile as error:
-            # To be tried at each look: it may be mended without a trace, by a chown for one.
-            self._identities = None
             if str(error) != self._told:
                 self._told = str(error)
                 log.error("%s; what it said before stands", error)  # noqa: TRY400  it says all
-        else:
-            self._identities, self._told = identities, ""
-            log.info("reread %s", ", ".join(self._paths))
+        return self._value
 
-    def _look(self) -> list[_Identity]:
-        return [_identity(path) for path in self._paths]
+    async def fresh(self) -> T:
+        """Return what the files say, read again no sooner than `every` seconds after the last time.
 
+        They are read in a thread, one at a time. A file system that does not answer holds
+        callers up for at most PATIENCE; then what the files said before stands.
+        """
+        now = time.monotonic()
+        if self._reading is None:
+            if now < self._next:
+                return self._value
+            self._reading = self._read_in_thread()
+            self._until = now + PATIENCE
+        if now < self._until:
+            await asyncio.wait([self._reading], timeout=self._until - now)
+        return self._value
 
-def _identity(path: str) -> _Identity:
-    try:
-        found = os.stat(path)  # noqa: PTH116  on every call's way, and Path is slower
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_ino, found.st_size
+    def _read_in_thread(self) -> "asyncio.Future[None]":
+        loop = asyncio.get_running_loop()
+        read = loop.create_future()
+
+        def run() -> None:
+            try:
+                self.current()
+            except Exception:
+                log.exception("cannot read %s", ", ".join(map(str, self._paths)))
+            finally:
+                with suppress(RuntimeError):  # the loop is closed: the server has stopped
+                    loop.call_soon_threadsafe(over)
+
+        def over() -> None:
+            self._reading, self._next = None, time.monotonic() + self._every
+            read.set_result(None)
+
+        # A daemon: Python would wait for another kind of thread before it exits.
+        threading.Thread(target=run, name="rereader", daemon=True).start()
+        return read
+
+    def _look(self) -> list[bytes]:
+        return [content(path) for path in self._paths]

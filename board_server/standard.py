@@ -69,7 +69,7 @@ def for_readers(
     def wrapped(handler: Any) -> Handler:
         async def answer(requests: Any, context: Context) -> AsyncIterator[Any]:
             try:
-                access.admit(REFLECTION, context.invocation_metadata() or (), context)
+                await access.admit(REFLECTION, context.invocation_metadata() or (), context)
             except BoardError as error:
                 await context.abort(*status_of(error))
             async for reply in handler.stream_stream(requests, context):

@@ -52,22 +52,29 @@ class Authority:
         self.ca = directory / f"{name}.pem"
         self.ca.write_bytes(_pem(self._cert))
 
-    def issue(self, name: str, *, into: Pair | None = None, days: int = 1) -> Pair:
-        """Issue a certificate for a server on this machine, or for a client of this name."""
-        pair = into or Pair(self._directory / f"{name}.crt", self._directory / f"{name}.key")
+    def issue(self, *names: str, into: Pair | None = None, days: int = 1, also=()) -> Pair:
+        """Issue a certificate for a server on this machine, or for a client of this name.
+
+        It may have several common names, and has the alternative names of `also`.
+        """
+        pair = into or Pair(
+            self._directory / f"{names[0]}.crt", self._directory / f"{names[0]}.key"
+        )
         key = ec.generate_private_key(ec.SECP256R1())
-        cert = _certificate(_named(name), self._name, key.public_key(), self._key, days=days)
+        cert = _certificate(
+            _named(*names), self._name, key.public_key(), self._key, days=days, also=also
+        )
         # As tools that rotate do: each file at once, one after the other.
         _put(pair.key, _private(key))
         _put(pair.cert, _pem(cert))
         return pair
 
 
-def _named(name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+def _named(*names: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name) for name in names])
 
 
-def _certificate(subject, issuer, public_key, signer, *, ca=False, days=1):
+def _certificate(subject, issuer, public_key, signer, *, ca=False, days=1, also=()):
     now = datetime.datetime.now(datetime.UTC)
     builder = (
         x509.CertificateBuilder()
@@ -87,7 +94,11 @@ def _certificate(subject, issuer, public_key, signer, *, ca=False, days=1):
         usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
         builder = builder.add_extension(usage, critical=True)
     else:
-        names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+        names = [
+            x509.DNSName("localhost"),
+            x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+            *also,
+        ]
         uses = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         builder = builder.add_extension(x509.ExtendedKeyUsage(uses), critical=False)
@@ -126,7 +137,8 @@ class TokenFile:
         secret = "" if certificate else tokens_file.new_secret(name)
         caller = tokens_file.bound(name, role.name.lower(), boards, worker)
         digest = tokens_file.digest_of(secret) if secret else None
-        self._tokens.append(tokens_file.Token(caller, digest, certificate))
+        shown = tokens_file.named(certificate) if certificate else None
+        self._tokens.append(tokens_file.Token(caller, digest, shown))
         self._write()
         self.secrets[name] = secret
         return secret

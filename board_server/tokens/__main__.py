@@ -8,6 +8,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from board_server.reread import BadFile
 from board_server.tokens.file import (
     BadTokens,
     Token,
@@ -15,6 +16,7 @@ from board_server.tokens.file import (
     bound,
     digest_of,
     locked,
+    named,
     new_secret,
     read,
     write,
@@ -42,19 +44,27 @@ def create(
         list[str] | None,
         typer.Option(help="Board that it is for; may be given several times. All, if not given."),
     ] = None,
-    worker: Annotated[str, typer.Option(help="The only worker's name that it may bear.")] = "",
+    worker: Annotated[
+        str | None, typer.Option(help="The only worker's name that it may bear.")
+    ] = None,
     certificate: Annotated[
-        str,
-        typer.Option(help="Name of the client certificate that stands for it, instead of a token."),
-    ] = "",
+        str | None,
+        typer.Option(
+            help="The client certificate that stands for it, instead of a token: its common name, "
+            "dns:NAME, uri:NAME or email:NAME."
+        ),
+    ] = None,
 ) -> None:
     """Make a token and print it: this once, the file keeps only its hash."""
-    secret = "" if certificate else new_secret(name)
+    if worker == "":
+        raise _Refused("--worker is empty; leave it out for any worker")
+    secret = new_secret(name) if certificate is None else ""
     with locked(file):
         known = read(file).tokens if file.exists() else []
         with _refusing():
-            caller = bound(name, role, board or None, worker)
-            made = Token(caller, digest_of(secret) if secret else None, certificate)
+            caller = bound(name, role, board or None, worker or "")
+            shown = None if certificate is None else named(certificate)
+            made = Token(caller, digest_of(secret) if secret else None, shown)
             kept = Tokens([*known, made])
         write(file, kept)
     if secret:
@@ -105,7 +115,7 @@ def main() -> None:
         app(prog_name="board token")
     except _Refused as error:
         _fail(error, 2)
-    except BadTokens as error:
+    except BadFile as error:
         _fail(error, 1)
 
 

@@ -23,7 +23,8 @@ from board_server.fields import MAX_ID
 from board_server.file_lock import FileLock
 from board_server.model import is_board_name
 from board_server.owner import give
-from board_server.reread import BadFile
+from board_server.reread import BadFile, content
+from board_server.tokens.names import CertificateName, parse_name
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _HASH = re.compile(r"[0-9a-f]{64}")
@@ -42,7 +43,7 @@ class Token:
 
     caller: Caller
     digest: bytes | None = None
-    certificate: str = ""
+    certificate: CertificateName | None = None
 
 
 def digest_of(token: str) -> bytes:
@@ -62,7 +63,7 @@ class Tokens:
         """Index them. Raises BadTokens where two have one name, or one certificate."""
         self.tokens = list(tokens)
         self._by_name: dict[str, Token] = {}
-        self._by_certificate: dict[str, Caller] = {}
+        self._by_certificate: dict[CertificateName, Caller] = {}
         for token in self.tokens:
             name, certificate = token.caller.name, token.certificate
             if name in self._by_name:
@@ -81,17 +82,20 @@ class Tokens:
             return None
         return named.caller if named else None
 
-    def by_certificate(self, names: Iterable[str]) -> Caller | None:
+    def by_certificate(self, names: Iterable[CertificateName]) -> Caller | None:
         """Tell for whom a certificate with one of these names stands."""
         return next((self._by_certificate[n] for n in names if n in self._by_certificate), None)
 
 
 def read(path: Path) -> Tokens:
-    """Read a file of tokens. Raises BadTokens, naming the file and the token."""
+    """Read a file of tokens. Raises BadFile, naming the file and, where one is wrong, the token."""
+    return parse(path, content(path))
+
+
+def parse(path: Path, data: bytes) -> Tokens:
+    """Return the tokens in the contents of a file of them. Raises BadTokens, likewise."""
     try:
-        document = tomllib.loads(path.read_text())
-    except OSError as error:
-        raise BadTokens(f"{path}: {error.strerror}") from error
+        document = tomllib.loads(data.decode())
     except ValueError as error:  # no TOML, or no UTF-8
         raise BadTokens(f"{path}: {error}") from error
     tables = document.pop("token", [])
@@ -175,15 +179,27 @@ def _checked(name: str, table: Mapping[str, Any]) -> Token:
     if unknown := table.keys() - _KEYS:
         raise BadTokens(f"there is no key {min(unknown)}")
     for key in ("hash", "certificate", "role", "worker"):
-        if not isinstance(table.get(key, ""), str):
-            raise BadTokens(f"{key} must be a text")
-    digest, certificate = table.get("hash", ""), table.get("certificate", "")
+        if not isinstance(table.get(key, "x"), str) or not table.get(key, "x"):
+            raise BadTokens(f"{key} must be a text, and not empty; leave it out for none")
+    digest, certificate = table.get("hash"), table.get("certificate")
     if not digest and not certificate:
         raise BadTokens("needs a hash or a certificate")
     if digest and not _HASH.fullmatch(digest):
         raise BadTokens("hash must be 64 hexadecimal digits, as `board token create` writes them")
     caller = bound(name, table.get("role", ""), table.get("boards"), table.get("worker", ""))
-    return Token(caller, bytes.fromhex(digest) or None, certificate)
+    return Token(
+        caller,
+        bytes.fromhex(digest) if digest else None,
+        named(certificate) if certificate else None,
+    )
+
+
+def named(certificate: str) -> CertificateName:
+    """Parse the name of a certificate that stands for a token. Raises BadTokens."""
+    try:
+        return parse_name(certificate)
+    except ValueError as error:
+        raise BadTokens(str(error)) from error
 
 
 def bound(name: str, role: str, boards: object = None, worker: str = "") -> Caller:
@@ -216,7 +232,7 @@ def _table(token: Token) -> str:
     if token.digest:
         lines.append(f'hash = "{token.digest.hex()}"')
     if token.certificate:
-        lines.append(f"certificate = {_quoted(token.certificate)}")
+        lines.append(f"certificate = {_quoted(str(token.certificate))}")
     if caller.boards is not None:
         lines.append(f"boards = [{', '.join(map(_quoted, sorted(caller.boards)))}]")
     if caller.worker:

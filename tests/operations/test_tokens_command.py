@@ -85,7 +85,7 @@ def test_a_token_is_shown_once_and_the_file_keeps_its_hash(create, file):
 
 
 CHANGERS = """
-import os, sys, traceback
+import io, os, sys, traceback
 from board_server.tokens.__main__ import app
 
 file, changers, owner = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
@@ -106,11 +106,12 @@ def change(number):
 
 for number in range(changers):
     if not os.fork():
+        sys.stdout = io.StringIO()
         try:
             change(number)
         except BaseException:
             traceback.print_exc()
-        sys.stdout.flush()
+        os.write(1, sys.stdout.getvalue().encode())  # at once, so that lines stay whole
         os._exit(0)
 os.write(go, bytes(changers))
 for _ in range(changers):
@@ -215,6 +216,31 @@ def test_what_makes_no_sense_is_refused_and_the_file_left_alone(create, refused,
     assert file.read_bytes() == before
 
 
+def test_what_is_empty_is_refused_and_not_taken_for_anything(refused, file):
+    """As it is where a script's variable is not set: a token for any worker would be made."""
+    base = ("create", "-f", file, "--name", "x", "--role", "worker")
+    assert "--worker is empty" in refused(*base, "--worker", "")
+    assert "not empty" in refused(*base, "--certificate", "")
+    assert "cannot name a board" in refused(*base, "--board", "")
+    assert not file.exists()
+
+
+def test_the_kind_of_a_certificates_name_is_kept(run, create, file):
+    for number, name in enumerate(("laptop", "dns:a.example", "uri:spiffe://a/b", "email:a@b")):
+        run("create", "-f", file, "--name", f"c{number}", "--role", "reader", "--certificate", name)
+    create(file, "another")
+    told = [line.split("\t")[-1] for line in run("list", "-f", file).stdout.splitlines()]
+    assert told == [
+        *("certificate=laptop", "certificate=dns:a.example"),
+        *("certificate=uri:spiffe://a/b", "certificate=email:a@b", "all boards"),
+    ]
+
+
+def test_a_uri_that_does_not_say_that_it_is_one_is_told_how(refused, file):
+    base = ("create", "-f", file, "--name", "x", "--role", "worker")
+    assert 'write "uri:spiffe://a/b"' in refused(*base, "--certificate", "spiffe://a/b")
+
+
 def test_a_file_that_makes_no_sense_is_not_the_fault_of_what_was_asked_for(refused, file):
     file.write_text("rubbish")
     told = refused("create", "-f", file, "--name", "x", "--role", "reader", code=1)
@@ -230,6 +256,12 @@ def test_a_file_that_makes_no_sense_is_not_the_fault_of_what_was_asked_for(refus
         'name = "x"\nrole = "reader"\ncertificate = "c"\nboards = []',
         'name = "x"\nrole = "reader"\ncertificate = "c"\nboards = "a"',
         'name = "x"\nrole = "reader"\ncertificate = "c"\nbords = ["a"]',
+        'name = "x"\nrole = "reader"\ncertificate = ""',
+        'name = "x"\nrole = "reader"\ncertificate = "dns:"',
+        'name = "x"\nrole = "reader"\ncertificate = "c\\u0000.example"',
+        'name = "x"\nrole = "reader"\ncertificate = "spiffe://example/x"',
+        f'{READER}\nhash = ""',
+        'name = "x"\nrole = "worker"\ncertificate = "c"\nworker = ""',
         'name = "x"\nrole = 7\ncertificate = "c"',
         'name = "x"\ncertificate = "c"',
         'role = "reader"\ncertificate = "c"',

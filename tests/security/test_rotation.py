@@ -1,17 +1,22 @@
 """Certificates and tokens change under load, and no call is lost."""
 
+import os
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 import time
 from contextlib import ExitStack
 
 import pytest
+from cryptography import x509
 
 from board_client import BoardClient, Credentials, Unauthenticated
 from board_server.caller import Role
 from board_server.config import Config
-from tests.secured import ANY_PORT, Authority, running
+from board_server.tokens.file import digest_of
+from tests.secured import ANY_PORT, Authority, program, running
 
 
 class Load:
@@ -103,6 +108,58 @@ def test_a_broken_certificate_leaves_the_one_before_in_place(tmp_path, caplog):
         assert serial_of(server.address, authority) != before
 
 
+EXCHANGE = """
+import os, sys
+from itertools import cycle
+
+key, cert, *others = sys.argv[1:]
+for content in cycle(zip(others[::2], others[1::2])):
+    for ours, theirs in zip((key, cert), content):
+        os.link(theirs, ours + ".next")
+        os.replace(ours + ".next", ours)
+"""
+
+
+def test_certificates_that_are_exchanged_during_handshakes_break_none(tmp_path):
+    """Each handshake reads the files while the key, then the certificate is exchanged."""
+    authority = Authority(tmp_path)
+    pairs = [authority.issue(name) for name in ("first", "second")]
+    pair = authority.issue("server")
+    config = Config(tmp_path / "b", listen=(ANY_PORT,), tls_cert=pair.cert, tls_key=pair.key)
+    files = [path for each in (pair, *pairs) for path in (each.key, each.cert)]
+    with running(config) as server:
+        with subprocess.Popen([sys.executable, "-S", "-c", EXCHANGE, *files]) as exchange:
+            try:
+                for _ in range(15):
+                    serial_of(server.address, authority)
+            finally:
+                exchange.kill()
+        authority.issue("server", into=pair)
+        (shown,) = {serial_of(server.address, authority) for _ in range(3)}
+        assert (
+            int(shown, 16) == x509.load_pem_x509_certificate(pair.cert.read_bytes()).serial_number
+        )
+
+
+def test_files_that_become_fifos_neither_stop_the_server_nor_keep_it_from_ending(tmp_path, tokens):
+    authority = Authority(tmp_path)
+    pair = authority.issue("server")
+    secret = tokens.add("reader")
+    files = {"--tls-cert": pair.cert, "--tls-key": pair.key, "--tokens": tokens.path}
+    arguments = [each for flag_and_file in files.items() for each in flag_and_file]
+    credentials = Credentials(ca=authority.ca, token=secret)
+    with program(tmp_path / "b", *arguments, log=tmp_path / "log") as server:
+        for file in files.values():
+            file.unlink()
+            os.mkfifo(file)
+        log = tmp_path / "log"
+        while log.read_text().count("is not a regular file") < 2:  # of the pair, and of the tokens
+            with BoardClient(server.address, credentials=credentials, timeout=20) as client:
+                assert client.get_phase_state("p") == ""
+        server.process.terminate()
+        assert server.process.wait(timeout=20) == 0
+
+
 def test_a_new_certificate_that_has_expired_is_warned_of(tmp_path, caplog):
     authority = Authority(tmp_path)
     pair = authority.issue("server")
@@ -176,6 +233,23 @@ def test_tokens_are_exchanged_and_no_call_is_lost(tmp_path, tokens):
             until_refused(old)
             load.more()
         assert load.errors == []
+
+
+def test_a_token_that_is_exchanged_within_a_tick_of_the_clock_is_refused(tmp_path, tokens):
+    """The file keeps its size, its number and the time of its last change."""
+    tokens.add("reader")
+    config = Config(tmp_path / "b", listen=(ANY_PORT,), tokens=tokens.path)
+    credentials = Credentials(token=tokens.secrets["reader"])
+    with (
+        running(config) as server,
+        BoardClient(server.address, credentials=credentials) as client,
+    ):
+        client.get_phase_state("p")
+        before = tokens.path.stat()
+        old = digest_of(tokens.secrets["reader"]).hex()
+        tokens.path.write_text(tokens.path.read_text().replace(old, "0" * 64))
+        os.utime(tokens.path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        until_refused(client)
 
 
 def test_a_broken_file_of_tokens_leaves_those_before_in_place(tmp_path, tokens, caplog):

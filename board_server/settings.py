@@ -26,6 +26,29 @@ _SETTINGS = {field.name: field for field in fields(Config)}
 _HINTS = get_type_hints(Config, include_extras=True)
 
 
+_NOT_SET = (None, "")
+"""The defaults of settings that have none; nothing that is given can be so."""
+
+
+def _path(text: str) -> Path:
+    return Path(_text(text))
+
+
+def _text(text: str) -> str:
+    """Refuse an empty value: a variable of a script that is not set would turn a check off."""
+    if not text.strip():
+        raise typer.BadParameter("it is empty; leave it out, or give it a value")
+    return text
+
+
+_PARSERS: dict[Any, Callable[[str], Any]] = {
+    str: _text,
+    list[str]: _text,
+    Path: _path,
+    Path | None: _path,
+}
+
+
 def command(run: Callable[[Config, bool], None]) -> Callable[..., None]:
     """Make the command of a function, with a parameter for every field of Config.
 
@@ -37,7 +60,10 @@ def command(run: Callable[[Config, bool], None]) -> Callable[..., None]:
         print_config = given.pop("print_config")
         del given["config"]
         _refuse_unknown("environment variable", PREFIX, _variables())
-        given["listen"] = tuple(given["listen"])
+        _refuse_empty()
+        if given["listen"] is not None:
+            given["listen"] = tuple(given["listen"])
+        given = {name: value for name, value in given.items() if value is not None}
         run(Config(**given), print_config)
 
     parameters = [*map(_parameter, _SETTINGS.values()), _CONFIG, _PRINT_CONFIG]
@@ -51,7 +77,7 @@ def as_toml(config: Config) -> str:
     lines = []
     for name in _SETTINGS:
         value = getattr(config, name)
-        if value is not None:
+        if value not in _NOT_SET:
             lines.append(f"{name} = {_toml(value)}\n")
     return "".join(lines)
 
@@ -68,14 +94,19 @@ def _parameter(field: "Field[Any]") -> inspect.Parameter:
     variable, short = PREFIX + field.name.upper(), _SHORT.get(field.name)
     # One alone is no list: Typer would show its brackets.
     variables = [variable, short] if short else variable
-    if field.name == "directory":
-        how: Any = typer.Argument(metavar="DIR", help=told.help, envvar=variables)
-    else:
-        how = typer.Option(flag(field.name), metavar=told.metavar, help=told.help, envvar=variables)
     default = field.default
     if isinstance(default, tuple):
         kind, default = list[str], list(default)
-    return _keyword(field.name, kind, how, default)
+    elif isinstance(default, Path):
+        default = str(default)  # it is parsed, too
+    parse = _PARSERS.get(kind)
+    if field.name == "directory":
+        how: Any = typer.Argument(metavar="DIR", help=told.help, envvar=variables, parser=parse)
+    else:
+        how = typer.Option(
+            flag(field.name), metavar=told.metavar, help=told.help, envvar=variables, parser=parse
+        )
+    return _keyword(field.name, kind, how, None if default in _NOT_SET else default)
 
 
 def _keyword(name: str, kind: Any, how: Any, default: object) -> inspect.Parameter:
@@ -109,6 +140,8 @@ def _as_given(path: Path, name: str, value: object) -> object:
         if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
             raise BadConfig(f"{path}: listen must be a list of addresses")
         return value
+    if isinstance(value, str) and not value.strip():
+        raise BadConfig(f"{path}: {name} is empty; leave it out, or give it a value")
     if isinstance(value, bool) != isinstance(_SETTINGS[name].default, bool) or isinstance(
         value, list | dict
     ):
@@ -118,6 +151,14 @@ def _as_given(path: Path, name: str, value: object) -> object:
 
 def _variables() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name.startswith(PREFIX)}
+
+
+def _refuse_empty() -> None:
+    """Refuse variables that are set but empty, which Typer takes for not set."""
+    for name, value in os.environ.items():
+        ours = name.startswith(PREFIX) or name in _SHORT.values()
+        if ours and not value.strip():
+            raise BadConfig(f'environment variable "{name}" is empty; unset it, or give it a value')
 
 
 def _refuse_unknown(what: str, prefix: str, given: Mapping[str, object]) -> None:
@@ -136,6 +177,7 @@ _CONFIG = _keyword(
         envvar=PREFIX + "CONFIG",
         is_eager=True,
         callback=_read_file,
+        parser=_path,
         help="TOML file with settings, called as the flags are, with underscores.",
     ),
     None,

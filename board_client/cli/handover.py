@@ -13,7 +13,7 @@ from board_client.cli.settings import Settings
 
 # The server's own package comes with the client's; what it imports is the extra.
 _NEEDED = (
-    *("board_server", "apsw", "grpc_health", "grpc_reflection"),
+    *("board_server", "apsw", "cryptography", "grpc_health", "grpc_reflection"),
     *("prometheus_client", "structlog", "uvloop"),
 )
 

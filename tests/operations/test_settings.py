@@ -93,7 +93,7 @@ def test_what_is_printed_can_be_read_again_and_says_the_same(serve, printed, tmp
     file.write_text(told.out)
     assert serve("--config", file).out == told.out
     assert set(printed("--config", file)) >= {
-        f.name for f in fields(Config) if f.default is not None
+        f.name for f in fields(Config) if f.default not in (None, "")
     }
 
 
@@ -148,6 +148,42 @@ def test_flags_and_variables_that_make_no_sense_are_refused_by_name(refused):
     assert "/nonexistent" in refused("--config", "/nonexistent")
     assert "BOARD_SERVE_MAX_CALLS" in refused(BOARD_SERVE_MAX_CALLS="x")
     assert "BOARD_SERVE_MAX_CALS" in refused(BOARD_SERVE_MAX_CALS="1")
+
+
+TEXTS = [f.name for f in fields(Config) if isinstance(f.default, str | tuple | Path | None)]
+
+
+@pytest.mark.parametrize("name", [*TEXTS, "max_calls", "insecure"])
+def test_a_variable_that_is_set_but_empty_is_refused_by_name(refused, name):
+    """A variable of a script that is not set would otherwise start a server without its tokens."""
+    variable = f"BOARD_SERVE_{name.upper()}"
+    assert f'"{variable}" is empty' in refused(**{variable: ""})
+
+
+def test_a_variable_of_spaces_is_as_good_as_empty(refused):
+    assert "BOARD_SERVE_TOKENS" in refused(BOARD_SERVE_TOKENS="  ")
+
+
+@pytest.mark.parametrize("name", ["BOARD_NAME", "BOARD_LISTEN", "BOARD_SERVE_CONFIG"])
+def test_the_other_variables_are_refused_likewise(refused, name):
+    assert name in refused(**{name: ""})
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_a_flag_that_is_empty_is_refused_by_name(refused, name):
+    told = refused("") if name == "directory" else refused(f"--{name.replace('_', '-')}", "")
+    assert ("DIR" if name == "directory" else f"--{name.replace('_', '-')}") in told
+
+
+@pytest.mark.parametrize("name", [*TEXTS, "max_calls", "insecure"])
+def test_a_key_of_the_file_that_is_empty_is_refused_by_name(refused, tmp_path, name):
+    file = tmp_path / "board.toml"
+    file.write_text(f'{name} = ""\n')
+    assert name in refused("--config", file)
+
+
+def test_an_empty_flag_of_the_file_of_settings_is_refused(refused):
+    assert "--config" in refused("--config", "")
 
 
 def test_what_is_no_number_is_told_with_the_variable_that_gives_it(refused):

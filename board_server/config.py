@@ -5,6 +5,7 @@ of its TOML file; `settings` reads them.
 """
 
 import ipaddress
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
@@ -284,18 +285,38 @@ def flag(name: str) -> str:
 
 
 def _check_socket(address: str) -> None:
-    """Refuse what would be no file but an abstract socket, which has no owner and no mode."""
-    path = unquote(address.removeprefix("unix:"))  # as grpc reads it
+    """Refuse what is no path of a file, or not the path that a client of grpc would read."""
+    given = address.removeprefix("unix:")
+    path = unquote(given)  # as grpc reads it
     if not path:
         raise BadConfig(f'cannot listen on "{address}": the path is empty (an unset variable?)')
     if "\0" in path:
+        # An abstract socket, which has no owner and no mode.
         raise BadConfig(f"cannot listen on {address!r}: the path has a NUL in it, so is no file")
+    if given.startswith("//") and not given.startswith("///"):
+        raise BadConfig(f'cannot listen on "{address}": a socket has no host; say unix:/{path[2:]}')
+    if "?" in given or "#" in given:
+        raise BadConfig(f'cannot listen on "{address}": write %3F for "?" and %23 for "#"')
+
+
+_HOST_PORT = re.compile(r"(?P<host>\[[^][]+\]|[A-Za-z0-9._-]+):(?P<port>[0-9]{1,5})")
+
+_NO_HOSTS = {"unix", "unix-abstract", "vsock"}
+"""Before a colon these are other kinds of sockets to grpc, which `--insecure` does not know of."""
 
 
 def _is_port(address: str) -> bool:
-    _, colon, port = address.rpartition(":")
-    numbered = bool(colon) and port.isdecimal() and int(port) <= 65535  # noqa: PLR2004  the last
-    return numbered and not address.startswith("unix:")
+    """Tell whether it is HOST:PORT, HOST a name, an IPv4 address, or an IPv6 one in brackets."""
+    found = _HOST_PORT.fullmatch(address)
+    if not found or int(found["port"]) > 65535 or found["host"].lower() in _NO_HOSTS:  # noqa: PLR2004
+        return False
+    if not found["host"].startswith("["):
+        return True
+    try:
+        ipaddress.IPv6Address(found["host"].strip("[]"))
+    except ValueError:
+        return False
+    return True
 
 
 def is_private(address: str) -> bool:

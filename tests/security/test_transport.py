@@ -1,5 +1,6 @@
 """Who can reach a server at all: TLS, mutual TLS, Unix sockets, several listeners."""
 
+import socket
 import stat
 from pathlib import Path
 
@@ -210,6 +211,52 @@ def test_a_unix_socket_is_for_its_owner_alone(tmp_path):
 def test_a_socket_that_would_be_no_file_and_so_everybodys_is_refused(tmp_path, path):
     with pytest.raises(BadConfig, match="empty" if not path else "NUL"):
         Config(tmp_path, listen=(ANY_PORT, f"unix:{path}"))
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        *("unix-abstract:7447", "unix-abstract:board:7447", "UNIX-ABSTRACT:7447", "vsock:1"),
+        *("vsock:-1:7447", "ipv4:127.0.0.1:7447", "dns:///localhost:7447", "unix"),
+        *("::1:7447", "[127.0.0.1]:7447", "[]:7447", "[::1]", "[::1]7447", "local host:7447"),
+        *(":7447", "*:7447", "localhost:", "localhost:65536", "localhost:+1", "localhost:1_0"),
+        *("localhost:\u0667", "localhost:" + "1" * 5000, "localhost%00:7447", "localhost:1\n"),
+    ],
+)
+@pytest.mark.parametrize("setting", ["listen", "metrics_listen"])
+def test_what_is_neither_a_host_with_a_port_nor_a_file_is_refused(tmp_path, address, setting):
+    given = (address,) if setting == "listen" else address
+    with pytest.raises(BadConfig, match="HOST:PORT"):
+        Config(tmp_path, **{setting: given}, insecure=True)
+
+
+@pytest.mark.parametrize("address", ["unix://run/board.sock", "unix:/run/a?b", "unix:/run/a#b"])
+def test_a_socket_whose_path_clients_would_read_otherwise_is_refused(tmp_path, address):
+    with pytest.raises(BadConfig, match=r"no host|%3F"):
+        Config(tmp_path, listen=(address,))
+
+
+@pytest.mark.parametrize("address", ["[::1]:0", "localhost:0", "127.0.0.1:0"])
+def test_each_form_of_an_address_of_this_machine_is_listened_on(tmp_path, address):
+    if address.startswith("["):
+        with socket.socket(socket.AF_INET6) as probe:
+            try:
+                probe.bind(("::1", 0))
+            except OSError:
+                pytest.skip("this machine has no IPv6")
+    config = Config(tmp_path / "boards", listen=(address,))
+    with running(config) as server, BoardClient(server.address) as client:
+        assert server.address.startswith(address.removesuffix("0"))
+        assert [each.name for each in client.list_boards()] == ["boards"]
+
+
+def test_each_way_to_write_the_path_of_a_socket_leads_to_the_same_file(tmp_path):
+    path = tmp_path / "a ? b.sock"
+    for address in (f"unix:{tmp_path}/a%20%3F%20b.sock", f"unix://{tmp_path}/a %3F b.sock"):
+        with running(Config(tmp_path / "boards", listen=(address,))):
+            assert path.is_socket()
+            with BoardClient(f"unix:{tmp_path}/a%20%3F%20b.sock") as client:
+                assert [each.name for each in client.list_boards()] == ["boards"]
 
 
 def test_addresses_that_others_reach_need_encryption_or_a_word(server_pair, tmp_path):

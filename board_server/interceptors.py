@@ -65,9 +65,11 @@ def _wrapped(name: str, handler: Any, around: Surroundings) -> Handler:
     streams = handler.response_streaming
     make = _READ_LATER[streams] if around.access.asks else _READ_FIRST[streams]
     method = handler.unary_stream if streams else handler.unary_unary
-    guarded = _guarded(name, method, around)
+    admitted = _admitted(name, method, around)
     if around.traced:
-        guarded = around.traced(name, guarded)
+        # Callers are known by then: a stranger cannot have its calls traced, nor join a trace.
+        admitted = around.traced(name, admitted)
+    guarded = _guarded(name, admitted, around)
     return make(_answering(name, guarded, around), response_serializer=_to_bytes)
 
 
@@ -85,8 +87,19 @@ def _to_bytes(reply: Any) -> bytes:
 Guarded = Callable[[Call, Any, Context], Awaitable[Any]]
 
 
-def _guarded(name: str, method: Method, around: Surroundings) -> Guarded:
-    """Let a call through to its method if its caller, its request and the limits allow it."""
+def _guarded(name: str, admitted: Guarded, around: Surroundings) -> Guarded:
+    """Let a call through if its caller's role allows it."""
+    access, least = around.access, LEAST[name]
+
+    async def call_admitted(call: Call, data: Any, context: Context) -> Any:
+        call.caller = await access.admit(least, call.metadata, context)
+        return await admitted(call, data, context)
+
+    return call_admitted
+
+
+def _admitted(name: str, method: Method, around: Surroundings) -> Guarded:
+    """Let a known caller's call through to its method if its request and the limits allow it."""
     access, limiter, arrivals = around.access, around.limiter, around.arrivals
     reads = access.asks
     least = LEAST[name]
@@ -96,7 +109,7 @@ def _guarded(name: str, method: Method, around: Surroundings) -> Guarded:
         method = around.lasting.kept(least, _keeping_open(method, around))
 
     async def call_method(call: Call, data: Any, context: Context) -> Any:
-        caller = call.caller = await access.admit(least, call.metadata, context)
+        caller = call.caller
         held = limiter.begin(name, caller.name, context)
         try:
             if reads:

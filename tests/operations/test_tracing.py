@@ -11,7 +11,9 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from board_client.v1 import board_pb2 as pb
-from tests.secured import program, stub
+from board_server.config import Config
+from board_server.tracing import tracing
+from tests.secured import ANY_PORT, TokenFile, bearer, program, running, stub
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
@@ -61,6 +63,33 @@ def test_a_call_is_a_span_of_the_callers_trace(tmp_path, collector, monkeypatch)
     ]
     assert codes == [0, grpc.StatusCode.INVALID_ARGUMENT.value[0]]
     assert bad.trace_id != good.trace_id
+
+
+def test_a_call_whose_caller_is_unknown_is_not_traced(tmp_path, collector, monkeypatch):
+    """A stranger could have all its calls recorded, in traces of its choice."""
+    endpoint, spans = collector
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+    tokens = TokenFile(tmp_path / "tokens.toml")
+    config = Config(tmp_path / "boards", listen=(ANY_PORT,), tokens=tokens.path)
+    shown = [(), bearer("board.reader.wrong"), bearer(tokens.add("reader"))]
+    parent = ("traceparent", f"00-{TRACE}-{PARENT}-01")
+    with (
+        tracing() as traced,
+        running(config, traced=traced) as server,
+        server.channel() as channel,
+    ):
+        for number, metadata in enumerate(shown):
+            question = pb.GetPhaseStateRequest(phase_id=f"p{number}")
+            try:
+                stub(channel).GetPhaseState(question, metadata=[*metadata, parent])
+            except grpc.RpcError as error:
+                answered = error.code()
+            else:
+                answered = grpc.StatusCode.OK
+            expected = grpc.StatusCode.OK if number == 2 else grpc.StatusCode.UNAUTHENTICATED
+            assert answered is expected
+    (span,) = spans
+    assert (span.trace_id.hex(), span.parent_span_id.hex()) == (TRACE, PARENT)
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ async def run(config: Config) -> None:
 
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _stopping():
         loop.add_signal_handler(number, stopped.set)
     _warn(config)
     metrics = Metrics()
@@ -93,6 +93,17 @@ async def run(config: Config) -> None:
             for line in lines:
                 print(line, flush=True)  # noqa: T201
             await stopped.wait()
+
+
+def _stopping() -> list[signal.Signals]:
+    """Return the signals that stop the server with its grace period.
+
+    SIGHUP means that its terminal has gone. Where it is ignored, as by nohup, it stays so.
+    """
+    stopping = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        stopping.append(signal.SIGHUP)
+    return stopping
 
 
 def _warn(config: Config) -> None:

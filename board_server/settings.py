@@ -56,7 +56,7 @@ def command(run: Callable[[Config, bool], None]) -> Callable[..., None]:
     """
 
     def serve(**given: Any) -> None:
-        """Serve the boards of a directory over gRPC until SIGTERM or SIGINT."""
+        """Serve the boards of a directory over gRPC until SIGTERM, SIGINT or SIGHUP."""
         print_config = given.pop("print_config")
         del given["config"]
         _refuse_unknown("environment variable", PREFIX, _variables())

@@ -10,6 +10,7 @@ import hmac
 import os
 import re
 import secrets
+import stat
 import tempfile
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
@@ -116,14 +117,28 @@ def locked(path: Path) -> Iterator[None]:
     """
     path = path.resolve()  # behind a link the file is to change, not the link
     try:
-        found = path.stat() if path.exists() else None
-        if found and os.geteuid() not in {0, found.st_uid}:
-            raise BadTokens(f"{path} belongs to {path.owner()}; run this as that user, or as root")
+        _refuse_others(path)
         lock = FileLock(path.with_name(f"{path.name}.lock"), wait=True)
     except OSError as error:
         raise BadTokens(f"{error.filename or path}: {error.strerror}") from error
     with lock:
         yield
+
+
+def _refuse_others(path: Path) -> None:
+    """Refuse what is no file of ours to change, before anything is made. Raises OSError."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(found.st_mode):
+        raise BadTokens(f"{path} is not a regular file")
+    if os.geteuid() not in {0, found.st_uid}:
+        try:
+            owner = path.owner()
+        except KeyError:
+            owner = f"user {found.st_uid}"
+        raise BadTokens(f"{path} belongs to {owner}; run this as that user, or as root")
 
 
 def write(path: Path, tokens: Tokens) -> None:

@@ -147,6 +147,43 @@ def test_processes_that_change_the_file_at_once_lose_and_bring_back_nothing(dire
     assert all(left.by_secret(printed[name]) for name in kept)
 
 
+@pytest.mark.parametrize("command", ["create", "revoke"])
+def test_a_path_that_is_empty_or_a_directory_is_refused_and_nothing_made(
+    refused, tmp_path, monkeypatch, command
+):
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    arguments = {"create": ("--name", "x", "--role", "reader"), "revoke": ("x",)}[command]
+    for path in ("", here):
+        assert f"{here} is not a regular file" in refused(command, "-f", path, *arguments, code=1)
+    assert list(tmp_path.iterdir()) == [here]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_who_may_not_change_the_file_is_told_its_owner_even_one_without_a_name(directory):
+    file = directory / "tokens.toml"
+    write(file, Tokens([]))
+    directory.chmod(0o755)
+    os.chown(file, 12345, 12345)
+    script = """
+import os, sys
+from board_server.tokens.file import BadTokens, locked
+from pathlib import Path
+try:
+    Path("/").owner()  # imports what it needs
+    os.setuid(23456)
+    with locked(Path(sys.argv[1])):
+        pass
+except BadTokens as error:
+    print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, file], capture_output=True, text=True, check=False
+    )
+    assert f"{file} belongs to user 12345; run this as that user" in done.stdout, done.stderr
+
+
 def test_a_lock_that_is_a_link_is_not_followed(refused, create, file, tmp_path):
     create(file, "first")
     victim = tmp_path / "victim"

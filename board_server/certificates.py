@@ -21,7 +21,7 @@ WEEK = 7 * 24 * 3600.0
 """Seconds before a certificate's end from which on the log tells of it, and for one that lasts
 less than four weeks the last quarter: such are renewed in their last days as a matter of course."""
 
-_CERTIFICATE = re.compile(rb"-----BEGIN (TRUSTED |X509 )?CERTIFICATE-----")
+_CERTIFICATE = re.compile(rb"-----BEGIN (X509 )?CERTIFICATE-----")
 _KEY = re.compile(rb"-----BEGIN ([A-Z0-9]+ )*PRIVATE KEY-----")
 
 
@@ -101,8 +101,9 @@ def _load(
 
 
 def _check_authority(path: Path | None, ca: bytes) -> None:
+    text = ca.decode("ascii", "ignore")  # bundles have comments in UTF-8
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(cadata=ca.decode("ascii"))
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(cadata=text)
     except (ssl.SSLError, ValueError) as error:
         raise BadFile(f"{path} holds no certificate in PEM: {_why(error)}") from error
 

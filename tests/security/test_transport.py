@@ -89,6 +89,22 @@ async def test_a_clients_certificate_is_asked_for_and_stands_for_a_token(
             await boards(kind, server.address, Credentials(ca=authority.ca))
 
 
+def test_files_are_read_as_tools_write_them(config, authority, server_pair, tmp_path):
+    """The certificate and its key in one file, a chain, comments, the line ends of Windows."""
+    cert, key, ca = (f.read_bytes() for f in (server_pair.cert, server_pair.key, authority.ca))
+    both, trusted = tmp_path / "both.pem", tmp_path / "trusted.pem"
+    trusted.write_bytes("# Főtanúsítvány\n".encode() + ca)
+    pair = authority.issue("anybody")
+    credentials = Credentials(ca=authority.ca, cert=pair.cert, key=pair.key)
+    for content in (cert + key, key + cert, cert + ca + key, (cert + key).replace(b"\n", b"\r\n")):
+        both.write_bytes(content)
+        with (
+            running(config(tls_cert=both, tls_key=both, client_ca=trusted)) as server,
+            BoardClient(server.address, credentials=credentials) as client,
+        ):
+            assert client.get_phase_state("p") == ""
+
+
 def test_a_certificate_has_the_role_of_its_token(config, authority, tokens):
     tokens.add("by-certificate", Role.READER, certificate="reader-1")
     pair = authority.issue("reader-1")

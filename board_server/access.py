@@ -54,7 +54,7 @@ REREAD = 0.1
 """Seconds between two looks at the file of tokens: what it costs a call must not be felt."""
 
 MOST_NAMES = 500
-"""Characters of the names of a certificate that are told its bearer."""
+"""The most characters of a certificate's names that an error shows."""
 
 _OF_ALL_BOARDS = pb.ListBoardsRequest
 

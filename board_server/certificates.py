@@ -75,8 +75,8 @@ def _load(
 ) -> tuple[grpc.ServerCertificateConfiguration, Validity]:
     """Check the contents of the files, and make of them what grpc takes. Raises BadFile.
 
-    grpc does not tell what is wrong with them, and finds out only at a handshake. Nothing
-    is read again: files that are exchanged meanwhile would be checked in part.
+    grpc finds errors only at a handshake, and does not name them. The files are not read
+    again: they could change between the check and the use.
     """
     _check_kinds(files, cert, key, ca)
     try:

@@ -302,11 +302,11 @@ def _check_socket(address: str) -> None:
 _HOST_PORT = re.compile(r"(?P<host>\[[^][]+\]|[A-Za-z0-9._-]+):(?P<port>[0-9]{1,5})")
 
 _NO_HOSTS = {"unix", "unix-abstract", "vsock"}
-"""Before a colon these are other kinds of sockets to grpc, which `--insecure` does not know of."""
+"""Schemes of grpc for other kinds of sockets, to which --insecure does not apply."""
 
 
 def _is_port(address: str) -> bool:
-    """Tell whether it is HOST:PORT, HOST a name, an IPv4 address, or an IPv6 one in brackets."""
+    """Return whether it is HOST:PORT: HOST a name, an IPv4 or a bracketed IPv6 address."""
     found = _HOST_PORT.fullmatch(address)
     if not found or int(found["port"]) > 65535 or found["host"].lower() in _NO_HOSTS:  # noqa: PLR2004
         return False

@@ -18,9 +18,9 @@ class Taken(Exception):
 class FileLock:
     """An exclusive lock on a file of its own, which is made if it is not there.
 
-    The file has mode 0600 and belongs to the owner of its directory, whoever made
-    it. It stays when the lock is released: to remove it could take it away from
-    the next holder.
+    The file has mode 0600 and belongs to the owner of its directory, even if root
+    creates it. It stays when the lock is released: removing it could remove the file
+    that the next holder has locked.
     """
 
     def __init__(self, path: Path, *, wait: bool = False) -> None:
@@ -58,7 +58,7 @@ class FileLock:
 def _open(path: Path) -> int:
     """Open the file, or create it for the owner of its directory; never follow a link.
 
-    Root would otherwise write to, and give away, what an owner of the directory links to.
+    Otherwise the owner of the directory could make root overwrite any file.
     """
     flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     while True:

@@ -29,7 +29,7 @@ class BadFile(ValueError):
 def content(path: Path) -> bytes:
     """Read a regular file of at most LARGEST bytes. Raises BadFile.
 
-    Anything else is refused and never waited for: nobody may ever write to a FIFO.
+    Anything else is refused without waiting: a FIFO may never get a writer.
     """
     try:
         with open(path, "rb", buffering=0, opener=_open) as file:
@@ -57,9 +57,9 @@ def _all_of(file: int) -> bytes:
 class Reread(Generic[T]):
     """What `parse` makes of the contents of files, made anew when these have changed.
 
-    The contents themselves are compared: the times of a file do not tell two changes
-    within one tick apart. Files that cannot be used any more are told to the log, and
-    what they said before stands until they are mended.
+    The contents are compared, because two changes within one tick of the clock leave a
+    file the same times. If a file becomes unusable, the log says why, and the last usable
+    value stays until the file is mended.
     """
 
     def __init__(

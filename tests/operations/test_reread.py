@@ -33,7 +33,7 @@ def test_what_cannot_be_read_stands_as_it_was_until_it_can(file, caplog):
     assert reread.current() == "second"
 
 
-def test_what_makes_no_sense_is_told_once_and_passed_over(file, caplog):
+def test_what_makes_no_sense_is_logged_once_and_passed_over(file, caplog):
     reread = Reread([file], text)
     file.write_text("rubbish")
     for _ in range(3):

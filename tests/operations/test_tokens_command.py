@@ -161,7 +161,7 @@ def test_a_path_that_is_empty_or_a_directory_is_refused_and_nothing_made(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-def test_who_may_not_change_the_file_is_told_its_owner_even_one_without_a_name(directory):
+def test_a_file_of_another_user_is_refused_with_its_owner_even_one_without_a_name(directory):
     file = directory / "tokens.toml"
     write(file, Tokens([]))
     directory.chmod(0o755)
@@ -273,7 +273,7 @@ def test_the_kind_of_a_certificates_name_is_kept(run, create, file):
     ]
 
 
-def test_a_uri_that_does_not_say_that_it_is_one_is_told_how(refused, file):
+def test_a_uri_without_its_kind_is_refused_with_the_form_to_write(refused, file):
     base = ("create", "-f", file, "--name", "x", "--role", "worker")
     assert 'write "uri:spiffe://a/b"' in refused(*base, "--certificate", "spiffe://a/b")
 

@@ -106,7 +106,7 @@ def test_a_certificate_of_several_common_names_has_none(called):
     assert called("laptop-3", "anybody")
 
 
-def test_whoever_shows_an_unknown_certificate_is_told_the_names_to_list(called):
+def test_the_error_of_an_unknown_certificate_lists_its_names(called):
     told = called("laptop-9", also=[x509.RFC822Name("eve@example")])
     assert '"laptop-9", "dns:localhost", "email:eve@example"' in told
 

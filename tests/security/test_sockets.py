@@ -116,7 +116,7 @@ def test_a_file_or_link_in_the_place_of_a_socket_is_left_alone(config, path, tmp
     assert elsewhere.read_text() == "in the way"
 
 
-def test_a_path_that_is_too_long_is_told(tmp_path):
+def test_a_path_that_is_too_long_is_refused(tmp_path):
     long = tmp_path / ("x" * 120)
     with (
         pytest.raises(CannotListen, match="at most 107 bytes"),

@@ -88,8 +88,8 @@ def forget(db: apsw.Connection, added: int, keep: int) -> None:
 
     At most twice what was added, or STEP: no commit has to drop much.
     """
-    first = int(db.execute("SELECT min(position) FROM requests").get)
-    last = int(db.execute("SELECT max(position) FROM requests").get)
+    first = int(db.execute("SELECT coalesce(min(position), 0) FROM requests").get)
+    last = int(db.execute("SELECT coalesce(max(position), 0) FROM requests").get)
     if first <= last - keep - keep // 64:
         upto = min(last - keep, first + max(STEP, 2 * added))
         db.execute("DELETE FROM requests WHERE position <= ?", (upto,))

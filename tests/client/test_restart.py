@@ -2,10 +2,12 @@
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
 
 from board_client import AsyncBoardClient, BoardClient
+from board_server.sqlite import SqliteStore
 from tests.servers import server_thread
 
 
@@ -48,3 +50,35 @@ async def test_a_tasks_call_rides_over_a_restart(tmp_path, listen):
         with server_thread(tmp_path / "boards", listen=listen):
             assert (await call).owner == "p"
             assert await client.claims_for("p") == ["before.go", "meanwhile.go"]
+
+
+class FailsNowAndThen(SqliteStore):
+    """A store whose writer fails after each third commit, unexpectedly."""
+
+    def __init__(self, directory):
+        super().__init__(directory, on_commit=self._fail_now_and_then)
+        self._commits = 0
+
+    def _fail_now_and_then(self, *_):
+        self._commits += 1
+        if self._commits % 3 == 0:
+            raise ZeroDivisionError
+
+
+def test_calls_watches_and_sessions_ride_over_a_writer_that_fails(tmp_path):
+    with (
+        server_thread(tmp_path, board="nebula", store=FailsNowAndThen) as address,
+        BoardClient(address, timeout=60) as client,
+    ):
+        watch = client.watch(after_revision=0)
+        with client.session("w", ttl=3600) as session:
+            for number in range(8):
+                session.claim_file(f"{number}.go", "p")
+            assert client.renew_session(session.session_id).ttl == timedelta(hours=1)
+        told = [next(watch) for _ in range(18)]
+        watch.close()
+        assert client.claims_for("p") == []
+        assert client.get_snapshot().revision == 10
+    revisions = [event.revision for event in told]
+    assert revisions == [*range(1, 10), *[10] * 9]
+    assert [event.record.filepath for event in told[1:9]] == [f"{n}.go" for n in range(8)]

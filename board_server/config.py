@@ -209,8 +209,11 @@ class Config:
                     f"{flag(name)} must be {least} to {MOST_SECONDS} seconds, not {value:g}"
                 )
         for name in _COUNTS:
-            if not 0 < getattr(self, name) <= MOST:
-                raise BadConfig(f"{flag(name)} must be 1 to {MOST}, not {getattr(self, name)}")
+            least = _LEAST.get(name, 1)
+            if not least <= getattr(self, name) <= MOST:
+                raise BadConfig(
+                    f"{flag(name)} must be {least} to {MOST}, not {getattr(self, name)}"
+                )
 
     @property
     def default_board(self) -> str:
@@ -271,6 +274,9 @@ _COUNTS = (
     "max_queue",
     "max_boards",
 )
+
+_LEAST = {"keep_bytes": 2**20}
+"""With less, a call could be forgotten before it is sent again."""
 
 _WORDS = {
     "log_format": ("console", "json"),

@@ -79,7 +79,8 @@ class Store(Protocol):
     If the method or payload of its key is another it raises InvalidArgument, which
     names `board-request-id`. No other error is remembered, nor is a call without a key.
     A store remembers the last calls up to a bound in bytes of its own, in the order in
-    which they ended, and forgets the oldest first.
+    which they ended, and forgets the oldest first. Of a FileAlreadyClaimed it may
+    remember the first 100 conflicts only.
     """
 
     async def open_board(self, board: str) -> BoardInfo:

@@ -42,6 +42,9 @@ Their attributes are what their constructors take, in that order.
 ROW = 1024
 """Bytes that a call counts for beside its reply, so that a bound in bytes bounds the calls too."""
 
+CONFLICTS = 100
+"""Most conflicts that are remembered of one refusal: more than an error has room to name."""
+
 STEP = 2**18
 """Least bytes that one commit drops, where there are so many to drop."""
 
@@ -104,6 +107,8 @@ def _plain(value: Any) -> Any:
             return value // _MICROSECOND
         case Phase() | Contract() | FileClaim() | Session():
             return [getattr(value, field) for field in value.__slots__]
+        case FileAlreadyClaimed(conflicts=conflicts):
+            return [conflicts[:CONFLICTS]]
         case BoardError():
             return list(vars(value).values())
         case _:

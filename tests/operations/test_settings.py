@@ -193,6 +193,7 @@ def test_what_is_no_number_is_told_with_the_variable_that_gives_it(refused):
 
 def test_a_number_out_of_range_is_told_with_the_range(refused):
     assert "--max-calls must be 1 to 2147483647, not 0" in refused("--max-calls", "0")
+    assert "--keep-bytes must be 1048576 to 2147483647, not 1" in refused("--keep-bytes", "1")
     assert "--keepalive must be 0.001 to 1000000 seconds, not 0" in refused("--keepalive", "0")
     assert "--grace must be 0 to 1000000 seconds, not -1" in refused("--grace", "-1")
 

@@ -6,6 +6,7 @@ import pytest
 from board_client.v1 import board_pb2 as pb
 from board_server.caller import Role
 from board_server.config import Config
+from board_server.status import DETAILS_KEY
 from tests.rpc.service import refusal, refusal_of
 from tests.secured import ANY_PORT, bearer, running, stub
 
@@ -76,3 +77,16 @@ def test_a_request_id_stands_for_a_call_that_was_refused_too(board, callers):
     refusals = [refusal(lambda r: board.ClaimFile(r, metadata=how), request) for _ in range(2)]
     assert refusals[0] == refusals[1]
     assert refusals[0].reason == "FILE_ALREADY_CLAIMED"
+
+
+def test_a_refusal_with_many_conflicts_is_repeated_to_the_letter(board, callers):
+    request = pb.ClaimFilesRequest(filepaths=[f"{n}" for n in range(5000)], owner="p")
+    board.ClaimFiles(request, metadata=callers[1])
+    request.owner = "q"
+    details = []
+    for _ in range(2):
+        with pytest.raises(grpc.RpcError) as error:
+            board.ClaimFiles(request, metadata=(*callers[0], *ID))
+        details.append(dict(error.value.trailing_metadata())[DETAILS_KEY])
+    assert details[0] == details[1]
+    assert len(details[0]) > 4000

@@ -19,7 +19,8 @@ from board_server.errors import StoreUnavailable
 from board_server.model import PageRequest, PhaseChange, PhaseState
 from board_server.sqlite import SqliteStore, board
 from board_server.sqlite.connection import UnsafeSqlite
-from tests.conformance.backend import BOARD, contents, fill
+from board_server.sqlite.migrate import migrations
+from tests.conformance.backend import BOARD, contents, fill, key_of
 from tests.conformance.events import PATIENCE, Listener
 from tests.spec_file import make_spec_file
 
@@ -70,6 +71,19 @@ async def test_opening_a_file_again_changes_neither_schema_nor_rows(store, file,
     await again.close()
     with closing(sqlite3.connect(file)) as db:
         assert db.execute(schema).fetchall() == first
+
+
+async def test_a_file_of_an_earlier_version_keeps_what_calls_were_answered(unopened, file):
+    file.parent.mkdir(exist_ok=True)
+    with closing(apsw.Connection(str(file))) as db:
+        for script in migrations()[:3]:
+            db.execute(script)
+        db.execute("INSERT INTO meta VALUES (1, 'id', 7, '2026-02-23 05:03:45.000000', 7)")
+        db.execute("INSERT INTO requests VALUES (5, 'a', '[\"int\", 2]'), (7, 'b', '[\"int\", 3]')")
+        db.pragma("user_version", 3)
+    for id_, answer in (("b", (3, 7)), ("a", (2, 5))):
+        assert await unopened.release_claims(BOARD, "p", [], key_of(id_)) == answer
+    assert (await unopened.release_claims(BOARD, "p", [], key_of("c"))).revision == 7
 
 
 async def test_an_empty_file_becomes_a_board(unopened, file):

@@ -163,12 +163,13 @@ class Writer:
             if not self._receive():
                 self._handed_over.put(None)  # the end stands behind all calls: meet it again
                 break
-        waiting = [self._calls.popleft() for _ in range(min(MAX_BATCH, len(self._calls)))]
-        # A caller that has gone before its work began gets none.
-        self._batch = [call for call in waiting if not call.reply.cancelled()]
+        while self._calls and not self._batch:
+            waiting = [self._calls.popleft() for _ in range(min(MAX_BATCH, len(self._calls)))]
+            self._taken += len(waiting)
+            # A caller that has gone before its work began gets none.
+            self._batch = [call for call in waiting if not call.reply.cancelled()]
         self._begun += bool(self._batch)
-        self._taken += len(waiting)
-        return bool(self._batch) or (bool(self._calls) and self._next_batch())
+        return bool(self._batch)
 
     def _answer(
         self,

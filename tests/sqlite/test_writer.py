@@ -1,6 +1,7 @@
 """The writer: commits waiting calls together, and keeps each call's failure its own."""
 
 import asyncio
+import sys
 import threading
 from contextlib import closing
 
@@ -327,3 +328,22 @@ def test_a_writer_whose_event_loop_is_closed_commits_and_ends(directory):
     gate.open()
     thread.join(60)
     assert not thread.is_alive()
+
+
+async def test_any_number_of_callers_may_go_before_their_turn(store, clock, monkeypatch, caplog):
+    monkeypatch.setattr(writer, "MAX_BATCH", 1)
+    clock.shut()
+    first = asyncio.create_task(store.claim_file(BOARD, "first.go", "p"))
+    await clock.reached.wait()
+    waiting = [
+        asyncio.create_task(store.claim_file(BOARD, f"{n}.go", "p"))
+        for n in range(2 * sys.getrecursionlimit())
+    ]
+    await asyncio.sleep(0)  # let them queue
+    for task in waiting:
+        task.cancel()
+    await asyncio.wait(waiting)
+    clock.open()
+    assert (await first).revision == 1
+    assert (await store.claim_file(BOARD, "next.go", "p")).revision == 2
+    assert failures(caplog) == []

@@ -105,7 +105,7 @@ func (g *guarded) takesACertificate(t *testing.T) {
 	}
 	dial(t, target, board.WithTLS(&tls.Config{RootCAs: poolOf(t, g.ca.file), Certificates: []tls.Certificate{inMemory}}))
 
-	wantRefused(t, board.ErrUnauthenticated, "asks for a token", target, trusting, board.WithCertificate(unlisted.cert, unlisted.key))
+	wantRefused(t, board.ErrUnauthenticated, `no token of the server is for a certificate of these names: "worker-8"`, target, trusting, board.WithCertificate(unlisted.cert, unlisted.key))
 	wantRefused(t, board.ErrBadCredentials, "refuses the client's certificate", target, trusting, board.WithCertificate(foreign.cert, foreign.key))
 	wantRefused(t, board.ErrBadCredentials, "give Dial WithCertificate", target, trusting)
 }

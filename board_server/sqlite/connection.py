@@ -1,12 +1,15 @@
 """Connections to a board file: how they are set up."""
 
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import apsw
 
+from board_server.errors import StoreUnavailable
 from board_server.sqlite.checkpoints import BUSY_TIMEOUT
+from board_server.sqlite.migrate import check
 from board_server.sqlite.settings import Synchronous
 
 FIRST_SAFE_SQLITE = 3_051_003
@@ -42,6 +45,25 @@ def connect(path: Path, *, create: bool = False) -> apsw.Connection:
     connection = apsw.Connection(str(path), flags=flags)
     connection.set_busy_timeout(BUSY_TIMEOUT)
     return connection
+
+
+@contextmanager
+def connect_to_read(path: Path) -> Iterator[apsw.Connection]:
+    """Open a board file in a transaction, as it is at one moment, and leave its log as it is.
+
+    Raises StoreUnavailable for a file that is no board, and if another file is put at the path
+    meanwhile: the log beside it would be that one's.
+    """
+    before = os.stat(path)  # noqa: PTH116  for samestat
+    has_log = Path(f"{path}-wal").exists()
+    with closing(connect(path)) as connection:
+        if has_log:  # else SQLite makes one to read, and is to remove it
+            connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)
+        connection.execute("BEGIN")
+        check(connection)  # its first read is the moment
+        if not os.path.samestat(before, os.stat(path)):  # noqa: PTH116
+            raise StoreUnavailable("it was replaced while it was being opened; repeat the command")
+        yield connection
 
 
 def configure(connection: apsw.Connection, synchronous: Synchronous) -> None:

@@ -23,7 +23,8 @@ from board_server.model import (
     PhaseState,
 )
 from board_server.sqlite import SqliteStore
-from board_server.sqlite.keeping.backup import back_up, restore
+from board_server.sqlite.keeping.backup import back_up
+from board_server.sqlite.keeping.restore import restore
 from board_server.sqlite.keeping.unserved import CannotKeep
 from tests.conformance.backend import key_of
 from tests.faults.disk import FailingDisk, error

@@ -11,8 +11,9 @@ import apsw
 import pytest
 
 from board_client import BoardClient, BoardReplaced, Contract, Snapshot
-from board_server.sqlite.keeping.backup import back_up, restore
+from board_server.sqlite.keeping.backup import back_up
 from board_server.sqlite.keeping.examine import faults
+from board_server.sqlite.keeping.restore import restore
 from board_server.sqlite.keeping.unserved import CannotKeep
 from tests.faults.program import Program, assert_sound
 from tests.servers import server_thread

@@ -15,10 +15,11 @@ from rich.progress import Progress as Bar
 from board_server.errors import BoardError
 from board_server.model import is_board_name
 from board_server.sqlite.directory import SUFFIX
-from board_server.sqlite.keeping.backup import Progress, back_up
-from board_server.sqlite.keeping.backup import restore as restore_from
+from board_server.sqlite.keeping.backup import back_up
 from board_server.sqlite.keeping.compact import compact as make_small
+from board_server.sqlite.keeping.copying import Progress
 from board_server.sqlite.keeping.examine import examine
+from board_server.sqlite.keeping.restore import restore as restore_from
 from board_server.sqlite.keeping.unserved import CannotKeep
 
 app = typer.Typer(

@@ -4,15 +4,15 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
 import apsw
 
 from board_server.errors import StoreUnavailable
-from board_server.sqlite.connection import UnsafeSqlite, connect, require_safe_sqlite
-from board_server.sqlite.migrate import check, migrations
+from board_server.sqlite.connection import UnsafeSqlite, connect_to_read, require_safe_sqlite
+from board_server.sqlite.keeping.aside import put_aside_before
+from board_server.sqlite.migrate import migrations
 from board_server.sqlite.replay import differences
 
 MANY = 5
@@ -48,9 +48,7 @@ def faults(board: Path) -> Iterator[str]:
         if not board.stat().st_size:
             yield "it is empty"
             return
-        with closing(connect(board)) as db:
-            check(db)
-            db.execute("BEGIN")
+        with connect_to_read(board) as db:
             yield from _broken(db)
             if db.table_exists(None, "events"):
                 yield from differences(db)
@@ -113,14 +111,16 @@ def _log(board: Path) -> Finding:
 
 
 def _leftovers(board: Path) -> Iterator[Finding]:
-    for suffix in (".restoring", ".partial"):
-        left = board.with_name(f"{board.name}{suffix}")
-        if left.exists():
-            yield Finding(f"{left.name} was left behind", f"an interrupted command: remove {left}")
-    for aside in sorted(board.parent.glob(f"{board.name}.replaced*")):
-        if not aside.name.endswith(("-wal", "-shm")):
-            what = "is the board before it was restored; remove it when you will"
-            yield Finding(f"{aside.name} {what}")
+    left = board.with_name(f"{board.name}.restoring")
+    if left.exists():
+        yield Finding(f"{left.name} was left behind", f"an interrupted command: remove {left}")
+    for aside in put_aside_before(board):
+        if aside.exists() and aside.samefile(board):
+            advice = "a restore was interrupted: repeat it with --force, or remove this name"
+            yield Finding(f"{aside.name} is still the board itself", advice)
+        else:
+            what = "is the board before it was restored" if aside.exists() else "is a lone log"
+            yield Finding(f"{aside.name} {what}; remove it when you will")
 
 
 def _contents(board: Path) -> Iterator[Finding]:
@@ -142,7 +142,7 @@ def _first(items: Iterator[str], count: int) -> Iterator[str]:
 
 
 def _schema(board: Path) -> Finding:
-    with closing(connect(board)) as db:
+    with connect_to_read(board) as db:
         version = int(db.pragma("user_version"))
     if version < len(migrations()):
         return Finding(f"schema {version}; the next server brings it to {len(migrations())}")

@@ -4,9 +4,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import apsw
+
 from board_server.errors import StoreUnavailable
 from board_server.sqlite.files import require_one_name
 from board_server.sqlite.lock import FileLock
+from board_server.sqlite.trouble import storage_error
 
 
 class CannotKeep(Exception):
@@ -15,10 +18,20 @@ class CannotKeep(Exception):
 
 @contextmanager
 def unserved(board: Path) -> Iterator[None]:
-    """Keep servers off the board for a `with` block. Raises CannotKeep if one has it."""
+    """Keep servers off the board for a `with` block, and what reaches it by another name.
+
+    Raises CannotKeep if there is one.
+    """
+    with refusing(board), locked(board):
+        require_one_name(board)
+        yield
+
+
+@contextmanager
+def locked(board: Path) -> Iterator[None]:
+    """Hold the lock of the board for a `with` block. Raises CannotKeep if a server holds it."""
     path = board.with_name(f"{board.name}.lock")
     try:
-        require_one_name(board)
         lock = FileLock(path)
     except StoreUnavailable as error:
         raise CannotKeep(error.located) from error
@@ -28,3 +41,12 @@ def unserved(board: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def refusing(board: Path) -> Iterator[None]:
+    """Raise CannotKeep, naming the board, for what SQLite or the disk refuses in a `with` block."""
+    try:
+        yield
+    except (apsw.Error, OSError, StoreUnavailable) as error:
+        raise CannotKeep(storage_error(error, board).located) from error

@@ -25,10 +25,11 @@ from board_server.model import (
     Revised,
     Session,
 )
-from board_server.sqlite import overview, sessions
+from board_server.sqlite import overview, rows, sessions
 from board_server.sqlite.connection import TooManySteps, at_most
-from board_server.sqlite.files import BoardFiles, info
+from board_server.sqlite.files import BoardFiles
 from board_server.sqlite.leases import Leases
+from board_server.sqlite.meta import info, revision
 from board_server.sqlite.settings import Settings
 from board_server.sqlite.transaction import Transaction
 from board_server.sqlite.trouble import Trouble
@@ -59,11 +60,10 @@ class OpenBoard:
         self._scanning = 0
         self._followers: list[Follower] = []
         self._trouble = Trouble(files.path)
-        lived = self.read(sessions.ttls)
         self._writer = Writer(files.writing, settings, self._committed, self._trouble, name)
         self._scans = ThreadPoolExecutor(1, thread_name_prefix=f"scans {name}")
         self._leases = Leases(partial(self._end_session, cause=Cause.SESSION_EXPIRED))
-        for session_id, ttl in lived:
+        for session_id, ttl in files.lived:
             self._leases.start(session_id, ttl)
 
     def intact(self) -> bool:
@@ -93,19 +93,20 @@ class OpenBoard:
         key: IdempotencyKey | None = None,
     ) -> Revised[T]:
         """Run one write call in a transaction, if its session lives; return once it is synced."""
-        if not session_id:
-            return await self._writer.write(work, key)
 
-        def in_session(tx: Transaction) -> T:
-            sessions.require(tx, session_id)
+        @rows.reading()
+        def checked(tx: Transaction) -> T:
+            if session_id:
+                sessions.require(tx, session_id)
             return work(tx)
 
-        return await self._writer.write(in_session, key)
+        return await self._writer.write(checked, key)
 
     def read(self, query: Callable[[apsw.Connection], T]) -> T:
         """Run a query of a few rows, here and now."""
         try:
-            return query(self._files.reading)
+            with rows.reading():
+                return query(self._files.reading)
         except apsw.Error as error:
             raise self._trouble.of(error) from error
 
@@ -154,7 +155,7 @@ class OpenBoard:
     ) -> Revised[Session]:
         """Store.open_session."""
         work = partial(sessions.open_session, worker=worker, ttl=ttl, on_expiry=on_expiry)
-        session, revision = await self._writer.write(work, key)
+        session, revision = await self.write(work, key=key)
         return Revised(self._dated(session), revision)
 
     def renew_session(self, session_id: str) -> Revised[Session]:
@@ -192,7 +193,7 @@ class OpenBoard:
         self, session_id: str, cause: Cause, key: IdempotencyKey | None = None
     ) -> Revised[int]:
         work = partial(sessions.end, session_id=session_id, cause=cause)
-        return await self._writer.write(work, key)
+        return await self.write(work, key=key)
 
     async def stats(self) -> BoardStats:
         """Store.stats, of this board."""
@@ -238,10 +239,11 @@ class OpenBoard:
             last_first.push_async_callback(self._writer.close)
 
 
+@rows.reading()
 def _at_one_revision(db: apsw.Connection, query: Callable[[apsw.Connection, int], T]) -> T:
     db.execute("BEGIN")
     try:
-        return query(db, int(db.execute("SELECT revision FROM meta").get))
+        return query(db, revision(db))
     finally:
         if db.in_transaction:  # SQLite may have ended it, on an error that is on its way
             db.execute("COMMIT")

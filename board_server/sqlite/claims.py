@@ -7,7 +7,8 @@ import apsw
 
 from board_server.errors import FileAlreadyClaimed
 from board_server.model import Cause, Change, FileClaim, Page, PageRequest
-from board_server.sqlite.page import Row, cut
+from board_server.sqlite.page import cut
+from board_server.sqlite.rows import Columns, Damaged, Row, shortened
 from board_server.sqlite.timestamps import from_text
 from board_server.sqlite.transaction import Transaction
 
@@ -20,6 +21,8 @@ _INSERT = """
 INSERT INTO file_claims (filepath, owner_task, claimed_at) VALUES (?, ?, ?)
 ON CONFLICT (filepath) DO NOTHING RETURNING filepath, owner_task, claimed_at
 """
+
+_ROW = Columns(filepath=str, owner=str, claimed_at=str, session_id=str)
 
 _BIND = """
 INSERT INTO claim_sessions (filepath, session_id) VALUES (?, ?)
@@ -89,6 +92,8 @@ def _release(tx: Transaction, held: Sequence[Row], cause: Cause) -> int:
 def owner_of(db: apsw.Connection, filepath: str) -> str:
     """Store.get_file_owner."""
     owner = db.execute("SELECT owner_task FROM file_claims WHERE filepath = ?", (filepath,)).get
+    if not isinstance(owner, str | None):
+        raise Damaged(f"the owner of {filepath!r} is {shortened(owner)}")
     return owner or ""
 
 
@@ -107,6 +112,6 @@ def list_page(
 
 
 def from_row(row: Row) -> FileClaim:
-    """Read a row of `file_claims` with its session_id behind it."""
-    filepath, owner, claimed_at, session_id = row
+    """Read a row of `file_claims` with its session_id behind it. Raises Damaged."""
+    filepath, owner, claimed_at, session_id = _ROW.check(row)
     return FileClaim(filepath, owner, from_text(claimed_at), session_id)

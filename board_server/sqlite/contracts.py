@@ -17,7 +17,8 @@ from board_server.model import (
     Page,
     PageRequest,
 )
-from board_server.sqlite.page import Row, cut
+from board_server.sqlite.page import cut
+from board_server.sqlite.rows import Columns, Damaged, Row, shortened
 from board_server.sqlite.timestamps import from_text
 from board_server.sqlite.transaction import Transaction
 
@@ -48,6 +49,20 @@ _INDEXES = {
 }
 """Columns that are looked up in an index together with the first of these that is asked for.
 Fewest contracts share a name, and most of them a kind."""
+
+_ROW = Columns(
+    id=int,
+    producer=str,
+    kind=str,
+    name=str,
+    signature=str,
+    package=str,
+    status=str,
+    created_at=str,
+)
+
+_LAST_ID = 2**63 - 1
+"""Of SQLite's."""
 
 _KINDS = {kind.value: kind for kind in ContractKind}
 _STATUSES = {status.value: status for status in ContractStatus}
@@ -173,8 +188,10 @@ def _and(wanted: Iterable[str]) -> str:
 
 
 def from_row(row: Row) -> Contract:
-    """Read a row of `contracts`."""
-    id_, producer, kind, name, signature, package, status, created_at = row
+    """Read a row of `contracts`. Raises Damaged."""
+    id_, producer, kind, name, signature, package, status, created_at = _ROW.check(row)
+    if not 0 < id_ <= _LAST_ID:
+        raise Damaged(f"its id is {shortened(id_)}")
     return Contract(
         id_,
         producer,

@@ -10,7 +10,8 @@ import apsw
 from board_server.errors import StoreUnavailable
 from board_server.model import BoardInfo, Page, PageRequest, is_board_name
 from board_server.sqlite.connection import connect
-from board_server.sqlite.files import info, require_one_name
+from board_server.sqlite.files import require_one_name
+from board_server.sqlite.meta import info
 from board_server.sqlite.migrate import check
 
 SUFFIX = ".board.db"

@@ -1,6 +1,5 @@
 """The table `events`: what every revision changed, as long as it is kept."""
 
-import json
 from collections.abc import Callable, Iterator
 from itertools import groupby
 from operator import itemgetter
@@ -10,7 +9,9 @@ import apsw
 from board_server.errors import RevisionCompacted
 from board_server.model import Cause, Change, Commit, Event, Record
 from board_server.sqlite import claims, contracts, phases, sessions
-from board_server.sqlite.page import MAX_TEXT, Row, utf8_length
+from board_server.sqlite.meta import compacted_revision
+from board_server.sqlite.page import MAX_TEXT, utf8_length
+from board_server.sqlite.rows import Damaged, Row, array, shortened, word
 from board_server.sqlite.timestamps import from_text
 
 _READ: dict[Change, Callable[[Row], Record]] = {
@@ -27,7 +28,7 @@ _READ: dict[Change, Callable[[Row], Record]] = {
 
 def list_commits(db: apsw.Connection, after: int, upto: int) -> list[Commit]:
     """Store.list_events."""
-    oldest = int(db.execute("SELECT compacted_revision FROM meta").get)
+    oldest = compacted_revision(db)
     if after < oldest:
         raise RevisionCompacted(after, oldest)
     rows = db.execute(
@@ -50,9 +51,21 @@ def _some_commits(rows: Iterator[Row]) -> Iterator[Commit]:
 
 
 def _event(row: Row) -> Event:
-    _, _, word, cause, record = row
-    change = Change(word)
-    return Event(change, Cause(cause), _READ[change](json.loads(record)))
+    _, _, change, cause, text = row
+    return _decoded(change, cause, array(text))
+
+
+def _decoded(name: str, cause: str, values: Row) -> Event:
+    change = word(Change, name)
+    return Event(change, word(Cause, cause), _READ[change](values))
+
+
+def columns(row: Row) -> tuple[Change, Row]:
+    """Read a row of `events`: the change, and the columns of its record. Raises Damaged."""
+    _, time, change, cause, text = row
+    from_text(time)
+    values = array(text)
+    return _decoded(change, cause, values).change, values
 
 
 ROW = 100
@@ -82,6 +95,8 @@ def conclude(
     `keep_bytes`; the last revision always is. Some slack spares most commits the work.
     """
     compacted, size = next(db.execute(_CONCLUDE, (revision, before)))
+    if not isinstance(compacted, int) or not isinstance(size, int):
+        raise Damaged(f"meta has {shortened((compacted, size))} for what is kept of the events")
     late = revision - compacted >= keep_revisions + max(1, min(keep_revisions // 10, 1000))
     if late or size > keep_bytes + min(keep_bytes // 10, STEP):
         _compact(db, before, revision, max(compacted, revision - keep_revisions), size - keep_bytes)

@@ -8,12 +8,12 @@ from pathlib import Path
 import apsw
 
 from board_server.errors import StoreUnavailable
-from board_server.model import BoardInfo
+from board_server.sqlite import sessions
 from board_server.sqlite.connection import configure, connect
 from board_server.sqlite.lock import FileLock
+from board_server.sqlite.meta import info
 from board_server.sqlite.migrate import check, migrate
 from board_server.sqlite.settings import Settings
-from board_server.sqlite.timestamps import from_text
 from board_server.sqlite.trouble import storage_error
 
 
@@ -23,7 +23,8 @@ class BoardFiles:
     A file has one name: of two, each would have a lock of its own.
 
     `writing` is the writer's, `reading` the event loop's, `scanning` that of the
-    thread for large reads.
+    thread for large reads. `lived` are the sessions that lived when it was closed, and
+    how long each lives without being renewed.
     """
 
     def __init__(self, path: Path, settings: Settings, *, create: bool) -> None:
@@ -41,6 +42,8 @@ class BoardFiles:
             check(opened[0])
             configure(opened[0], settings.synchronous)
             migrate(opened[0], settings.clock())
+            info(opened[0], "")
+            self.lived = sessions.ttls(opened[0])
             opened += [connect(path), connect(path)]
             self._identity = _identity(path)
         except (apsw.Error, OSError, StoreUnavailable) as error:
@@ -93,11 +96,3 @@ def require_one_name(path: Path) -> None:
 def _identity(path: Path) -> tuple[int, int]:
     found = os.lstat(path)  # on every call's way, and Path is slower
     return found.st_dev, found.st_ino
-
-
-def info(db: apsw.Connection, name: str) -> BoardInfo:
-    """Read what the file says of its board. Raises apsw.SQLError where no server ever opened it."""
-    board_id, revision, created_at = next(
-        db.execute("SELECT board_id, revision, created_at FROM meta")
-    )
-    return BoardInfo(name, board_id, revision, from_text(created_at))

@@ -9,6 +9,7 @@ import apsw
 
 from board_server.errors import StoreUnavailable
 from board_server.faults import reach
+from board_server.sqlite.rows import reading
 from board_server.sqlite.timestamps import to_text
 
 SPEC_TABLES = {
@@ -28,6 +29,7 @@ def migrations() -> list[str]:
     return [(folder / name).read_text() for name in scripts]
 
 
+@reading()
 def check(connection: apsw.Connection) -> None:
     """Refuse, changing nothing, a file that is no board or is newer than this server."""
     try:
@@ -55,13 +57,14 @@ def check(connection: apsw.Connection) -> None:
             )
 
 
-# Rows that quasar's own store wrote have no events: revision 1 stands for them all.
+# Rows that quasar's own store wrote have no events: revision 1 stands for them all. Where
+# there are events, the row of meta was there and is lost, and must not be made up.
 _INTRODUCE = """
 INSERT INTO meta (id, board_id, created_at, revision, compacted_revision)
 SELECT 1, ?, ?, filled, filled FROM (
     SELECT EXISTS (SELECT 1 FROM board) OR EXISTS (SELECT 1 FROM contracts)
         OR EXISTS (SELECT 1 FROM file_claims) AS filled)
-WHERE true ON CONFLICT (id) DO NOTHING
+WHERE NOT EXISTS (SELECT 1 FROM events) ON CONFLICT (id) DO NOTHING
 """
 
 # That store knows no sessions either, and leaves behind the bonds of what it deletes.

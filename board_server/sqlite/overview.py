@@ -17,7 +17,7 @@ from board_server.model import (
     Snapshot,
 )
 from board_server.sqlite import claims, contracts, phases, sessions
-from board_server.sqlite.files import info
+from board_server.sqlite.meta import info
 
 T = TypeVar("T")
 

@@ -1,12 +1,12 @@
 """Cut a page out of an ordered query."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from board_server.model import PageRequest
+from board_server.sqlite.rows import Row
 
 T = TypeVar("T")
-Row = tuple[Any, ...]
 
 MAX_TEXT = 3 * 2**20
 """Bytes of text in a page; with its framing it stays under gRPC's usual limit of 4 MiB."""

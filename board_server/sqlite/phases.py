@@ -15,7 +15,8 @@ from board_server.model import (
     PhaseChange,
     PhaseState,
 )
-from board_server.sqlite.page import Row, cut
+from board_server.sqlite.page import cut
+from board_server.sqlite.rows import Columns, Row
 from board_server.sqlite.timestamps import from_text
 from board_server.sqlite.transaction import Transaction
 
@@ -47,6 +48,8 @@ _BIND = """
 INSERT INTO phase_sessions (task_id, session_id) VALUES (?, ?)
 ON CONFLICT (task_id) DO UPDATE SET session_id = excluded.session_id
 """
+
+_ROW = Columns(phase_id=str, state=str, worker=str, posted_at=str, updated_at=str, session_id=str)
 
 _STATES = {state.value: state for state in PhaseState}
 
@@ -136,8 +139,8 @@ def _order(posted_at: str) -> str:
 
 
 def from_row(row: Row) -> Phase:
-    """Read a row of `board` with its session_id behind it."""
-    phase_id, state, worker, posted_at, updated_at, session_id = row
+    """Read a row of `board` with its session_id behind it. Raises Damaged."""
+    phase_id, state, worker, posted_at, updated_at, session_id = _ROW.check(row)
     return Phase(
         phase_id,
         _STATES.get(state, PhaseState.UNSPECIFIED),

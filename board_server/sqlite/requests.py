@@ -29,6 +29,7 @@ from board_server.model import (
     Session,
 )
 from board_server.sqlite import claims, contracts, phases
+from board_server.sqlite.rows import Damaged, array, reading, shortened
 from board_server.sqlite.timestamps import from_text, to_text
 
 Outcome = Revised[Any] | BoardError
@@ -51,6 +52,7 @@ STEP = 2**18
 _MICROSECOND = timedelta(microseconds=1)
 
 
+@reading()
 def recall(db: apsw.Connection, key: IdempotencyKey) -> Outcome | None:
     """Return how the call of this key ended; None where no such call is remembered.
 
@@ -64,9 +66,17 @@ def recall(db: apsw.Connection, key: IdempotencyKey) -> Outcome | None:
     method, payload, revision, reply = row
     if method is not None and (method, payload) != (key.method, key.payload):
         raise InvalidArgument([Violation("board-request-id", _other_call(method, key.method))])
-    sort, plain = json.loads(reply)
-    value = _READ[sort](plain)
+    value = read(reply)
     return value if isinstance(value, BoardError) else Revised(value, revision)
+
+
+def read(reply: str) -> Any:
+    """Read an answer as `remember` has written it. Raises Damaged on anything else."""
+    try:
+        sort, plain = array(reply)
+        return _READ[sort](plain)
+    except (LookupError, TypeError, ValueError, OverflowError, AttributeError) as error:
+        raise Damaged(f"no answer: {shortened(reply)}") from error
 
 
 def _other_call(method: str, this: str) -> str:

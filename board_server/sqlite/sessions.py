@@ -1,6 +1,7 @@
 """The table `sessions`: one row per session that lives, and what happens at its end."""
 
 import secrets
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import apsw
@@ -16,13 +17,19 @@ from board_server.model import (
     Session,
 )
 from board_server.sqlite import claims, phases
-from board_server.sqlite.page import Row, cut
+from board_server.sqlite.page import cut
+from board_server.sqlite.rows import Columns, Damaged, Row, reading, shortened, word
 from board_server.sqlite.timestamps import from_text, to_text
 from board_server.sqlite.transaction import Transaction
 
 _COLUMNS = "session_id, worker, ttl_ms, on_expiry, opened_at"
 
 _BY_ID = f"SELECT {_COLUMNS} FROM sessions WHERE session_id = ?"
+
+_ROW = Columns(session_id=str, worker=str, ttl_ms=int, on_expiry=str, opened_at=str)
+
+_LONGEST = 10**12
+"""Milliseconds, thirty years, that no session can be opened for."""
 
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -62,13 +69,14 @@ def end(tx: Transaction, session_id: str, cause: Cause) -> int:
 def get(db: apsw.Connection, session_id: str) -> Session | None:
     """Read one session as if it had just been opened; None when it does not live."""
     row = db.execute(_BY_ID, (session_id,)).fetchone()
-    return _opened(row) if row else None
+    return opened(row) if row else None
 
 
+@reading()
 def ttls(db: apsw.Connection) -> list[tuple[str, timedelta]]:
     """Read the sessions that live, and how long each lives without being renewed."""
-    rows = db.execute("SELECT session_id, ttl_ms FROM sessions")
-    return [(session_id, ttl_ms * _MILLISECOND) for session_id, ttl_ms in rows]
+    rows = db.execute(f"SELECT {_COLUMNS} FROM sessions")
+    return [(session.session_id, session.ttl) for session in map(from_row, rows)]
 
 
 def list_page(db: apsw.Connection, revision: int, page: PageRequest) -> Page[Session]:
@@ -77,22 +85,26 @@ def list_page(db: apsw.Connection, revision: int, page: PageRequest) -> Page[Ses
     rows = db.execute(
         f"SELECT {_COLUMNS} FROM sessions WHERE session_id > ? ORDER BY session_id", (after,)
     )
-    items, more = cut(rows, page, _opened)
+    items, more = cut(rows, page, opened)
     return Page(items, revision, (items[-1].session_id,) if more else None)
 
 
 def from_row(row: Row) -> Session:
-    """Read a session as an event has it: with the time of its expiry for its last column."""
-    session_id, worker, ttl_ms, on_expiry, expires_at = row
-    return Session(
-        session_id, worker, ttl_ms * _MILLISECOND, from_text(expires_at), OnExpiry(on_expiry)
-    )
-
-
-def _opened(row: Row) -> Session:
-    session_id, worker, ttl_ms, on_expiry, opened_at = row
+    """Read a session as an event has it: its last column is when it expires. Raises Damaged."""
+    session_id, worker, ttl_ms, on_expiry, expires_at = _ROW.check(row)
+    if not 0 < ttl_ms <= _LONGEST:
+        raise Damaged(f"its ttl_ms is {shortened(ttl_ms)}")
     ttl = ttl_ms * _MILLISECOND
-    return Session(session_id, worker, ttl, from_text(opened_at) + ttl, OnExpiry(on_expiry))
+    return Session(session_id, worker, ttl, from_text(expires_at), word(OnExpiry, on_expiry))
+
+
+def opened(row: Row) -> Session:
+    """Read a row of `sessions`, as if it had just been opened. Raises Damaged."""
+    session = from_row(row)
+    try:
+        return replace(session, expires_at=session.expires_at + session.ttl)
+    except OverflowError as error:
+        raise Damaged(f"its opened_at is {row[-1]!r}") from error
 
 
 def _record(

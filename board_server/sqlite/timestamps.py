@@ -7,6 +7,8 @@ as RFC 3339, with `T` and `Z`. All of these are read here.
 from datetime import UTC, datetime
 from functools import lru_cache
 
+from board_server.sqlite.rows import Damaged, shortened
+
 
 def to_text(moment: datetime) -> str:
     """Write an aware datetime, always with six decimals so that text order is time order."""
@@ -15,6 +17,9 @@ def to_text(moment: datetime) -> str:
 
 @lru_cache(4096)  # rows that were written together have the same time
 def from_text(text: str) -> datetime:
-    """Read any of the forms as an aware datetime in UTC. Raises ValueError on other text."""
-    moment = datetime.fromisoformat(text)
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    """Read any of the forms as an aware datetime in UTC. Raises Damaged on anything else."""
+    try:
+        moment = datetime.fromisoformat(text)
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise Damaged(f"{shortened(text)} is no time") from error

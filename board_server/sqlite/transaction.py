@@ -7,7 +7,7 @@ from itertools import groupby
 import apsw
 
 from board_server.model import Cause, Change, Commit, Event, Record
-from board_server.sqlite.page import Row
+from board_server.sqlite.rows import Row
 from board_server.sqlite.timestamps import to_text
 
 

@@ -8,11 +8,23 @@ from pathlib import Path
 import apsw
 
 from board_server.errors import StorageError, StoreFull, StoreUnavailable
+from board_server.sqlite.rows import Damaged
 
 log = logging.getLogger(__name__)
 
 MOST_TOLD = 1000
 """Boards whose trouble is remembered; callers can name any number that cannot be made."""
+
+MOST_DAMAGES = 20
+"""Damages of one board that are logged; what is in the file decides how many there are."""
+
+_DAMAGE = (Damaged, apsw.CorruptError, apsw.NotADBError)
+
+_PASSING = (
+    *(apsw.FullError, apsw.IOError, apsw.ReadOnlyError, apsw.CantOpenError),
+    *(apsw.BusyError, apsw.LockedError, apsw.NoMemError, apsw.InterruptError),
+)
+"""What is not the file's fault, and may work the next time."""
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
@@ -32,6 +44,12 @@ def storage_error(error: apsw.Error | OSError | StoreUnavailable, path: Path) ->
         )
     if isinstance(error, StoreUnavailable):
         return StoreUnavailable(str(error), path)
+    if isinstance(error, _DAMAGE):
+        return StoreUnavailable(
+            f"the board's file is damaged: {_reason(error)}; board doctor examines it, board "
+            "restore puts the last good backup in its place",
+            path,
+        )
     return StoreUnavailable(f"the board's file cannot be used: {_reason(error)}", path)
 
 
@@ -66,20 +84,26 @@ class OpeningTrouble:
 class Trouble:
     """Tells the log when a board's storage begins to fail and when it works again.
 
-    Not each time in between: callers hear of those. Shared by the threads of a
-    board, which at worst say a thing twice.
+    Not each time in between: callers hear of those. What another attempt may find mended, a
+    full disk, is over when a write succeeds; damage is not, and each is logged once. Shared
+    by the threads of a board, which at worst log a thing twice.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._told = ""
+        self._damage: set[str] = set()
 
     def of(self, error: apsw.Error) -> StorageError:
         """Say the error in the board's words, and tell the log if it is news."""
         told = storage_error(error, self._path)
-        if str(told) != self._told:
-            self._told = str(told)
-            log.error("%s; %s", told.located, self._room())
+        if isinstance(error, _PASSING):
+            if str(told) != self._told:
+                self._told = str(told)
+                log.error("%s; %s", told.located, self._room())
+        elif str(told) not in self._damage and len(self._damage) < MOST_DAMAGES:
+            self._damage.add(str(told))
+            log.error("%s", told.located)
         return told
 
     def over(self) -> None:

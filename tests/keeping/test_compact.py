@@ -6,7 +6,7 @@ from board_client import BoardClient, Contract, RevisionCompacted
 from board_server.sqlite.keeping.compact import compact
 from board_server.sqlite.keeping.examine import faults
 from board_server.sqlite.keeping.unserved import CannotKeep
-from tests.keeping.test_backup import BOARD, file_of, keep
+from tests.keeping.test_backup import BOARD, file_of, keep, spoiled
 from tests.servers import server_thread
 
 
@@ -28,6 +28,22 @@ def test_a_compacted_board_is_smaller_and_holds_what_it_held(tmp_path):
         watch = client.watch(after_revision=held.revision - 10)
         assert next(watch).revision == held.revision - 9
         watch.close()
+
+
+def test_a_board_that_is_not_sound_keeps_its_events(tmp_path):
+    board = spoiled(tmp_path)
+    before = board.read_bytes()
+    with pytest.raises(CannotKeep, match="not sound"):
+        compact(board, 0)
+    assert board.read_bytes() == before
+
+
+def test_a_board_is_not_compacted_through_a_symbolic_link(tmp_path):
+    board = file_of(tmp_path / "elsewhere")
+    with server_thread(board.parent, board=BOARD):
+        file_of(tmp_path).symlink_to(board)
+        with pytest.raises(CannotKeep, match="symbolic link"):
+            compact(file_of(tmp_path), 0)
 
 
 def test_the_command_tells_what_it_gained(tmp_path):

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import apsw
 
-from board_server.sqlite import events
+from board_server.sqlite import events, meta
 from board_server.sqlite.connection import connect
+from board_server.sqlite.keeping.examine import faults
 from board_server.sqlite.keeping.unserved import CannotKeep, unserved
 from board_server.sqlite.migrate import check
 
@@ -16,12 +17,17 @@ _COUNTS_EVENTS = "SELECT 1 FROM pragma_table_info('meta') WHERE name = 'event_by
 def compact(board: Path, keep_revisions: int) -> tuple[int, int]:
     """Drop the events and replies of all but the last revisions; give free pages back.
 
-    Returns the file's bytes before and after. Refuses while a server has the board.
+    Returns the file's bytes before and after. Refuses while a server has the board, and
+    where it is not sound: the events tell what it should hold.
     """
     if not board.exists():
         raise CannotKeep(f"{board} does not exist")
     with unserved(board), closing(connect(board)) as db:
         check(db)
+        if found := next(faults(board), None):
+            raise CannotKeep(
+                f"{board} is not sound, and was left as it is: {found}; see board doctor"
+            )
         before = board.stat().st_size
         if db.table_exists(None, "events"):
             _forget(db, keep_revisions)
@@ -32,7 +38,7 @@ def compact(board: Path, keep_revisions: int) -> tuple[int, int]:
 
 def _forget(db: apsw.Connection, keep_revisions: int) -> None:
     with db:
-        oldest = int(db.execute("SELECT revision FROM meta").get) - keep_revisions
+        oldest = meta.revision(db) - keep_revisions
         db.execute("DELETE FROM events WHERE revision <= ?", (oldest,))
         if db.table_exists(None, "requests"):
             db.execute("DELETE FROM requests WHERE revision <= ?", (oldest,))

@@ -10,6 +10,7 @@ from pathlib import Path
 import apsw
 
 from board_server.faults import reach
+from board_server.sqlite import meta
 from board_server.sqlite.connection import connect, connect_to_read
 from board_server.sqlite.keeping.unserved import CannotKeep
 
@@ -89,8 +90,9 @@ def copied(source: Path, target: Path, progress: Progress = lambda *_: None) -> 
 
 def _copied(source: Path, target: Path, progress: Progress) -> int:
     with connect_to_read(source) as reading, closing(connect(target)) as writing:
+        writing.pragma("synchronous", "off")  # put_in_place waits for the disk, once
         served = reading.table_exists(None, "meta")
-        revision = int(reading.execute("SELECT revision FROM meta").get) if served else 0
+        revision = meta.revision(reading) if served else 0
         with writing.backup("main", reading, "main") as copying:
             while not copying.done:
                 copying.step(PAGES)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import apsw
 
 from board_server.errors import StoreUnavailable
+from board_server.sqlite import rows
 from board_server.sqlite.connection import UnsafeSqlite, connect_to_read, require_safe_sqlite
 from board_server.sqlite.keeping.aside import put_aside_before
 from board_server.sqlite.migrate import migrations
@@ -48,9 +49,12 @@ def faults(board: Path) -> Iterator[str]:
         if not board.stat().st_size:
             yield "it is empty"
             return
-        with connect_to_read(board) as db:
-            yield from _broken(db)
-            if db.table_exists(None, "events"):
+        with rows.reading(), connect_to_read(board) as db:
+            sound = True
+            for fault in _broken(db):
+                sound = False
+                yield fault
+            if sound and db.table_exists(None, "events"):
                 yield from differences(db)
     except (apsw.Error, OSError, StoreUnavailable) as error:
         yield str(error)

@@ -60,7 +60,7 @@ def command(run: Callable[[Config, bool], None]) -> Callable[..., None]:
         print_config = given.pop("print_config")
         del given["config"]
         _refuse_unknown("environment variable", PREFIX, _variables())
-        _refuse_empty()
+        refuse_empty()
         if given["listen"] is not None:
             given["listen"] = tuple(given["listen"])
         given = {name: value for name, value in given.items() if value is not None}
@@ -116,7 +116,7 @@ def _keyword(name: str, kind: Any, how: Any, default: object) -> inspect.Paramet
     )
 
 
-def _read_file(ctx: typer.Context, path: Path | None) -> Path | None:
+def read_file(ctx: typer.Context, path: Path | None) -> Path | None:
     """Let a TOML file give what neither the flags nor the environment do."""
     if path:
         ctx.default_map = {name: _as_given(path, name, value) for name, value in _toml_of(path)}
@@ -153,7 +153,7 @@ def _variables() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name.startswith(PREFIX)}
 
 
-def _refuse_empty() -> None:
+def refuse_empty() -> None:
     """Refuse variables that are set but empty, which Typer takes for not set."""
     for name, value in os.environ.items():
         ours = name.startswith(PREFIX) or name in _SHORT.values()
@@ -176,7 +176,7 @@ _CONFIG = _keyword(
         metavar="FILE",
         envvar=PREFIX + "CONFIG",
         is_eager=True,
-        callback=_read_file,
+        callback=read_file,
         parser=_path,
         help="TOML file with settings, called as the flags are, with underscores.",
     ),

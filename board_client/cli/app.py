@@ -164,7 +164,7 @@ app.command()(top)
 app.add_typer(session)
 app.command()(archive)
 for name, told in {
-    "backup": "Copy a board to a file, while it is served or not.",
+    "backup": "Copy a board to a file, or every board, while they are served or not.",
     "restore": "Make a board of a backup.",
     "compact": "Drop old events of a board, and give free pages back to the disk.",
     "doctor": "Examine board files, and say what to do.",

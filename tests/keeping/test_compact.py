@@ -6,7 +6,7 @@ from board_client import BoardClient, Contract, RevisionCompacted
 from board_server.sqlite.keeping.compact import compact
 from board_server.sqlite.keeping.examine import faults
 from board_server.sqlite.keeping.unserved import CannotKeep
-from tests.keeping.test_backup import BOARD, file_of, keep, spoiled
+from tests.keeping.test_backup import BOARD, file_of, spoiled
 from tests.servers import server_thread
 
 
@@ -46,10 +46,10 @@ def test_a_board_is_not_compacted_through_a_symbolic_link(tmp_path):
             compact(file_of(tmp_path), 0)
 
 
-def test_the_command_tells_what_it_gained(tmp_path):
+def test_the_command_tells_what_it_gained(command, tmp_path):
     with server_thread(tmp_path, board=BOARD) as address, BoardClient(address) as client:
         client.set_phase_state("a", "queued")
-    told = keep("compact", "--dir", tmp_path, "--board", BOARD)
-    assert told.returncode == 0
-    assert "bytes before" in told.stdout
-    assert keep("compact", "--dir", tmp_path, "--board", "none").returncode == 1
+    told = command("compact", "--dir", tmp_path, "--board", BOARD)
+    assert told.code == 0
+    assert "bytes before" in told.out
+    assert command("compact", "--dir", tmp_path, "--board", "none").code == 1

@@ -38,11 +38,13 @@ def made_beside(place: Path, suffix: str) -> Iterator[Path]:
         raise CannotKeep(f"{path} cannot be made: {error.strerror}") from error
     try:
         _take(file, path)
-        yield path
+        try:
+            yield path
+        finally:
+            if _leads_to(path, file):
+                path.unlink()
+            _remove_logs(path)
     finally:
-        if _leads_to(path, file):
-            path.unlink()
-        _remove_logs(path)
         os.close(file)
 
 

@@ -1,0 +1,70 @@
+"""Whose backup a file is: the table `backups`, which a backup has and a restored board keeps."""
+
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple
+
+import apsw
+
+from board_server.sqlite import meta
+from board_server.sqlite.connection import connect, connect_to_read
+from board_server.sqlite.directory import SUFFIX
+from board_server.sqlite.rows import reading
+from board_server.sqlite.settings import utc_now
+from board_server.sqlite.timestamps import to_text
+
+# A row for each board that this one was restored from, and in a backup one for its own.
+_TABLE = """
+CREATE TABLE IF NOT EXISTS backups (
+    board_id TEXT PRIMARY KEY,     -- empty for a board that no server had opened
+    name     TEXT NOT NULL,
+    taken_at TIMESTAMP NOT NULL
+)
+"""
+
+
+class Origin(NamedTuple):
+    """Which board a file holds: its ID, and the names of it and its forebears by their IDs."""
+
+    board_id: str
+    revision: int
+    names: dict[str, str]
+
+    @property
+    def name(self) -> str:
+        """The name under which a backup was made, "" for one of an earlier version."""
+        return self.names.get(self.board_id, "")
+
+    def is_backup_of(self, other: "Origin", name: str) -> bool:
+        """Tell whether this is a backup of that board, which is called so, or of its forebear."""
+        if self.board_id and self.board_id == other.board_id:
+            return True
+        return self.name == name and self.board_id in {"", *other.names}
+
+
+def name_of(board: Path) -> str:
+    """Return the name of the board whose file this is."""
+    return board.name.removesuffix(SUFFIX)
+
+
+def mark(copy: Path, name: str) -> None:
+    """Note in a copy which board it is a backup of."""
+    with closing(connect(copy)) as db, db:
+        db.execute(_TABLE)
+        values = (_board_id(db), name, to_text(utc_now()))
+        db.execute("INSERT OR REPLACE INTO backups VALUES (?, ?, ?)", values)
+
+
+@reading()
+def origin(file: Path) -> Origin:
+    """Read which board a file holds. Raises apsw.Error where it cannot be read."""
+    with connect_to_read(file) as db:
+        marked = db.table_exists(None, "backups")
+        rows = db.execute("SELECT board_id, name FROM backups") if marked else ()
+        names = {str(board_id): str(name) for board_id, name in rows}
+        revision = meta.revision(db) if db.table_exists(None, "meta") else 0
+        return Origin(_board_id(db), revision, names)
+
+
+def _board_id(db: apsw.Connection) -> str:
+    return meta.info(db, "").board_id if db.table_exists(None, "meta") else ""

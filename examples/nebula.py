@@ -85,5 +85,5 @@ def _text(path: Path) -> str:
 def _table(path: Path, text: str) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # it is no TOML, or too long or deep
         raise BadNebula(f"{path}: {error}") from error

@@ -1,19 +1,28 @@
 """TOML within a file, and the lines of that file on which its keys stand."""
 
+import re
+import sys
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from board_client.cli.failure import BadInput, Problem
 
+# What may hold a bracket or a line break that means nothing, and what means something.
+_TOKEN = re.compile(
+    r'''"""(?:\\.|[^\\])*?"""+|\'\'\'.*?\'\'\'+|"(?:\\.|[^"\\\n])*"|'[^'\n]*'|\#[^\n]*|[][{}\n]''',
+    re.DOTALL,
+)
+
 
 class TomlLines:
     """Some lines of a file that are TOML. `values` is what they say.
 
-    tomllib tells no positions, so they are found by parsing the first line,
-    the first two, and so on: a statement ends with the line that makes all so
-    far parse, and begins after the end of the last one.
+    tomllib gives no positions. A statement ends with a line break outside of brackets and
+    strings; which one sets a key, or is wrong, is found by parsing the first half of the
+    statements, then a half of one half, and so on.
     """
 
     def __init__(self, path: Path, lines: Sequence[str], *, above: int) -> None:
@@ -21,36 +30,67 @@ class TomlLines:
         self.path = path
         self._lines = lines
         self._above = above
+        self._begins = _statements(lines)
         try:
-            self.values = self._parse(len(lines))
-        except (tomllib.TOMLDecodeError, RecursionError) as error:
-            last = max((last for _, last, _ in self._statements()), default=above)
-            raise BadInput([Problem(path, last + 1, str(error))]) from error
+            self.values = self._parse(len(self._begins))
+        except (ValueError, RecursionError) as error:
+            line = self._first(self._fails)
+            raise BadInput([Problem(path, line, _what_is_wrong(error))]) from error
 
     def line_of(self, *keys: str) -> int:
         """Return the line that begins the statement that sets `keys`, a path into tables.
 
         Lines count from 1 at the file's beginning; 0 where no statement does.
         """
-        for first, _, values in self._statements():
-            found: Any = values
-            for key in keys:
-                found = found.get(key) if isinstance(found, dict) else None
-            if found is not None:
-                return first
-        return 0
+        return self._first(lambda count: _at(self._parse(count), keys) is not None)
 
-    def _statements(self) -> Iterator[tuple[int, int, Mapping[str, Any]]]:
-        """Yield each statement's first and last line, and all that is set by then."""
-        done = 0
-        for end in range(1, len(self._lines) + 1):
-            try:
-                values = self._parse(end)
-            except (tomllib.TOMLDecodeError, RecursionError):
-                continue
-            yield self._above + done + 1, self._above + end, values
-            done = end
+    def _first(self, holds: Callable[[int], bool]) -> int:
+        """Return the line of the first statement up to which it holds; 0 where there is none."""
+        counts = range(len(self._begins) + 1)
+        count = bisect_left(counts, True, lo=1, key=holds)
+        return self._above + self._begins[count - 1] + 1 if count < len(counts) else 0
 
-    def _parse(self, end: int) -> Mapping[str, Any]:
+    def _fails(self, count: int) -> bool:
+        try:
+            self._parse(count)
+        except (ValueError, RecursionError):
+            return True
+        return False
+
+    def _parse(self, count: int) -> Mapping[str, Any]:
+        """Parse so many statements."""
+        end = self._begins[count] if count < len(self._begins) else len(self._lines)
         # Below as many line breaks, the parser's messages count lines as the file does.
         return tomllib.loads("\n" * self._above + "\n".join(self._lines[:end]))
+
+
+def _statements(lines: Sequence[str]) -> list[int]:
+    """Return the index of the first line of each statement; an empty line is one too."""
+    begins, line, depth = [0], 0, 0
+    for piece in _TOKEN.findall("\n".join(lines)):
+        line += piece.count("\n")
+        if piece in {"[", "{"}:
+            depth += 1
+        elif piece in {"]", "}"}:
+            depth -= 1
+        elif piece == "\n" and depth <= 0:
+            begins.append(line)
+            depth = 0
+    return begins
+
+
+def _at(values: Mapping[str, Any], keys: Sequence[str]) -> object:
+    found: Any = values
+    for key in keys:
+        found = found.get(key) if isinstance(found, dict) else None
+    return found
+
+
+def _what_is_wrong(error: ValueError | RecursionError) -> str:
+    match error:
+        case tomllib.TOMLDecodeError():
+            return str(error)
+        case RecursionError():
+            return "brackets are nested too deep"
+        case _:
+            return f"an integer has more than {sys.get_int_max_str_digits():,} digits"

@@ -94,11 +94,30 @@ def test_a_head_may_be_empty_of_dependencies_and_written_on_windows(tmp_path):
         pytest.param('+++\nid = "a"\nscope = [\n  x,\n]\n+++\n', 3, id="wrong within an array"),
         pytest.param('+++\nid = "a"\nt = """\nx\n+++\n', 3, id="text without end"),
         pytest.param("+++\nid = " + "[" * 5000 + "\n+++\n", 2, id="nested too deep"),
+        pytest.param(f'+++\nid = "a"\nn = {"9" * 5000}\n+++\n', 3, id="integer too long"),
         pytest.param(b'+++\nid = "a"\ntitle = "\xff"\n+++\n', 3, id="not UTF-8"),
     ],
 )
 def test_a_malformed_phase_file_is_reported_with_its_line(tmp_path, content, line):
     assert places(write(tmp_path, ok=phase("ok"), wrong=content)) == [("wrong.md", line)]
+
+
+@pytest.mark.parametrize("last", ['id = "a"', "id = a", "id = 7"])
+@pytest.mark.parametrize(
+    "lines", [[f'k{n} = "v"' for n in range(1600)], ["x = [", *1600 * ["  1,"], "]"]]
+)
+def test_a_long_head_is_parsed_a_few_times_and_not_once_for_each_line(
+    tmp_path, monkeypatch, lines, last
+):
+    texts = []
+    loads = tomllib.loads
+    monkeypatch.setattr(tomllib, "loads", lambda text: texts.append(text) or loads(text))
+    write(tmp_path, a="\n".join(["+++", *lines, last, "+++\n"]))
+    if last == 'id = "a"':
+        assert read_nebula(tmp_path).phases[0].phase_id == "a"
+    else:
+        assert places(tmp_path) == [("a.md", 2 + len(lines))]
+    assert len(texts) < 40
 
 
 def test_the_parsers_own_words_count_lines_as_the_file_does(tmp_path):

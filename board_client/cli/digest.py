@@ -25,7 +25,8 @@ class Digest:
     """What is told of a board, each list in the order of its names.
 
     `states` has the state of every phase, told or not; `causes` why a phase
-    changed, where no caller did it; `freed` are claims that have gone.
+    changed, where no caller did it; `freed` are claims that have gone. If the reader
+    works on a `phase`, `needed` are the phases that it depends on, the nearest first.
     """
 
     title: str
@@ -37,6 +38,13 @@ class Digest:
     claims: Sequence[FileClaim]
     freed: Sequence[FileClaim] = ()
     causes: dict[str, EventCause] = field(default_factory=dict)
+    phase: str = ""
+    needed: Sequence[str] = ()
+
+    @property
+    def focus(self) -> Sequence[str]:
+        """The phases of which the reader needs everything."""
+        return (self.phase, *self.needed)
 
     def __bool__(self) -> bool:
         """Tell whether there is anything to tell."""

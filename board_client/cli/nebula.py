@@ -61,6 +61,18 @@ def read_nebula(directory: Path) -> Nebula:
     return Nebula(name, tuple(phases))
 
 
+def needed_by(nebula: Nebula, phase_id: str) -> list[str]:
+    """Return the IDs of the phases that one depends on: its own first, then theirs, and so on.
+
+    Raises KeyError if the nebula has no such phase.
+    """
+    depends_on = {phase.phase_id: phase.depends_on for phase in nebula.phases}
+    found = list(dict.fromkeys(depends_on[phase_id]))
+    for needed in found:
+        found += [each for each in dict.fromkeys(depends_on[needed]) if each not in found]
+    return found
+
+
 def board_name(name: str) -> str:
     """Return the board name for a nebula's name; "" if none can be made of it.
 

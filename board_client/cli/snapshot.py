@@ -1,7 +1,8 @@
 """`board snapshot`: the board as Markdown, for the prompt of a language model."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -11,6 +12,7 @@ from board_client.cli.connection import connect
 from board_client.cli.contradictions import contradictions
 from board_client.cli.digest import Digest, changed, whole
 from board_client.cli.failure import ExitCode, Failure
+from board_client.cli.nebula import needed_by, read_nebula
 from board_client.cli.output import print_json, print_line
 from board_client.cli.prompt import prompt
 from board_client.cli.settings import Json, settings
@@ -27,9 +29,17 @@ def snapshot(
         typer.Option(
             metavar="TOKENS",
             min=1,
-            help="Leave out the longest signatures, then more, until it takes no more tokens "
-            "than this, of an estimated 4 bytes each.",
+            help="Take no more tokens than this, of an estimated 4 bytes each; phases that run, "
+            "are blocked or have failed are shown first.",
         ),
+    ] = None,
+    phase: Annotated[
+        str,
+        typer.Option(metavar="PHASE", help="Show first what concerns this phase, whole."),
+    ] = "",
+    nebula: Annotated[
+        Path | None,
+        typer.Option(metavar="NEBULA_DIR", help="The plan that says what the phase depends on."),
     ] = None,
     since: Annotated[
         int | None,
@@ -43,18 +53,32 @@ def snapshot(
     equal content give equal bytes: no id, revision or time is in it. The JSON
     has the revision, for --since, and exact values, and the Markdown too.
 
-    Example: board snapshot --budget 4000
+    Example: board snapshot --budget 4000 --phase poll-prompt --nebula .nebulas/contract-board
     """
     given = settings(ctx, json)
+    needed = _needed(nebula, phase)
     with connect(given) as client:
         board = client.get_snapshot()
         events = None if since is None else _events(client, since, board)
     digest = whole(board) if events is None else changed(board, events)
-    text = _within(budget, digest)
+    text = _within(budget, replace(digest, phase=phase, needed=needed))
     if given.json:
         print_json(_record(board, events) | {"markdown": text})
     else:
         print_line(text.removesuffix("\n"))
+
+
+def _needed(directory: Path | None, phase_id: str) -> Sequence[str]:
+    """Return the phases that the nebula in a directory says one depends on."""
+    if directory is None:
+        return ()
+    if not phase_id:
+        raise typer.BadParameter("needs --phase", param_hint="--nebula")
+    try:
+        return needed_by(read_nebula(directory), phase_id)
+    except KeyError:
+        why = f'the nebula in {directory} has no phase "{phase_id}"'
+        raise Failure(why, ExitCode.BAD_INPUT) from None
 
 
 def _events(client: "BoardClient", since: int, board: Snapshot) -> Sequence[Event]:

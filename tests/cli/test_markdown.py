@@ -2,6 +2,7 @@
 
 import re
 import string
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -210,6 +211,14 @@ def test_a_shortened_board_is_never_over_its_budget(board, budget):
         assert text == prompt(digest)
     else:
         assert text.splitlines()[-1].startswith("Left out for brevity: ")
+    known = prompt(digest).split("\n")
+    for line in text.split("\n"):
+        assert OURS.fullmatch(line) or any(
+            line == each or each.startswith(f"{line}: `") for each in known
+        ), line
+
+
+OURS = re.compile(r"- and [\d,]+ more|And [\d,]+ more packages?\.|Left out for brevity: .*")
 
 
 def needed(digest):
@@ -219,12 +228,32 @@ def needed(digest):
     return refused.value.needed
 
 
+@settings(max_examples=30)
+@given(st.integers(0, 200), st.integers(0, 400), st.integers(0, 200), st.integers(400, 5000))
+def test_a_budget_is_used_where_there_is_enough_to_say(phases, contracts, claims, budget):
+    states = list(filter(None, PhaseState))
+    board = Snapshot(
+        9,
+        "id",
+        [Phase(f"p{n}", states[n % len(states)], f"w{n}", NOW, NOW) for n in range(phases)],
+        [
+            Contract(f"p{n % 7}", "type", f"T{n}", "x" * (n % 99), f"pkg{n % 9}")
+            for n in range(contracts)
+        ],
+        [FileClaim(f"f{n}.go", f"p{n}", NOW) for n in range(claims)],
+        [],
+    )
+    used, whole_size = estimate(prompt(whole(board), budget)), estimate(prompt(whole(board)))
+    assert used <= budget
+    assert used >= min(whole_size, 0.8 * budget)
+
+
 def board_of(*contracts):
     phases = [Phase("p1", "running", "w1", NOW, NOW), Phase("p2", "queued", "", NOW, NOW)]
     return Snapshot(9, "id", phases, list(contracts), [FileClaim("a.go", "p1", NOW)], [])
 
 
-def test_signatures_go_first_and_the_longest_of_them_first():
+def test_signatures_are_left_out_first_and_the_longest_of_them_first():
     board = board_of(
         Contract("p1", "type", "Long", "x" * 400, "pkg"),
         Contract("p1", "type", "Short", "type Short int", "pkg"),
@@ -236,30 +265,60 @@ def test_signatures_go_first_and_the_longest_of_them_first():
     assert shorter.endswith("\nLeft out for brevity: 1 signature.\n")
 
 
-def test_then_the_longest_packages_become_counts_and_claims_are_the_last_to_go():
-    many = [Contract("p1", "type", f"T{n}", "sig", "big") for n in range(9)]
-    board = board_of(*many, Contract("p1", "type", "T", "sig", "small"))
-    seen = {
-        text
-        for budget in range(1, 200)
-        if (text := shortened_or_none(board, budget)) and "Left out" in text
-    }
-    told = sorted((text.splitlines()[-1] for text in seen), key=len)
-    assert told[-1] == (
-        "Left out for brevity: 10 signatures, the contracts of 2 packages, the packages, "
-        "the phases in 2 states, 1 list of files."
+def large_board():
+    """300 phases, of which 4 need somebody, 5,000 contracts, 200 claims."""
+    urgent = {280: "running", 281: "blocked", 282: "failed", 283: "human_decision"}
+    return Snapshot(
+        9,
+        "id",
+        [Phase(f"p{n:03}", urgent.get(n, "done"), "", NOW, NOW) for n in range(300)],
+        [
+            Contract(
+                f"p{n % 300:03}", "function", f"F{n:04}", f"func F{n}() int", f"pkg{n % 40:02}"
+            )
+            for n in range(5000)
+        ],
+        [FileClaim(f"a/file-{n:03}.go", "p280", NOW) for n in range(200)],
+        [],
     )
-    (counted,) = (t for t in seen if t.endswith("10 signatures, the contracts of 1 package.\n"))
-    assert "### `big` (9)\n" in counted
-    assert "`T0`" not in counted
-    assert "- type `T` by `p1`\n" in counted
 
 
-def shortened_or_none(board, budget):
-    try:
-        return prompt(whole(board), budget)
-    except BudgetTooSmallError:
-        return None
+@pytest.mark.parametrize("budget", [250, 500, 1000, 2000, 4000, 10_000])
+def test_phases_that_need_somebody_come_first_and_the_rest_is_counted(budget):
+    text = prompt(whole(large_board()), budget)
+    assert 0.8 * budget <= estimate(text) <= budget
+    for phase in ("p280", "p281", "p282", "p283"):
+        assert f"\n- `{phase}`" in text
+    assert "\n### done (296)\n" in text
+    assert re.search(r"\n- and \d+ more\n", text)
+    if budget >= 1000:
+        for kind in ("- `p000`", "- `a/file-000.go`", "- function `F0000` by `p000`: `func F0()"):
+            assert f"\n{kind}" in text, "there is something of each kind"
+        assert re.search(r"\nAnd \d+ more packages.\n", text)
+
+
+def test_what_a_phase_depends_on_comes_first_and_whole():
+    digest = whole(large_board())
+    focused = replace(digest, phase="p290", needed=["p100", "p007", "nobody"])
+    text = prompt(focused, 2000)
+    assert estimate(text) <= 2000
+    first, second = (text.index(f"\n### `{phase}`, done (17)\n") for phase in ("p100", "p007"))
+    assert text.index("\n## What `p290` depends on (34 contracts)\n") < first < second
+    assert "\n### `nobody`, no such phase (0)\n" in text
+    for number in range(100, 5000, 300):
+        assert (
+            f"- function `F{number:04}` in `pkg{number % 40:02}`: `func F{number}() int`\n" in text
+        )
+    for phase in ("p290", "p100", "p007", "p280"):
+        assert f"\n- `{phase}`" in text
+    assert "\n## Other contracts (4,966 in 40 packages)\n" in text
+    assert text.count("`F0100`") == 1
+
+
+def test_without_a_plan_what_a_phase_has_itself_comes_first():
+    text = prompt(replace(whole(large_board()), phase="p150"), 500)
+    assert "\n- `p150`\n" in text
+    assert text.count("by `p150`: `func") == 17
 
 
 def test_contradictions_are_told_with_who_published_them():

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from board_client.cli.failure import BadInput
-from board_client.cli.nebula import board_name, read_nebula
+from board_client.cli.nebula import board_name, needed_by, read_nebula
 
 NEBULAS = Path(__file__).parent.parent / "fixtures" / "nebulas"
 
@@ -58,6 +58,15 @@ def test_a_nebula_has_its_name_and_its_phases_in_the_order_of_their_files():
         "integration-tests",
     ]
     assert nebula.phases[4].depends_on == ("contract-model", "polling-state")
+
+
+def test_what_a_phase_needs_is_named_from_near_to_far(tmp_path):
+    write(tmp_path, a=phase("a"), b=phase("b", "a"), c=phase("c", "b", "a", "d"), d=phase("d", "a"))
+    nebula = read_nebula(tmp_path)
+    assert needed_by(nebula, "a") == []
+    assert needed_by(nebula, "c") == ["b", "a", "d"]
+    with pytest.raises(KeyError):
+        needed_by(nebula, "e")
 
 
 def test_a_nebula_whose_name_cannot_be_a_boards_is_read_too():

@@ -1,6 +1,7 @@
 """What becomes of a command, and of all that it has started, when its session is lost."""
 
 import os
+import sys
 
 import pytest
 
@@ -72,10 +73,26 @@ def test_what_a_command_leaves_behind_lives_on_if_its_session_has_not_ended(boar
             os.kill(pid, 9)
 
 
+# Waits until the process that started it has no zombie among its children.
+NO_ZOMBIES = """
+import os, pathlib
+def zombies():
+    for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, parent = stat.read_text().rpartition(")")[2].split()[:2]
+        except OSError:
+            continue
+        yield state == "Z" and int(parent) == os.getppid()
+while any(zombies()):
+    pass
+print("none")
+"""
+
+
 def test_processes_that_lost_their_parents_are_not_left_as_zombies(board):
-    # A line comes in once the orphan has closed its end of the pipe, and `run` has seen it end.
-    script = "(true &); while ps --ppid $PPID -o stat= | grep -q Z; do sleep 0.01; done; echo none"
-    ended = board(*AS_P1, "--", "sh", "-c", script)
+    script = '(true &); exec "$0" -c "$1"'
+    command = ("sh", "-c", script, sys.executable, NO_ZOMBIES)
+    ended = board(*AS_P1, "--", *command)
     assert (ended.code, ended.out) == (0, "none\n")
 
 

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import termios
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -30,6 +31,7 @@ class Command:
         self._arguments = arguments
         self._environment = environment
         self._interactive = os.isatty(0)
+        self._terminal = termios.tcgetattr(0) if self._interactive else None
         self._process: subprocess.Popen[bytes] | None = None
         self._early: list[int] = []
         self._handlers: dict[signal.Signals, Any] = {}
@@ -54,6 +56,8 @@ class Command:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        if error is not None:
+            self._restore_terminal()
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
 
@@ -91,6 +95,16 @@ class Command:
             self._early.append(number)
         elif not (number in _BY_TERMINAL and self._in_foreground()):
             self._send(number)
+
+    def _restore_terminal(self) -> None:
+        """Leave the terminal's modes as they were: a command that was killed could not."""
+        if self._terminal is None:
+            return
+        # An interactive shell has made itself the foreground, and we would be stopped.
+        handler = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+        with suppress(OSError, termios.error):  # the terminal is gone
+            termios.tcsetattr(0, termios.TCSANOW, self._terminal)
+        signal.signal(signal.SIGTTOU, handler)
 
     def _in_foreground(self) -> bool:
         """Tell whether what the terminal sends us, it sends the command too."""

@@ -51,7 +51,11 @@ class Terminal:
             if select.select([self._ours], [], [], 0.05)[0]:
                 self._shown += os.read(self._ours, 65536).decode(errors="replace")
         left = self._shown.rpartition("\x1b[?1049")[2].startswith("l")
-        return self.process.returncode, left and termios.tcgetattr(self._theirs) == self.before
+        return self.process.returncode, left and self.is_as_it_was()
+
+    def is_as_it_was(self):
+        """Whether the terminal has the modes that it had before the program."""
+        return termios.tcgetattr(self._theirs) == self.before
 
     def close(self):
         self.process.kill()

@@ -52,6 +52,19 @@ def test_in_a_terminal_too_all_that_a_command_has_started_ends_with_its_session(
         assert not is_alive(pid)
 
 
+@pytest.mark.parametrize("shell", ["", "bash --norc --noprofile -i -c"])
+def test_the_terminal_of_a_command_that_was_killed_is_as_it_was(board, shell):
+    where = ("--target", board.target, "--board", board.name)
+    raw = "trap '' TERM HUP; stty raw -echo; echo pid $$ 1; while :; do sleep 0.05; done"
+    command = (*AS_P1, "--ttl", "1s", "--", *(shell or "sh -c").split(), raw)
+    with terminal(*where, *command) as shown:
+        shown.shows("pid ")
+        assert not shown.is_as_it_was()
+        lose_session(board)
+        assert shown.process.wait(timeout=60) == 6
+        assert shown.is_as_it_was()
+
+
 def test_what_a_command_left_behind_ends_too_if_its_session_had_ended_before_it(board):
     leave = '(setsid sh -c "$STUBBORN" &); read line'
     close = f"{COMMAND} session close $BOARD_SESSION > /dev/null"

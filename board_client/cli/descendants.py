@@ -66,7 +66,7 @@ def _wait_for_any(processes: Sequence[int], deadline: float) -> bool:
 
 def _send(processes: Sequence[int], number: signal.Signals) -> None:
     for process in processes:
-        with suppress(ProcessLookupError):
+        with suppress(ProcessLookupError, PermissionError):  # ended, or another user's by now
             signal.pidfd_send_signal(process, number)
 
 

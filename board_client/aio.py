@@ -2,7 +2,9 @@
 
 import asyncio
 import copy
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+import math
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import timedelta
 from types import TracebackType
@@ -13,24 +15,19 @@ import grpc
 from board_client import calls, renewal
 from board_client.arguments import checked
 from board_client.calls import Call, Listing, Scope, Stream
-from board_client.channel import (
-    DEFAULT_TARGET,
-    DEFAULT_TIMEOUT,
-    MAX_ATTEMPTS,
-    Connection,
-    metadata,
-)
-from board_client.credentials import Credentials
+from board_client.channel import DEFAULT_TIMEOUT, Connection, metadata
+from board_client.credentials import Credentials, Metadata
 from board_client.diagnosis import explained, unexplained
 from board_client.errors import (
     BoardError,
     ClientClosed,
     DeadlineExceeded,
-    SessionExpired,
     from_rpc_error,
 )
 from board_client.methods import presented
 from board_client.model import Condition, Event, EventKind, Met, OnExpiry, Snapshot
+from board_client.renewal import LEAVING, Lease
+from board_client.target import DEFAULT_TARGET
 from board_client.watch import Follow, Patience
 
 P = ParamSpec("P")
@@ -72,7 +69,11 @@ def _parts(
 
 
 class AsyncBoardClient:
-    """As BoardClient, with `await` before each call, `async for` and `async with`."""
+    """As BoardClient, with `await` before each call, `async for` and `async with`.
+
+    It may be made anywhere, and belongs to the event loop of its first call: in
+    another it raises RuntimeError.
+    """
 
     def __init__(
         self,
@@ -82,11 +83,11 @@ class AsyncBoardClient:
         timeout: float = DEFAULT_TIMEOUT,
         credentials: Credentials | None = None,
     ) -> None:
-        self.target = target
         self.credentials = credentials or Credentials()
         self.scope = Scope(board)
         self.timeout = timeout
         self._connection = Connection(grpc.aio, target, self.credentials)
+        self.target = self._connection.target
 
     open_board = _one(calls.open_board)
     list_boards = _all(calls.list_boards)
@@ -120,13 +121,7 @@ class AsyncBoardClient:
 
     async def wait_for(self, *conditions: Condition) -> Met:
         """As BoardClient.wait_for."""
-        call = calls.wait_for(self.scope, *conditions)
-        patience = Patience(self.timeout)
-        while True:
-            try:
-                return await self._send(call, patience.left())
-            except BoardError as error:
-                await asyncio.sleep(patience.pause(error))
+        return await self._insist(calls.wait_for(self.scope, *conditions), math.inf)
 
     def watch(
         self, *kinds: EventKind | str, after_revision: int | None = None
@@ -136,16 +131,16 @@ class AsyncBoardClient:
         It stands from its first step on; `async with client.watch() as events`
         makes that step, so that everything from there on is in it.
         """
-        follow = Follow(self.scope, kinds, after_revision=after_revision)
+        follow = self._following(kinds, after_revision=after_revision)
         return AsyncWatch(self._follow(follow))
 
     def watch_from_snapshot(self, *kinds: EventKind | str) -> "AsyncWatch[Snapshot | Event]":
         """As BoardClient.watch_from_snapshot, to go through with `async for`."""
-        return AsyncWatch(self._follow(Follow(self.scope, kinds, snapshots=True)))
+        return AsyncWatch(self._follow(self._following(kinds, snapshots=True)))
 
     async def events(self, after_revision: int, until_revision: int) -> list[Event]:
         """As BoardClient.events."""
-        follow = Follow(self.scope, after_revision=after_revision)
+        follow = self._following((), after_revision=after_revision)
         events: list[Event] = []
         async with aclosing(self._follow(follow)) as batches:
             while follow.revision < until_revision:
@@ -176,8 +171,12 @@ class AsyncBoardClient:
         return self._with(timeout=timeout)
 
     async def close(self) -> None:
-        """Close the connection, for every client that shares it. Idempotent."""
-        await self._connection.close()
+        """Close the connection, for every client that shares it. Idempotent.
+
+        A forked process closes nothing: the connection is its parent's.
+        """
+        for channel in self._connection.closing():
+            await channel.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -201,29 +200,27 @@ class AsyncBoardClient:
         try:
             yield
         except grpc.RpcError as error:
-            raise await self._failure(error) from error
-        except asyncio.CancelledError as error:
+            raise await self._failure(error) from None
+        except asyncio.CancelledError:
             # Closing cancels the calls that are under way, and not the tasks that wait for them.
             task = asyncio.current_task()
             if self._connection.closed and task and not task.cancelling():
-                raise ClientClosed.of(self.target) from error
+                raise ClientClosed.of(self.target) from None
             raise
 
     async def _failure(self, error: grpc.RpcError) -> BoardError:
-        told = from_rpc_error(error, self.target, self.timeout)
-        if unexplained(told):
-            told = await asyncio.to_thread(explained, told, self.target, self.credentials)
-        return told
+        failure = from_rpc_error(error, self.target, self.timeout)
+        if failure.reason:
+            self._connection.answered()
+        if unexplained(failure):
+            return await asyncio.to_thread(explained, failure, self.target, self.credentials)
+        return failure
 
-    async def _send(self, call: Call[T], seconds: float | None = None) -> T:
-        if call.request is None:
-            return call.result(None)
-        timeout = self.timeout if seconds is None else seconds
-        method = self._connection.method(call.method)
-        async with self._failing():
-            return call.result(
-                await method(call.request, timeout=timeout, metadata=metadata(call.method))
-            )
+    def _following(self, kinds: Sequence[EventKind | str], **asked: Any) -> Follow:
+        return Follow(self.scope, kinds, attempts=self._connection.attempts, **asked)
+
+    async def _send(self, call: Call[T]) -> T:
+        return await self._insist(call, self._connection.attempts)
 
     async def _collect(self, listing: Listing[T]) -> list[T]:
         items: list[T] = []
@@ -235,24 +232,48 @@ class AsyncBoardClient:
         return items
 
     async def _assemble(self, stream: Stream[Any, T]) -> T:
-        patience = Patience(self.timeout, MAX_ATTEMPTS)
+        patience = Patience(self.timeout, self._connection.attempts)
         while True:
             try:
-                return stream.result(await self._parts_of(stream, patience.left()))
+                return await self._whole(stream, patience.left())
             except BoardError as error:
                 await asyncio.sleep(patience.pause(error))
 
-    async def _parts_of(self, stream: Stream[Any, T], seconds: float) -> list[Any]:
+    async def _whole(self, stream: Stream[Any, T], seconds: float) -> T:
+        """Read a stream once, to its end."""
         method = self._connection.method(stream.method)
         async with self._failing():
-            return [part async for part in method(stream.request, timeout=seconds)]
+            parts = [part async for part in method(stream.request, timeout=seconds)]
+        self._connection.answered()
+        return stream.result(parts)
+
+    async def _insist(self, call: Call[T], attempts: float) -> T:
+        """Send a call, and again while its server is away, as one: a write has one ID."""
+        patience = Patience(self.timeout, attempts)
+        given = metadata(call.method)
+        while True:
+            try:
+                return await self._once(call, patience.left(), given)
+            except BoardError as error:
+                await asyncio.sleep(patience.pause(error))
+
+    async def _once(self, call: Call[T], seconds: float, given: Metadata = ()) -> T:
+        """Send a call once."""
+        if call.request is None:
+            return call.result(None)
+        method = self._connection.method(call.method)
+        async with self._failing():
+            response = await method(call.request, timeout=seconds, metadata=given)
+        self._connection.answered()
+        return call.result(response)
 
     async def _follow(self, follow: Follow) -> AsyncGenerator[list[Any], None]:
         """Yield what each message brings; the first as soon as the watch stands."""
         while True:
             try:
                 if follow.needs_snapshot:
-                    yield [follow.start_from(await self.get_snapshot())]
+                    snapshot = calls.get_snapshot(self.scope)
+                    yield [follow.start_from(await self._whole(snapshot, self.timeout))]
                 async for batch in self._one_stream(follow):
                     yield batch
             except BoardError as error:
@@ -264,25 +285,34 @@ class AsyncBoardClient:
             # The stream has no deadline, its first message has.
             async with self._failing(), asyncio.timeout(self.timeout):
                 response = await stream.read()
+            self._connection.answered()
             while response is not grpc.aio.EOF:
                 yield [*follow.take(response)]
                 async with self._failing():
                     response = await stream.read()
-        except TimeoutError as error:
-            raise DeadlineExceeded.of(self.target, self.timeout) from error
+        except TimeoutError:
+            raise DeadlineExceeded.of(self.target, self.timeout) from None
         finally:
             stream.cancel()
 
 
 class AsyncWatch(Generic[Item]):
-    """What a watch brings, for `async for`; `async with` around it starts it, and stops it."""
+    """What a watch brings, for `async for`; `async with` around it starts it, and stops it.
+
+    A step that is cancelled, by a timeout say, loses nothing: the next one goes on.
+    """
 
     def __init__(self, batches: AsyncGenerator[list[Any], None]) -> None:
         self._batches = batches
         self._items: list[Item] = []
+        self._reading: asyncio.Task[list[Any] | None] | None = None
 
     async def __aenter__(self) -> Self:
-        self._items += await anext(self._batches)
+        try:
+            await self._read()
+        except BaseException:
+            await self.aclose()
+            raise
         return self
 
     async def __aexit__(
@@ -298,12 +328,40 @@ class AsyncWatch(Generic[Item]):
 
     async def __anext__(self) -> Item:
         while not self._items:
-            self._items += await anext(self._batches)
+            if not await self._read():
+                raise StopAsyncIteration
         return self._items.pop(0)
 
     async def aclose(self) -> None:
         """Stop the watch. Idempotent."""
+        reading, self._reading = self._reading, None
+        if reading:
+            reading.cancel()
+            await asyncio.wait({reading})
         await self._batches.aclose()
+
+    def __del__(self) -> None:
+        """Stop the watch where nobody did."""
+        if reading := getattr(self, "_reading", None):
+            with suppress(RuntimeError):  # its event loop is closed
+                reading.get_loop().call_soon_threadsafe(reading.cancel)
+
+    async def _read(self) -> bool:
+        """Take the next batch; False at the end. The task that reads it outlives cancellations."""
+        if not self._reading:
+            self._reading = asyncio.create_task(_next(self._batches))
+        reading = self._reading
+        await asyncio.wait({reading})
+        if reading is self._reading:  # nobody else has taken it meanwhile
+            self._reading = None
+            batch = reading.result()
+            self._items += batch or ()
+            return batch is not None
+        return True
+
+
+async def _next(batches: AsyncGenerator[list[Any], None]) -> list[Any] | None:
+    return await anext(batches, None)
 
 
 class AsyncBoardSession(AsyncBoardClient):
@@ -319,9 +377,12 @@ class AsyncBoardSession(AsyncBoardClient):
     ) -> None:
         vars(self).update(vars(client))
         self.lost = asyncio.Event()
+        self.error: BoardError | None = None
         self._client = client
         self._asked = (worker, ttl, on_expiry)
         self._on_lost = on_lost
+        self._entered = [False]  # shared with its copies for another timeout
+        self._line = 0  # of the last renewal
 
     @property
     def session_id(self) -> str:
@@ -329,9 +390,17 @@ class AsyncBoardSession(AsyncBoardClient):
         return self.scope.session_id
 
     async def __aenter__(self) -> Self:
+        """Open the session. Raises RuntimeError where that was done before."""
+        if self._entered[0]:
+            raise RuntimeError("a session can be entered once; session() makes another")
+        self._entered[0] = True
+        sent = time.monotonic()
         opened = await self._client.open_session(*self._asked)
         self.scope = self.scope._replace(session_id=opened.session_id)
-        self._renewing = asyncio.create_task(self._renew(opened.ttl))
+        if time.monotonic() - sent > opened.ttl.total_seconds() / 3:  # which attempt opened it?
+            sent = time.monotonic()
+            await self._client.renew_session(opened.session_id)
+        self._renewing = asyncio.create_task(self._renew(opened.ttl, Lease(opened.ttl, sent)))
         return self
 
     async def __aexit__(
@@ -340,25 +409,66 @@ class AsyncBoardSession(AsyncBoardClient):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._renewing.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._renewing
-        # One that has ended is closed; one that the server does not hear of ends by itself.
-        with suppress(BoardError):
-            await self._client.close_session(self.session_id)
+        """Close the session; in a forked process leave it alone, for it is the parent's.
 
-    async def _renew(self, ttl: timedelta) -> None:
-        pause = renewal.pause_after_success(ttl)
-        client = self._client.within(min(self._client.timeout, renewal.patience(ttl)))
-        while True:
-            await asyncio.sleep(pause)
+        Where the task is cancelled meanwhile, that has `renewal.LEAVING` seconds left.
+        """
+        if self._connection.forked:
+            return
+        hurried = self.lost.is_set() or (kind is not None and not issubclass(kind, Exception))
+        closing = asyncio.create_task(self._end(hurried))
+        try:
+            await asyncio.shield(closing)
+        except asyncio.CancelledError:
+            await asyncio.wait({closing}, timeout=LEAVING)
+            raise
+        finally:
+            closing.cancel()
+
+    async def _end(self, hurried: bool) -> None:
+        self._renewing.cancel()
+        await asyncio.wait({self._renewing})
+        client = self._client.within(min(self.timeout, LEAVING)) if hurried else self._client
+        # One that has ended is closed; one that the server does not hear of expires.
+        with suppress(BoardError):
+            await client.close_session(self.session_id)
+
+    async def _renew(self, ttl: timedelta, lease: Lease) -> None:
+        """Renew the session until its block ends or it is lost."""
+        error: BoardError | None = None
+        renewals: set[asyncio.Task[BoardError | None]] = set()
+        try:
+            while not (error or lease.lost()):
+                if lease.due():
+                    renewals.add(self._send_renewal(lease))
+                if not renewals:
+                    await asyncio.sleep(lease.pause())
+                    continue
+                done, renewals = await asyncio.wait(
+                    renewals, timeout=lease.pause(), return_when=asyncio.FIRST_COMPLETED
+                )
+                for renewed in done:
+                    error = renewed.result() or error
+        finally:
+            for renewing in renewals:
+                renewing.cancel()
+        self.error = error or renewal.unrenewed(self.session_id, ttl)
+        self.lost.set()
+        if self._on_lost:
+            self._on_lost()
+
+    def _send_renewal(self, lease: Lease) -> "asyncio.Task[BoardError | None]":
+        """Send a renewal; its task tells why the session is lost, if the answer says so."""
+        if lease.unanswered:
+            self._connection.switch(self._line)
+        self._line = self._connection.line
+        seconds, sent = lease.left(), lease.sent()
+
+        async def renew() -> BoardError | None:
             try:
-                await client.renew_session(self.session_id)
-                pause = renewal.pause_after_success(ttl)
-            except SessionExpired:
-                self.lost.set()
-                if self._on_lost:
-                    self._on_lost()
-                return
-            except BoardError:
-                pause = renewal.pause_after_failure(ttl)
+                await self._once(calls.renew_session(self.scope, self.session_id), seconds)
+            except BoardError as error:
+                return lease.take(sent, error)
+            return lease.take(sent, None)
+
+        return asyncio.create_task(renew())

@@ -1,64 +1,55 @@
-"""How both clients reach a board: the channel's options, its credentials, the retry policy."""
+"""How both clients reach a board: the channels, their options and credentials."""
 
-import json
+import asyncio
+import os
 import secrets
+import threading
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
-from board_client import arguments
+import grpc.aio
+
 from board_client.credentials import Credentials, Metadata
-from board_client.errors import ClientClosed, InvalidArgument
-from board_client.v1 import board_pb2 as pb
+from board_client.errors import ClientClosed
+from board_client.target import is_private, is_unix, normalized
 from board_client.v1.board_pb2_grpc import BoardServiceStub
-
-DEFAULT_TARGET = "127.0.0.1:7447"
 
 DEFAULT_TIMEOUT = 10.0
 """Seconds that a call may take, its retries included."""
 
 MAX_MESSAGE = 64 * 2**20
 
-MAX_ATTEMPTS = 5
-"""How often a call is sent before the server counts as unavailable."""
+_MAX_ATTEMPTS = 6
+"""How often a call is sent, within 3 s, before the server counts as unavailable."""
 
-_SERVICE = pb.DESCRIPTOR.services_by_name["BoardService"]
+_MAX_ATTEMPTS_AT_FIRST = 3
+"""The same, within 0.3 s, for a server on this machine that has not answered yet.
 
-# Not the streams: a streaming call that grpc retries can hang for ever, its
-# deadline notwithstanding. `watch` has what goes on in their place.
-_RETRY_UNAVAILABLE = {
-    "methodConfig": [
-        {
-            "name": [
-                {"service": _SERVICE.full_name, "method": method.name}
-                for method in _SERVICE.methods
-                if not method.server_streaming
-            ],
-            "retryPolicy": {
-                "maxAttempts": MAX_ATTEMPTS,
-                "initialBackoff": "0.2s",
-                "maxBackoff": "2s",
-                "backoffMultiplier": 2,
-                # A call that a server had accepted when it went down may end as CANCELLED.
-                "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
-            },
-        }
-    ]
-}
+Nobody listens there, more likely than that its network is bad.
+"""
 
 OPTIONS: list[tuple[str, str | int]] = [
     ("grpc.max_send_message_length", MAX_MESSAGE),
     ("grpc.max_receive_message_length", MAX_MESSAGE),
-    ("grpc.service_config", json.dumps(_RETRY_UNAVAILABLE)),
-    # A peer that is gone without a word is noticed.
+    # The clients retry calls themselves: see docs/decisions/0005-retries-of-our-own.md.
+    ("grpc.enable_retries", 0),
+    # A connection on which nothing comes back is given up after 10 s: gRPC sends a ping with
+    # a call, or after 20 s without any, and waits so long for the answer. (The timeout of
+    # keepalive alone leaves the pings that measure bandwidth a minute.)
     ("grpc.keepalive_time_ms", 20_000),
     ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.ping_timeout_ms", 10_000),
     # A server that restarts is found again soon.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
+    # Whatever http_proxy, https_proxy and grpc_proxy say: they would get tokens unencrypted,
+    # and a target on this machine means this machine.
+    ("grpc.enable_http_proxy", 0),
 ]
 
-_NOWHERE = frozenset({"", "unix:", "unix://", "unix-abstract:"})
+# Channels with equal options share one connection; the second of a client must not.
+_OPTIONS_OF_SECOND = [*OPTIONS, ("grpc.use_local_subchannel_pool", 1)]
 
 _WRITES = frozenset(
     {
@@ -79,51 +70,119 @@ def metadata(method: str) -> Metadata:
 
 
 class Connection:
-    """A channel to a server, for all clients that share it, and whether they have closed it.
+    """A client's way to its server, for all clients that share it.
 
-    `kind` is the module that has channels, `grpc` or `grpc.aio`. Raises BadCredentials,
-    and InvalidArgument for a target that names nothing.
+    It is a channel, opened by the first call, and a second one once `switch` asks
+    for it. `kind` is the module that has channels, `grpc` or `grpc.aio`. Raises
+    BadCredentials, and InvalidArgument for a target that names nothing.
     """
 
     def __init__(self, kind: Any, target: str, credentials: Credentials) -> None:
-        self._target = target
-        self._channel = _open(kind, target, credentials)
-        self._stub = BoardServiceStub(_bearing(self._channel, credentials))
+        self.target = normalized(target)
         self.closed = False
+        self.line = 0
+        self._kind = kind
+        self._credentials = credentials.checked(self.target)
+        self._bearer = credentials.bearer() if credentials.has_token else None
+        self._opening = threading.Lock()
+        self._channels: list[Any] = []
+        self._stubs: list[Any] = []
+        self._answered = not is_private(self.target)
+        self._process = os.getpid()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be pickled or deep-copied, in words that say what to do."""
+        raise TypeError(
+            f"a client of the board at {self.target} cannot be pickled or copied, for it has "
+            "a connection; make another with the same target"
+        )
+
+    @property
+    def attempts(self) -> int:
+        """How often a call is sent before the server counts as unavailable."""
+        return _MAX_ATTEMPTS if self._answered else _MAX_ATTEMPTS_AT_FIRST
+
+    @property
+    def forked(self) -> bool:
+        """Whether this is the copy of it in a process that its own has forked."""
+        return self._process != os.getpid()
 
     def method(self, name: str) -> Any:
-        """Return a method of the service. Raises ClientClosed."""
+        """Return a method of the service.
+
+        Raises ClientClosed, and RuntimeError in a forked process or another event loop.
+        """
         if self.closed:
-            raise ClientClosed.of(self._target)
-        return getattr(self._stub, name)
+            raise ClientClosed.of(self.target)
+        self._belongs_here()
+        if len(self._stubs) <= self.line:
+            self._open()
+        return getattr(self._stubs[self.line], name)
 
-    def close(self) -> Any:
-        """Close it; where `kind` is `grpc.aio`, what this returns is to be awaited. Idempotent."""
-        self.closed = True
-        return self._channel.close()
+    def answered(self) -> None:
+        """Remember that a server has answered: it is worth waiting for from now on."""
+        self._answered = True
 
+    def switch(self, line: int) -> None:
+        """Use the other of two channels, unless that was done since `self.line` was `line`.
 
-def _open(kind: Any, target: str, credentials: Credentials) -> Any:
-    if arguments.text("target", target) in _NOWHERE:
-        raise InvalidArgument.of("target", f'"{target}" must be HOST:PORT or unix:PATH')
-    credentials.checked(target)
-    if credentials.encrypted and not target.startswith(("unix:", "unix-abstract:")):
-        return kind.secure_channel(target, credentials.for_channel(), options=OPTIONS)
-    return kind.insecure_channel(target, options=OPTIONS)
+        For a connection on which answers do not come: the other has one of its own.
+        """
+        if self.line == line:
+            self.line = 1 - line
 
+    def closing(self) -> list[Any]:
+        """Refuse calls from now on, and return the channels, which the caller closes.
 
-def _bearing(channel: Any, credentials: Credentials) -> Any:
-    """Return what a stub takes for a channel, whose calls bear the token if there is one.
+        In a forked process there are none: they are its parent's.
+        """
+        if self.forked:
+            self.closed = True
+            return []
+        if self._channels:
+            self._belongs_here()
+        with self._opening:
+            self.closed = True
+            return self._channels
 
-    grpc's own call credentials want TLS even to this machine, and a thread for each call.
-    """
-    if not (credentials.token or credentials.token_file):
-        return channel
-    return _Bearing(channel, credentials.bearer())
+    def _belongs_here(self) -> None:
+        if self.forked:
+            raise RuntimeError(
+                f"this client of the board at {self.target} was made before this process was "
+                "forked; make another in each process"
+            )
+        if self._loop and self._loop is not asyncio.get_running_loop():
+            raise RuntimeError(
+                f"this client of the board at {self.target} is used in another event loop; "
+                "make one in each event loop"
+            )
+
+    def _open(self) -> None:
+        """Open the channels up to that of `self.line`."""
+        with self._opening:
+            if self.closed:
+                raise ClientClosed.of(self.target)
+            if self._kind is grpc.aio:
+                self._loop = asyncio.get_running_loop()
+            for options in (OPTIONS, _OPTIONS_OF_SECOND)[len(self._channels) : self.line + 1]:
+                channel = self._channel(options)
+                self._channels.append(channel)
+                bearing: Any = _Bearing(channel, self._bearer) if self._bearer else channel
+                self._stubs.append(BoardServiceStub(bearing))
+
+    def _channel(self, options: list[tuple[str, str | int]]) -> Any:
+        if self._credentials.encrypted and not is_unix(self.target):
+            encryption = self._credentials.for_channel()
+            return self._kind.secure_channel(self.target, encryption, options=options)
+        return self._kind.insecure_channel(self.target, options=options)
 
 
 class _Bearing:
-    """A channel as far as generated stubs need one."""
+    """A channel, as far as generated stubs need one, whose calls bear a token.
+
+    gRPC's own call credentials want TLS even to this machine, and a thread for each call.
+    """
 
     def __init__(self, channel: Any, bearer: Callable[[], Metadata]) -> None:
         self._channel = channel
@@ -136,7 +195,18 @@ class _Bearing:
         return self._with_token(self._channel.unary_stream(*args, **kwargs))
 
     def _with_token(self, method: Any) -> Any:
-        def call(request: Any, *, metadata: Metadata = (), **kwargs: Any) -> Any:
-            return method(request, metadata=(*metadata, *self._bearer()), **kwargs)
+        return _BearingMethod(method, self._bearer)
 
-        return call
+
+class _BearingMethod:
+    """A method of a stub; `future` is for the renewals of a client without an event loop."""
+
+    def __init__(self, method: Any, bearer: Callable[[], Metadata]) -> None:
+        self._method = method
+        self._bearer = bearer
+
+    def __call__(self, request: Any, *, metadata: Metadata = (), **kwargs: Any) -> Any:
+        return self._method(request, metadata=(*metadata, *self._bearer()), **kwargs)
+
+    def future(self, request: Any, **kwargs: Any) -> Any:
+        return self._method.future(request, metadata=self._bearer(), **kwargs)

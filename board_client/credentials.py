@@ -1,6 +1,5 @@
 """Credentials: what a client shows a server, and by what it knows the server."""
 
-import ipaddress
 import os
 import re
 import ssl
@@ -13,6 +12,7 @@ import grpc
 from board_client import arguments
 from board_client.arguments import FilePath
 from board_client.errors import BadCredentials
+from board_client.target import is_private
 
 Metadata = tuple[tuple[str, str], ...]
 
@@ -67,6 +67,11 @@ class Credentials:
         """Whether connections over TCP use TLS."""
         return self.tls or self.ca is not None or self.cert is not None
 
+    @property
+    def has_token(self) -> bool:
+        """Whether calls bear a token."""
+        return bool(self.token or self.token_file)
+
     def checked(self, target: str) -> "Credentials":
         """Return them, if they can be used for this target. Raises BadCredentials."""
         if (self.cert is None) != (self.key is None):
@@ -79,7 +84,7 @@ class Credentials:
             raise BadCredentials.unusable(
                 "there are a token and a file of a token", "give only", "token", "token_file"
             )
-        if (self.token or self.token_file) and not self.encrypted and not is_private(target):
+        if self.has_token and not self.encrypted and not is_private(target):
             raise BadCredentials.unusable(
                 f"a token is not sent unencrypted to {target}", "encrypt with", "tls", "ca"
             )
@@ -112,24 +117,6 @@ class Credentials:
             return _Reread(Path(self.token_file))
         metadata = _metadata("token", self.token, "the text given") if self.token else ()
         return lambda: metadata
-
-
-def is_private(target: str) -> bool:
-    """Tell whether a target is sure to be on this machine."""
-    if target.startswith(("unix:", "unix-abstract:")):
-        return True
-    host = address_of(target)[0]
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def address_of(target: str) -> tuple[str, int]:
-    """Return a target's host and port: those of `HOST:PORT`, `dns:///HOST:PORT`, `ipv4:…`."""
-    bare = re.sub(r"^(?:dns:(?://[^/]*/)?|ipv[46]:)", "", target)
-    host, _, port = bare.rpartition(":")
-    return (host or bare).strip("[]"), int(port) if port.isdecimal() else 443
 
 
 class _Reread:

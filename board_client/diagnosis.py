@@ -3,8 +3,9 @@
 import socket
 import ssl
 
-from board_client.credentials import Credentials, address_of
+from board_client.credentials import Credentials
 from board_client.errors import BadCredentials, BoardError, Unavailable
+from board_client.target import address_of, is_unix
 
 PATIENCE = 2.0
 """Seconds that looking into it may take."""
@@ -26,7 +27,7 @@ def explained(error: BoardError, target: str, credentials: Credentials) -> Board
 
 
 def _why_unreachable(target: str, credentials: Credentials) -> BadCredentials | None:
-    if target.startswith(("unix:", "unix-abstract:")):
+    if is_unix(target):
         return None
     host, port = address_of(target)
     try:
@@ -44,7 +45,7 @@ def _why_unreachable(target: str, credentials: Credentials) -> BadCredentials | 
             return _why_refused(target, credentials)
         return BadCredentials.of(f"the board at {target} does not speak TLS")
     except OSError:
-        return None  # there is nobody
+        return None  # nobody listens
 
 
 def _why_not_trusted(error: ssl.SSLCertVerificationError, target: str) -> BadCredentials:

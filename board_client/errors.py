@@ -310,6 +310,8 @@ def from_rpc_error(error: grpc.RpcError, target: str, timeout: float) -> BoardEr
                 f"no board answers at {target} ({details}); `board serve` starts one",
                 code=code,
             )
+        case grpc.StatusCode.CANCELLED:  # not by us: a server that stops ends calls so
+            return Unavailable(f"the board at {target} ended the call ({details})", code=code)
         case grpc.StatusCode.DEADLINE_EXCEEDED:
             return DeadlineExceeded.of(target, timeout)
         case _:

@@ -1,9 +1,11 @@
 """BoardClient: the board for programs without an event loop."""
 
 import copy
+import math
+import queue
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, suppress
 from datetime import timedelta
 from types import TracebackType
@@ -14,24 +16,19 @@ import grpc
 from board_client import calls, renewal
 from board_client.arguments import checked
 from board_client.calls import Call, Listing, Scope, Stream
-from board_client.channel import (
-    DEFAULT_TARGET,
-    DEFAULT_TIMEOUT,
-    MAX_ATTEMPTS,
-    Connection,
-    metadata,
-)
-from board_client.credentials import Credentials
+from board_client.channel import DEFAULT_TIMEOUT, Connection, metadata
+from board_client.credentials import Credentials, Metadata
 from board_client.diagnosis import explained, unexplained
 from board_client.errors import (
     BoardError,
     ClientClosed,
     DeadlineExceeded,
-    SessionExpired,
     from_rpc_error,
 )
 from board_client.methods import presented
 from board_client.model import Condition, Event, EventKind, Met, OnExpiry, Snapshot
+from board_client.renewal import LEAVING, Lease
+from board_client.target import DEFAULT_TARGET
 from board_client.watch import Follow, Patience
 
 P = ParamSpec("P")
@@ -74,12 +71,14 @@ def _parts(
 class BoardClient:
     """A connection to one board of a server; safe to share between threads.
 
-    `target` is `HOST:PORT` or `unix:PATH`, `board` a name ("" for the server's
-    default board), `timeout` the seconds that a call may take, `credentials`
-    what a server wants that is not open to everybody. Nothing is sent before
-    the first call; a new board needs `open_board()` once. Calls raise the kinds
-    of `BoardError`, credentials that cannot be used BadCredentials at once.
-    Retries on UNAVAILABLE are built in. Close it, or use it in a `with` block.
+    `target` is `HOST:PORT`, `HOST` (port 7447) or `unix:PATH`, `board` a name (""
+    for the server's default board), `timeout` the seconds that a call may take,
+    `credentials` what a server wants that is not open to everybody. Nothing is
+    sent before the first call; a new board needs `open_board()` once. Calls raise
+    the kinds of `BoardError`, credentials that cannot be used BadCredentials at
+    once. A call is retried for 3 s while the server is unavailable, and for 0.3 s
+    where none on this machine has answered yet. Proxies are never used. Close the
+    client, or use it in a `with` block. A process that is forked makes its own.
     """
 
     def __init__(
@@ -90,11 +89,11 @@ class BoardClient:
         timeout: float = DEFAULT_TIMEOUT,
         credentials: Credentials | None = None,
     ) -> None:
-        self.target = target
         self.credentials = credentials or Credentials()
         self.scope = Scope(board)
         self.timeout = timeout
         self._connection = Connection(grpc, target, self.credentials)
+        self.target = self._connection.target
 
     open_board = _one(calls.open_board)
     list_boards = _all(calls.list_boards)
@@ -133,7 +132,7 @@ class BoardClient:
         raises DeadlineExceeded after five minutes. A server that goes away and
         comes back meanwhile is waited for too.
         """
-        return self._insist(calls.wait_for(self.scope, *conditions), Patience(self.timeout))
+        return self._insist(calls.wait_for(self.scope, *conditions), math.inf)
 
     def watch(
         self, *kinds: EventKind | str, after_revision: int | None = None
@@ -145,7 +144,7 @@ class BoardClient:
         RevisionCompacted or BoardReplaced where that cannot be done; then
         `watch_from_snapshot` can. Leave the loop, or close() it, to stop.
         """
-        follow = Follow(self.scope, kinds, after_revision=after_revision)
+        follow = self._following(kinds, after_revision=after_revision)
         return self._started(self._follow(follow), Event)
 
     def watch_from_snapshot(
@@ -156,7 +155,7 @@ class BoardClient:
         Another snapshot comes, and replaces all before it, where the events in
         between are no longer to be had.
         """
-        follow = Follow(self.scope, kinds, snapshots=True)
+        follow = self._following(kinds, snapshots=True)
         return self._started(self._follow(follow), Snapshot | Event)
 
     def events(self, after_revision: int, until_revision: int) -> list[Event]:
@@ -164,7 +163,7 @@ class BoardClient:
 
         Raises as `watch` does where they are no longer to be had.
         """
-        follow = Follow(self.scope, after_revision=after_revision)
+        follow = self._following((), after_revision=after_revision)
         events: list[Event] = []
         with closing(self._follow(follow)) as batches:
             while follow.revision < until_revision:
@@ -182,7 +181,7 @@ class BoardClient:
         """Return a session, open for the time of a `with` block and renewed in the background.
 
         It is a client whose calls belong to the session. `ttl` is a timedelta
-        or seconds. `on_lost` is called, from another thread, should it expire.
+        or seconds. `on_lost` is called, from another thread, once it is lost.
         """
         return BoardSession(self, worker, ttl, on_expiry, on_lost)
 
@@ -199,8 +198,12 @@ class BoardClient:
         return self._with(timeout=timeout)
 
     def close(self) -> None:
-        """Close the connection, for every client that shares it. Idempotent."""
-        self._connection.close()
+        """Close the connection, for every client that shares it. Idempotent.
+
+        A forked process closes nothing: the connection is its parent's.
+        """
+        for channel in self._connection.closing():
+            channel.close()
 
     def __enter__(self) -> Self:
         return self
@@ -219,22 +222,24 @@ class BoardClient:
         return other
 
     def _failure(self, error: grpc.RpcError) -> BoardError:
+        failure = self._read(error)
+        if unexplained(failure):
+            return explained(failure, self.target, self.credentials)
+        return failure
+
+    def _read(self, error: grpc.RpcError) -> BoardError:
         if self._connection.closed and error.code() is grpc.StatusCode.CANCELLED:
             return ClientClosed.of(self.target)
-        told = from_rpc_error(error, self.target, self.timeout)
-        return explained(told, self.target, self.credentials) if unexplained(told) else told
+        failure = from_rpc_error(error, self.target, self.timeout)
+        if failure.reason:
+            self._connection.answered()
+        return failure
 
-    def _send(self, call: Call[T], seconds: float | None = None) -> T:
-        if call.request is None:
-            return call.result(None)
-        timeout = self.timeout if seconds is None else seconds
-        try:
-            method = self._connection.method(call.method)
-            return call.result(
-                method(call.request, timeout=timeout, metadata=metadata(call.method))
-            )
-        except grpc.RpcError as error:
-            raise self._failure(error) from error
+    def _following(self, kinds: Sequence[EventKind | str], **asked: Any) -> Follow:
+        return Follow(self.scope, kinds, attempts=self._connection.attempts, **asked)
+
+    def _send(self, call: Call[T]) -> T:
+        return self._insist(call, self._connection.attempts)
 
     def _collect(self, listing: Listing[T]) -> list[T]:
         items: list[T] = []
@@ -246,23 +251,37 @@ class BoardClient:
         return items
 
     def _assemble(self, stream: Stream[Any, T]) -> T:
-        call = Call(stream.method, stream.request, lambda r: stream.result(list(r)))
-        return self._insist(call, Patience(self.timeout, MAX_ATTEMPTS))
+        return self._send(_whole(stream))
 
-    def _insist(self, call: Call[T], patience: Patience) -> T:
-        """Send a call again for as long as patience lasts."""
+    def _insist(self, call: Call[T], attempts: float) -> T:
+        """Send a call, and again while its server is away, as one: a write has one ID."""
+        patience = Patience(self.timeout, attempts)
+        given = metadata(call.method)
         while True:
             try:
-                return self._send(call, patience.left())
+                return self._once(call, patience.left(), given)
             except BoardError as error:
                 time.sleep(patience.pause(error))
+
+    def _once(self, call: Call[T], seconds: float, given: Metadata = ()) -> T:
+        """Send a call once. Raises its failure, without gRPC's own error before it."""
+        if call.request is None:
+            return call.result(None)
+        method = self._connection.method(call.method)
+        try:
+            result = call.result(method(call.request, timeout=seconds, metadata=given))
+        except grpc.RpcError as error:
+            raise self._failure(error) from None
+        self._connection.answered()
+        return result
 
     def _follow(self, follow: Follow) -> Generator[list[Snapshot | Event], None, None]:
         """Yield what each message brings; the first as soon as the watch stands."""
         while True:
             try:
                 if follow.needs_snapshot:
-                    yield [follow.start_from(self.get_snapshot())]
+                    snapshot = _whole(calls.get_snapshot(self.scope))
+                    yield [follow.start_from(self._once(snapshot, self.timeout))]
                 yield from self._one_stream(follow)
             except BoardError as error:
                 time.sleep(follow.pause(error))
@@ -277,6 +296,7 @@ class BoardClient:
             for response in stream:
                 late.cancel()
                 stands = True
+                self._connection.answered()
                 yield [*follow.take(response)]
         except grpc.RpcError as error:
             cancelled = stream.code() is grpc.StatusCode.CANCELLED
@@ -285,7 +305,7 @@ class BoardClient:
                 DeadlineExceeded.of(self.target, self.timeout)
                 if late_answer
                 else self._failure(error)
-            ) from error
+            ) from None
         finally:
             late.cancel()
             stream.cancel()
@@ -309,12 +329,19 @@ class BoardClient:
         return (item for item in flat() if isinstance(item, wanted))
 
 
+def _whole(stream: Stream[Any, T]) -> Call[T]:
+    """Make one call of a stream whose parts are read to the last."""
+    return Call(stream.method, stream.request, lambda parts: stream.result(list(parts)))
+
+
 class BoardSession(BoardClient):
     """A client whose calls belong to a session, open for the time of a `with` block.
 
-    `lost` is set should the session expire: the work that it stands for was
-    handed on, drop it. At the end of the block the session is closed, and with
-    it all that is still bound to it: complete the phases first.
+    `lost` is set, and `error` says why, once the session has ended on the server,
+    can no longer be renewed, or may have expired by this machine's clock: one ttl
+    after the last answered renewal was sent. Its work may be another's then; drop
+    it. At the end of the block the session is closed, and with it all that is
+    still bound to it: complete the phases first. A session can be entered once.
     """
 
     def __init__(
@@ -327,10 +354,15 @@ class BoardSession(BoardClient):
     ) -> None:
         vars(self).update(vars(client))
         self.lost = threading.Event()
+        self.error: BoardError | None = None
         self._client = client
         self._asked = (worker, ttl, on_expiry)
         self._on_lost = on_lost
-        self._over = threading.Event()
+        self._entered = threading.Lock()
+        self._line = 0  # of the last renewal
+        # What the renewing thread waits for: answers, and None at the end of the block.
+        self._answers: queue.SimpleQueue[tuple[float, BoardError | None] | None]
+        self._answers = queue.SimpleQueue()
 
     @property
     def session_id(self) -> str:
@@ -338,10 +370,20 @@ class BoardSession(BoardClient):
         return self.scope.session_id
 
     def __enter__(self) -> Self:
+        """Open the session. Raises RuntimeError where that was done before."""
+        if not self._entered.acquire(blocking=False):
+            raise RuntimeError("a session can be entered once; session() makes another")
+        sent = time.monotonic()
         opened = self._client.open_session(*self._asked)
         self.scope = self.scope._replace(session_id=opened.session_id)
+        if time.monotonic() - sent > opened.ttl.total_seconds() / 3:  # which attempt opened it?
+            sent = time.monotonic()
+            self._client.renew_session(opened.session_id)
         self._renewing = threading.Thread(
-            target=self._renew, args=(opened.ttl,), name=f"session {opened.worker}", daemon=True
+            target=self._renew,
+            args=(opened.ttl, Lease(opened.ttl, sent)),
+            name=f"session {opened.worker}",
+            daemon=True,
         )
         self._renewing.start()
         return self
@@ -352,23 +394,51 @@ class BoardSession(BoardClient):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._over.set()
+        """Close the session; in a forked process leave it alone, for it is the parent's."""
+        if self._connection.forked:
+            return
+        self._answers.put(None)
         self._renewing.join()
-        # One that has ended is closed; one that the server does not hear of ends by itself.
+        hurried = self.lost.is_set() or (kind is not None and not issubclass(kind, Exception))
+        client = self._client.within(min(self.timeout, LEAVING)) if hurried else self._client
+        # One that has ended is closed; one that the server does not hear of expires.
         with suppress(BoardError):
-            self._client.close_session(self.session_id)
+            client.close_session(self.session_id)
 
-    def _renew(self, ttl: timedelta) -> None:
-        pause = renewal.pause_after_success(ttl)
-        client = self._client.within(min(self._client.timeout, renewal.patience(ttl)))
-        while not self._over.wait(pause):
-            try:
-                client.renew_session(self.session_id)
-                pause = renewal.pause_after_success(ttl)
-            except SessionExpired:
-                self.lost.set()
-                if self._on_lost:
-                    self._on_lost()
-                return
-            except BoardError:
-                pause = renewal.pause_after_failure(ttl)
+    def _renew(self, ttl: timedelta, lease: Lease) -> None:
+        """Renew the session until its block ends or it is lost."""
+        error: BoardError | None = None
+        while not (error or lease.lost()):
+            if lease.due():
+                error = self._send_renewal(lease)
+                continue
+            with suppress(queue.Empty):
+                answer = self._answers.get(timeout=lease.pause())
+                if answer is None:
+                    return
+                error = lease.take(*answer)
+        self.error = error or renewal.unrenewed(self.session_id, ttl)
+        self.lost.set()
+        if self._on_lost:
+            self._on_lost()
+
+    def _send_renewal(self, lease: Lease) -> BoardError | None:
+        """Send a renewal whose answer comes to `_answers`, and do not wait for it."""
+        if lease.unanswered:
+            self._connection.switch(self._line)
+        self._line = self._connection.line
+        call = calls.renew_session(self.scope, self.session_id)
+        try:
+            method = self._connection.method(call.method)
+            answer = method.future(call.request, timeout=lease.left())
+        except BoardError as error:  # a client that is closed; a token that is gone
+            return lease.take(lease.sent(), error)
+        except ValueError:  # gRPC's, for a channel that is closed at this moment
+            return ClientClosed.of(self.target)
+        sent = lease.sent()
+        answer.add_done_callback(lambda answer: self._answers.put((sent, self._answer(answer))))
+        return None
+
+    def _answer(self, answer: Any) -> BoardError | None:
+        """Return the error of a renewal that was answered with one."""
+        return None if answer.code() is grpc.StatusCode.OK else self._read(answer)

@@ -1,6 +1,6 @@
-"""How a stream, or a wait, goes on when its server goes away: the logic of both clients.
+"""How calls and watches go on when their server goes away: the logic of both clients.
 
-follow = Follow(scope, kinds, ...)
+follow = Follow(scope, kinds, attempts=...)
 while True:
     if follow.needs_snapshot: give follow.start_from(the board's snapshot)
     for response of Watch(follow.request()): give follow.take(response)
@@ -13,7 +13,6 @@ from collections.abc import Sequence
 
 from board_client import calls
 from board_client.calls import Scope
-from board_client.channel import MAX_ATTEMPTS
 from board_client.errors import (
     BoardError,
     BoardReplaced,
@@ -59,6 +58,7 @@ class Follow:
         scope: Scope,
         kinds: Sequence[EventKind | str] = (),
         *,
+        attempts: float,
         after_revision: int | None = None,
         snapshots: bool = False,
     ) -> None:
@@ -68,7 +68,7 @@ class Follow:
         self._reached = -1
         self._board_id = ""
         self._snapshots = snapshots
-        self._attempts: float = MAX_ATTEMPTS  # without end once it stands
+        self._attempts = attempts  # without end once it has begun
         self._pause = _FIRST_PAUSE
         self.needs_snapshot = snapshots
 

@@ -14,7 +14,6 @@ from board_client import (
     InvalidArgument,
     PhaseIn,
     SessionExpired,
-    renewal,
 )
 from tests.servers import server_process, server_thread
 
@@ -239,16 +238,45 @@ def test_a_block_ends_well_though_its_server_has_gone(tmp_path):
             assert left.session_id == session.session_id
 
 
-def test_a_session_is_renewed_twice_before_it_would_end():
-    ttl = timedelta(seconds=30)
-    assert renewal.pause_after_success(ttl) == 10
-    assert renewal.pause_after_failure(ttl) == 1
-    assert renewal.pause_after_failure(timedelta(seconds=1)) == pytest.approx(0.1)
+def test_a_session_can_be_entered_once(client):
+    session = client.session("w1")
+    with session:
+        for again in (session, session.within(5)):
+            with pytest.raises(RuntimeError, match=r"session\(\) makes another"):
+                again.__enter__()
+        assert len(client.list_sessions()) == 1
+    with pytest.raises(RuntimeError, match="once"), session:
+        pytest.fail("the block must not be entered")
+    assert client.list_sessions() == []
 
 
-def test_a_late_answer_to_a_renewal_is_waited_for():
-    """A call that is given up on a loaded machine only comes to stand behind the others."""
-    assert renewal.patience(timedelta(seconds=5)) == 5
+async def test_a_tasks_session_can_be_entered_once(tasks_client):
+    session = tasks_client.session("w1")
+    async with session:
+        with pytest.raises(RuntimeError, match=r"session\(\) makes another"):
+            await session.within(5).__aenter__()
+    with pytest.raises(RuntimeError, match="once"):
+        async with session:
+            pytest.fail("the block must not be entered")
+
+
+async def test_the_end_of_a_tasks_block_never_swallows_a_cancellation(tasks_client):
+    async def work(entered):
+        async with tasks_client.session("w1"):
+            entered.set()
+        await asyncio.Event().wait()  # for ever, where a cancellation was swallowed
+
+    for steps in range(40):  # one at each turn of the loop that the block's end takes
+        entered = asyncio.Event()
+        task = asyncio.create_task(work(entered))
+        await entered.wait()
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        task.cancel()
+        async with asyncio.timeout(PATIENCE):
+            await asyncio.wait({task})
+        assert task.cancelled()
+    assert await tasks_client.list_sessions() == []
 
 
 def test_a_session_leaves_no_thread_behind(client):

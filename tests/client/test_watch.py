@@ -380,3 +380,57 @@ def test_a_sync_watch_is_a_generator_that_can_be_closed_twice(server, board):
     with BoardClient(server, board) as client, closing(client.watch()) as events:
         events.close()
         assert list(events) == []
+
+
+async def test_a_step_that_is_cancelled_loses_nothing_of_its_watch(server, board):
+    async with AsyncBoardClient(server, board) as client, client.watch() as events:
+        told = []
+
+        async def read(seconds):
+            try:
+                async with asyncio.timeout(seconds):
+                    while True:
+                        told.append((await anext(events)).revision)
+            except TimeoutError:
+                return
+
+        await read(0)
+        for number in range(20):
+            await client.claim_file(f"{number}.go", "p")
+            await read(0.001 * (number % 5))
+        while len(told) < 20:
+            async with asyncio.timeout(PATIENCE):
+                told.append((await anext(events)).revision)
+        assert told == list(range(1, 21))
+
+
+async def test_a_watch_that_was_closed_ends_at_its_next_step(server, board):
+    async with AsyncBoardClient(server, board) as client:
+        events = client.watch()
+        async with events:
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(anext(events), 0.01)
+        assert [event async for event in events] == []
+        await events.aclose()
+
+
+async def test_a_watch_whose_start_is_cancelled_leaves_no_task_behind(server, board):
+    async with AsyncBoardClient(server, board) as client:
+        await client.list_phases()
+        before = asyncio.all_tasks()
+        for _ in range(5):
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0), client.watch():
+                    pytest.fail("the block must not be entered")
+        assert asyncio.all_tasks() == before
+
+
+async def test_a_watch_that_is_dropped_under_way_leaves_no_task_behind(server, board):
+    async with AsyncBoardClient(server, board) as client:
+        await client.list_phases()
+        before = asyncio.all_tasks()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(anext(client.watch()), 0.01)
+        async with asyncio.timeout(PATIENCE):
+            while left := asyncio.all_tasks() - before:
+                await asyncio.wait(left)

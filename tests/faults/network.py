@@ -15,7 +15,8 @@ class Proxy:
     """Passes bytes on between clients and one server, until it is told to fail.
 
     Every method may be called from any thread; `reset_all` and `half_close_all`
-    return once it has happened, and new connections are good ones.
+    return once it has happened, and new connections are good ones. `connections`
+    counts all that clients have made.
     """
 
     def __init__(self, server: str) -> None:
@@ -24,6 +25,7 @@ class Proxy:
         self._delay = 0.0
         self._swallowing = False
         self._swallowed = 0
+        self.connections = 0
         self._changed = threading.Condition()
         self._stop: asyncio.Event
         self._started: Future[str] = Future()
@@ -57,7 +59,7 @@ class Proxy:
             return self._changed.wait_for(lambda: self._swallowed >= pieces, seconds)
 
     def hold_requests(self) -> None:
-        """Keep back what clients send over the connections that there are."""
+        """Keep back what clients send over the connections that there are, which fall silent."""
         self._do(lambda link: link.hold())
 
     def wait_for_held(self, part: bytes, seconds: float = 60) -> bool:
@@ -107,6 +109,7 @@ class Proxy:
     async def _connected(
         self, from_client: asyncio.StreamReader, to_client: asyncio.StreamWriter
     ) -> None:
+        self.connections += 1
         try:
             from_server, to_server = await asyncio.open_connection(*self._server)
         except OSError:

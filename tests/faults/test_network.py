@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+import board_client.channel
 import board_client.sync
 from board_client import (
     AsyncBoardClient,
@@ -166,6 +167,25 @@ def test_the_async_client_does_no_write_twice_either(near, proxy):
         writing = pool.submit(asyncio.run, write())
         assert standing.wait(PATIENT)
         assert lose_the_reply(near, proxy, call, proxy.reset_all).state == "running"
+
+
+def test_a_write_larger_than_grpcs_retry_buffer_is_sent_again(near, far, proxy, fail):
+    large = [Contract("a", "type", f"T{n}", signature="x" * 2**20) for n in range(3)]
+    assert lose_the_reply(near, proxy, lambda: far.publish_contracts(large), fail) == len(large)
+    assert near.get_snapshot().revision == 2
+
+
+def test_a_call_on_a_silent_connection_is_made_again_on_another(near, proxy, monkeypatch):
+    quicker = [
+        (name, 500 if name == "grpc.http2.ping_timeout_ms" else value)
+        for name, value in board_client.channel.OPTIONS
+    ]
+    monkeypatch.setattr(board_client.channel, "OPTIONS", quicker)
+    with BoardClient(proxy.address, timeout=20) as far:
+        assert far.get_phase_state("a") == "queued"
+        proxy.hold_requests()
+        assert far.set_phase_state("a", "running").state == "running"
+    assert near.get_snapshot().revision == 2
 
 
 def test_a_call_that_gets_no_answer_ends_at_its_deadline(far, proxy):

@@ -8,9 +8,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
-	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/papapumpkin/quasar-board/go/boardv1"
@@ -23,14 +21,14 @@ type Client struct {
 	board     string
 	sessionID string // of the session that its calls belong to; "" for none
 	timeout   time.Duration
-	conn      *grpc.ClientConn
+	conns     *connections
 	stub      boardv1.BoardServiceClient
 }
 
 var _ Board = (*Client)(nil)
 
-// Dial connects to the board at target, `HOST:PORT` or `unix:PATH`, and opens
-// it: a board that does not exist is created, as NewSQLiteBoard creates its
+// Dial connects to the board at target, `HOST:PORT`, `HOST` (port 7447) or
+// `unix:PATH`, and opens it: a board that does not exist is created, as NewSQLiteBoard creates its
 // tables. Where the token may not do that, somebody else has to have opened it.
 //
 // A server that is just starting is waited for, as long as ctx and
@@ -40,24 +38,29 @@ var _ Board = (*Client)(nil)
 // [ErrPermissionDenied].
 func Dial(ctx context.Context, target string, opts ...Option) (*Client, error) {
 	o := newOptions(opts)
-	target = cmp.Or(target, o.target)
+	target, err := normalized(cmp.Or(target, o.target))
+	if err != nil {
+		return nil, err
+	}
 	ctx, cancel := bounded(ctx, o.dialTimeout)
 	defer cancel()
 	ctx, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
 	c := &Client{target: target, board: o.board, timeout: o.timeout}
-	conn, err := connect(target, o, func(why func() error) {
-		if ctx.Err() != nil || c.conn.GetState() != connectivity.TransientFailure {
-			return // Dial is over, or another address of the host may do
-		}
-		if err := why(); err != nil {
-			giveUp(err)
-		}
+	c.conns, err = connected(func() (*grpc.ClientConn, error) {
+		return connect(target, o, func(why func() error) {
+			if ctx.Err() != nil || c.conns.state() != connectivity.TransientFailure {
+				return // Dial is over, or another address of the host may do
+			}
+			if err := why(); err != nil {
+				giveUp(err)
+			}
+		})
 	})
 	if err != nil {
 		return nil, err
 	}
-	c.conn, c.stub = conn, boardv1.NewBoardServiceClient(conn)
+	c.stub = boardv1.NewBoardServiceClient(c.conns)
 	if err := c.open(ctx); err != nil {
 		_ = c.Close() // err says more
 		if why := context.Cause(ctx); errors.Is(why, ErrBadCredentials) {
@@ -96,22 +99,17 @@ func (c *Client) On(board string) *Client {
 // Close closes the connection, for every client that shares it. Calls that run
 // end with ErrClosed. Closing a client again, or a nil one, does nothing.
 func (c *Client) Close() error {
-	if c == nil || c.closed() {
+	if c == nil {
 		return nil
 	}
-	if err := c.conn.Close(); status.Code(err) != codes.Canceled { // closed meanwhile
-		return err
-	}
-	return nil
+	return c.conns.close()
 }
 
-func (c *Client) closed() bool {
-	return c.conn.GetState() == connectivity.Shutdown
-}
+func (c *Client) closed() bool { return c.conns.isClosed() }
 
 // unreachable tells whether there is no connection at the moment, try as it may.
 func (c *Client) unreachable() bool {
-	state := c.conn.GetState()
+	state := c.conns.state()
 	return state == connectivity.TransientFailure || state == connectivity.Connecting
 }
 

@@ -95,7 +95,7 @@ func TestDialEndsWithItsContext(t *testing.T) {
 
 func TestDialRefusesWhatIsNoTarget(t *testing.T) {
 	t.Parallel()
-	for _, target := range []string{"", "localhost", "unix:", "host:port", "host:70000", "http://host/"} {
+	for _, target := range []string{"", "unix:", ":7447", "host:", "host:port", "host:70000", "http://host/", "a b:1", "[::1", "::1:x", "a..b:1", strings.Repeat("x", 64)} {
 		client, err := board.Dial(t.Context(), target)
 		if err == nil || !strings.Contains(err.Error(), `"`+target+`"`) {
 			t.Errorf("%q: got %v, want an error that names it", target, err)

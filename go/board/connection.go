@@ -2,9 +2,6 @@ package board
 
 import (
 	"fmt"
-	"net"
-	"strconv"
-	"strings"
 	"time"
 
 	"google.golang.org/grpc"
@@ -15,21 +12,11 @@ import (
 const maxMessage = 64 << 20
 
 // While there is no connection, calls wait for one within their deadline: that
-// is how they ride over a restart of the server. Retries are for calls that
-// were cut off, for a server that says it cannot serve now, and for calls that
-// it had taken but not begun when it was told to stop: those it cancels.
+// is how they ride over a restart of the server. Calls that were cut off are
+// retried by connections and persistent, not by gRPC: see
+// docs/decisions/0005-retries-of-our-own.md.
 const serviceConfig = `{
-	"methodConfig": [{
-		"name": [{"service": "board.v1.BoardService"}],
-		"waitForReady": true,
-		"retryPolicy": {
-			"maxAttempts": 5,
-			"initialBackoff": "0.1s",
-			"maxBackoff": "1s",
-			"backoffMultiplier": 2,
-			"retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"]
-		}
-	}]
+	"methodConfig": [{"name": [{"service": "board.v1.BoardService"}], "waitForReady": true}]
 }`
 
 // A server that restarts is found again soon.
@@ -38,21 +25,18 @@ var reconnect = grpc.ConnectParams{
 	MinConnectTimeout: 5 * time.Second,
 }
 
-// A peer that is gone without a word is noticed.
-var alive = keepalive.ClientParameters{Time: 20 * time.Second, Timeout: 10 * time.Second}
+// A connection on which nothing comes back is given up after 17 s. The server
+// allows a ping each 10 s.
+var alive = keepalive.ClientParameters{Time: 12 * time.Second, Timeout: 5 * time.Second}
 
 // connect makes the connection; nothing is sent before the first call. Whenever
 // it fails, failed is told, and may ask why.
 func connect(target string, o options, failed func(why func() error)) (*grpc.ClientConn, error) {
-	local, err := isLocal(target)
-	if err != nil {
-		return nil, err
-	}
 	transport, err := o.credentials.transport(target, failed)
 	if err != nil {
 		return nil, err
 	}
-	token, err := o.credentials.bearer(target, local)
+	token, err := o.credentials.bearer(target, isLocal(target))
 	if err != nil {
 		return nil, err
 	}
@@ -65,9 +49,9 @@ func connect(target string, o options, failed func(why func() error)) (*grpc.Cli
 		grpc.WithDefaultCallOptions(
 			grpc.MaxCallRecvMsgSize(maxMessage),
 			grpc.MaxCallSendMsgSize(maxMessage),
-			grpc.MaxRetryRPCBufferSize(maxMessage), // what is not kept cannot be sent again
 		),
-		grpc.WithChainUnaryInterceptor(identifyWrites),
+		grpc.WithDisableRetry(),
+		grpc.WithNoProxy(), // it would see the tokens of unencrypted connections
 	}
 	if token != nil {
 		opts = append(opts, grpc.WithPerRPCCredentials(token))
@@ -84,23 +68,3 @@ func connect(target string, o options, failed func(why func() error)) (*grpc.Cli
 	}
 	return conn, nil
 }
-
-// isLocal tells whether the target is on this machine; the error says that it
-// is no target at all.
-func isLocal(target string) (bool, error) {
-	if isUnix(target) && target != unixPrefix {
-		return true, nil
-	}
-	host, port, err := net.SplitHostPort(target)
-	if err == nil {
-		_, err = strconv.ParseUint(port, 10, 16)
-	}
-	if err != nil {
-		return false, fmt.Errorf("board: %q is neither HOST:PORT nor unix:PATH", target)
-	}
-	return host == "localhost" || net.ParseIP(host).IsLoopback(), nil
-}
-
-const unixPrefix = "unix:"
-
-func isUnix(target string) bool { return strings.HasPrefix(target, unixPrefix) }

@@ -223,6 +223,8 @@ func (c *Client) failure(ctx context.Context, request proto.Message, err error) 
 		e.Message, e.kinds = away, []error{ErrUnavailable, context.DeadlineExceeded}
 	case e.Code == codes.DeadlineExceeded:
 		e.kinds = []error{context.DeadlineExceeded}
+	case e.Code == codes.Canceled: // not by us: a server that stops ends calls so
+		e.kinds = []error{ErrUnavailable}
 	case e.Code == codes.Unavailable:
 		e.Message, e.kinds = away, []error{ErrUnavailable}
 	case e.Code == codes.Internal:

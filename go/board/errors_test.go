@@ -11,6 +11,7 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"github.com/papapumpkin/quasar-board/go/board"
@@ -212,8 +213,8 @@ func TestACallThatTheServerCancelsIsNotTheCallersCancellation(t *testing.T) {
 	t.Parallel()
 	client := dial(t, serveStatus(t, codes.Canceled, "", ""))
 	_, err := client.GetPhaseState(t.Context(), "p")
-	if err == nil || errors.Is(err, context.Canceled) {
-		t.Errorf("got %v, want an error that is not context.Canceled", err)
+	if !errors.Is(err, board.ErrUnavailable) || errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want ErrUnavailable and not context.Canceled", err)
 	}
 }
 
@@ -237,6 +238,22 @@ func TestAServerThatCannotServeNowIsAskedAgain(t *testing.T) {
 	}
 }
 
+func TestAStreamIsRetriedByTheClientAndNotByGRPC(t *testing.T) {
+	t.Parallel()
+	refusals := []error{status.Error(codes.Unavailable, "away"), status.Error(codes.Canceled, "stopping"), nil}
+	calls := 0
+	client := dial(t, serve(t, &scripted{snapshot: func(ctx context.Context) error {
+		if attempts := metadata.ValueFromIncomingContext(ctx, "grpc-previous-rpc-attempts"); attempts != nil {
+			t.Errorf("gRPC has retried call %d: %v", calls, attempts)
+		}
+		calls++
+		return refusals[calls-1]
+	}}))
+	if _, err := client.Snapshot(t.Context()); err != nil || calls != len(refusals) {
+		t.Errorf("after %d calls: %v", calls, err)
+	}
+}
+
 func TestAServerThatCannotServeIsGivenUpInTheEnd(t *testing.T) {
 	t.Parallel()
 	var calls atomic.Int64
@@ -245,7 +262,7 @@ func TestAServerThatCannotServeIsGivenUpInTheEnd(t *testing.T) {
 		return status.Error(codes.Unavailable, "not today")
 	}})
 	err := dial(t, target).PublishContracts(t.Context(), nil)
-	if !errors.Is(err, board.ErrUnavailable) || calls.Load() != 5 {
+	if !errors.Is(err, board.ErrUnavailable) || calls.Load() != 6 {
 		t.Errorf("after %d calls: %v", calls.Load(), err)
 	}
 }
@@ -253,9 +270,10 @@ func TestAServerThatCannotServeIsGivenUpInTheEnd(t *testing.T) {
 // scripted is a server that answers as a test says.
 type scripted struct {
 	boardv1.UnimplementedBoardServiceServer
-	open    func(ctx context.Context) error
-	get     func(ctx context.Context) error
-	publish func(ctx context.Context) error
+	open     func(ctx context.Context) error
+	get      func(ctx context.Context) error
+	publish  func(ctx context.Context) error
+	snapshot func(ctx context.Context) error
 }
 
 func (s *scripted) OpenBoard(ctx context.Context, _ *boardv1.OpenBoardRequest) (*boardv1.OpenBoardResponse, error) {
@@ -268,6 +286,10 @@ func (s *scripted) GetPhaseState(ctx context.Context, _ *boardv1.GetPhaseStateRe
 
 func (s *scripted) PublishContracts(ctx context.Context, _ *boardv1.PublishContractsRequest) (*boardv1.PublishContractsResponse, error) {
 	return &boardv1.PublishContractsResponse{}, ask(ctx, s.publish)
+}
+
+func (s *scripted) GetSnapshot(_ *boardv1.GetSnapshotRequest, stream grpc.ServerStreamingServer[boardv1.GetSnapshotResponse]) error {
+	return ask(stream.Context(), s.snapshot)
 }
 
 func ask(ctx context.Context, answer func(context.Context) error) error {

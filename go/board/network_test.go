@@ -17,8 +17,9 @@ type network struct {
 	server   string
 	mu       sync.Mutex
 	conns    map[net.Conn]bool
-	silent   bool // no reply comes through
-	down     bool // nothing does
+	dead     map[net.Conn]bool // carry nothing more, and stay open
+	silent   bool              // no reply comes through
+	down     bool              // nothing does
 }
 
 // far returns a client of the shared server's default board, or another, and what
@@ -35,7 +36,7 @@ func newNetwork(t *testing.T, server string) *network {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &network{target: listener.Addr().String(), listener: listener, server: server, conns: map[net.Conn]bool{}}
+	n := &network{target: listener.Addr().String(), listener: listener, server: server, conns: map[net.Conn]bool{}, dead: map[net.Conn]bool{}}
 	var accepting sync.WaitGroup
 	accepting.Go(n.accept)
 	t.Cleanup(func() {
@@ -51,6 +52,16 @@ func (n *network) loseReplies() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.silent = true
+}
+
+// silence lets nothing more through on the connections there are; they stay
+// open, and those that follow are good ones.
+func (n *network) silence() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for conn := range n.conns {
+		n.dead[conn] = true
+	}
 }
 
 // cut breaks all connections, those too that follow, until mend.
@@ -109,7 +120,7 @@ func (n *network) carry(from, to net.Conn, replies bool) {
 	for {
 		count, err := from.Read(piece)
 		n.mu.Lock()
-		lost := replies && n.silent
+		lost := replies && n.silent || n.dead[from]
 		n.mu.Unlock()
 		if !lost {
 			if _, err := to.Write(piece[:count]); err != nil {

@@ -5,8 +5,6 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 )
 
 const (
@@ -30,15 +28,14 @@ func (p *patience) wait(ctx context.Context) bool {
 }
 
 // persistent makes a method try again while the board is away, for as long as
-// its context lasts. gRPC's own retries end after some seconds, and once a part
-// of the answer has come.
+// its context lasts.
 func persistent[Request, Response any](
 	method func(context.Context, Request, ...grpc.CallOption) (Response, error),
 ) func(context.Context, Request, ...grpc.CallOption) (Response, error) {
 	return func(ctx context.Context, request Request, opts ...grpc.CallOption) (Response, error) {
 		for pause := (patience{}); ; {
 			response, err := method(ctx, request, opts...)
-			if status.Code(err) != codes.Unavailable || !pause.wait(ctx) {
+			if !isAway(ctx, err) || !pause.wait(ctx) {
 				return response, err
 			}
 		}

@@ -1,18 +1,15 @@
 package board
 
 import (
-	"context"
 	"crypto/rand"
 	"fmt"
 	"time"
 
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/metadata"
-
 	"github.com/papapumpkin/quasar-board/go/boardv1"
 )
 
-// writes are the calls that the board does once, however often they are sent.
+// writes are the calls that bear an idempotency key: the board does them once,
+// however often they are sent, and answers as it did.
 var writes = map[string]bool{
 	boardv1.BoardService_SetPhaseState_FullMethodName:    true,
 	boardv1.BoardService_PublishContract_FullMethodName:  true,
@@ -24,15 +21,6 @@ var writes = map[string]bool{
 	boardv1.BoardService_OpenSession_FullMethodName:      true,
 	boardv1.BoardService_CloseSession_FullMethodName:     true,
 	boardv1.BoardService_ArchiveBoard_FullMethodName:     true,
-}
-
-// identifyWrites gives each write an ID, by which the board knows it again when
-// gRPC sends it again: then it answers as it did, and does nothing.
-func identifyWrites(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-	if writes[method] {
-		ctx = metadata.AppendToOutgoingContext(ctx, "board-request-id", newRequestID())
-	}
-	return invoke(ctx, method, req, reply, conn, opts...)
 }
 
 // newRequestID begins with the time: the board then stores the latest side by side.

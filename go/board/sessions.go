@@ -38,9 +38,11 @@ type Session struct {
 
 	ttl    time.Duration
 	lost   chan struct{}
+	err    error // why it is lost; valid once lost is closed
 	end    context.CancelFunc
 	ended  chan struct{}
 	failed error // of the call that closed it; valid once ended is closed
+	index  int   // of the connection that the last renewal went by
 }
 
 // SessionOption says more about a session.
@@ -83,6 +85,7 @@ func (c *Client) Session(ctx context.Context, worker string, opts ...SessionOpti
 			return nil, err
 		}
 	}
+	sent := time.Now()
 	response, err := call(ctx, c, c.stub.OpenSession, request)
 	if err != nil {
 		return nil, err
@@ -94,8 +97,15 @@ func (c *Client) Session(ctx context.Context, worker string, opts ...SessionOpti
 		lost:   make(chan struct{}),
 		ended:  make(chan struct{}),
 	}
-	ctx, s.end = context.WithCancel(ctx)
-	go s.keep(ctx)
+	if time.Since(sent) > s.ttl/3 { // which attempt opened it?
+		sent = time.Now()
+		if err := s.renew(ctx); err != nil {
+			return nil, err
+		}
+	}
+	held, end := context.WithCancel(ctx)
+	s.end = end
+	go s.keep(ctx, held, newLease(s.ttl, sent))
 	return s, nil
 }
 
@@ -110,10 +120,22 @@ func (c *Client) InSession(sessionID string) *Client {
 // ID returns the session's ID, for InSession.
 func (s *Session) ID() string { return s.sessionID }
 
-// Lost returns a channel that is closed should the session end on the board
-// while it is held here. Its work was handed on: drop it. Calls in the session
-// are ErrSessionExpired from then on.
+// Lost returns a channel that is closed once the session has ended on the board
+// while it is held here, can no longer be renewed, or may have expired by this
+// machine's clock: one ttl after the last answered renewal was sent. Its work
+// may be another's then: drop it.
 func (s *Session) Lost() <-chan struct{} { return s.lost }
+
+// Err tells why the session is lost, nil before it is: [ErrSessionExpired],
+// [ErrUnauthenticated] and the like.
+func (s *Session) Err() error {
+	select {
+	case <-s.lost:
+		return s.err
+	default:
+		return nil
+	}
+}
 
 // Close ends the session on the board, and with it all that is still bound to
 // it: complete the phases first. The connection stays open. An error says that
@@ -125,42 +147,76 @@ func (s *Session) Close() error {
 	return s.failed
 }
 
-// keep renews the session until ctx ends, and closes it then.
-func (s *Session) keep(ctx context.Context) {
+// keep renews the session until held ends, and closes it then. The caller's ctx
+// tells whether there is time for that.
+func (s *Session) keep(ctx, held context.Context, l *lease) {
 	defer close(s.ended)
 	defer s.end()
-	pause := s.ttl / 3 // two renewals may fail before the ttl is over
-	for {
+	s.err = s.hold(held, l)
+	patience := min(s.ttl, DefaultTimeout)
+	if s.err != nil {
+		close(s.lost)
+		<-held.Done()
+	}
+	if s.err != nil || ctx.Err() != nil {
+		patience = min(patience, leaving)
+	}
+	s.failed = s.close(context.WithoutCancel(ctx), patience)
+}
+
+// renewed is the answer to a renewal.
+type renewed struct {
+	sent time.Time
+	err  error
+}
+
+// hold renews the session until ctx ends; the error says that it is lost.
+func (s *Session) hold(ctx context.Context, l *lease) error {
+	answers := make(chan renewed)
+	for !l.lost() {
+		if l.due() {
+			s.sendRenewal(ctx, l, answers)
+		}
 		select {
 		case <-ctx.Done():
-			s.failed = s.close(context.WithoutCancel(ctx))
-			return
-		case <-time.After(pause):
-		}
-		pause = s.ttl / 3
-		switch err := s.renew(ctx); {
-		case errors.Is(err, ErrSessionExpired):
-			close(s.lost)
-			return
-		case errors.Is(err, ErrClosed):
-			s.failed = err
-			return
-		case err != nil:
-			pause = min(time.Second, s.ttl/10)
+			return nil
+		case answer := <-answers:
+			if err := l.take(answer.sent, answer.err); err != nil && ctx.Err() == nil {
+				return err
+			}
+		case <-time.After(l.pause()):
 		}
 	}
+	return unrenewed(s.sessionID, s.ttl)
+}
+
+// sendRenewal sends a renewal and does not wait for its answer; by the other
+// connection, where the last one has had none.
+func (s *Session) sendRenewal(ctx context.Context, l *lease, answers chan<- renewed) {
+	if l.unanswered {
+		s.conns.switchFrom(s.index)
+	}
+	s.index = s.conns.index()
+	waiting, cancel := context.WithDeadline(ctx, l.ends)
+	sent := l.send()
+	go func() {
+		defer cancel()
+		err := s.renew(waiting)
+		select {
+		case answers <- renewed{sent, err}:
+		case <-waiting.Done(): // the session has ended here, or is lost
+		}
+	}()
 }
 
 func (s *Session) renew(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, s.ttl/3)
-	defer cancel()
 	request := &boardv1.RenewSessionRequest{Board: s.board, SessionId: s.sessionID}
 	_, err := call(ctx, s.Client, s.stub.RenewSession, request)
 	return err
 }
 
-func (s *Session) close(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, min(s.ttl, DefaultTimeout))
+func (s *Session) close(ctx context.Context, patience time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	_, err := s.CloseSession(ctx, s.sessionID)
 	if errors.Is(err, ErrSessionExpired) { // it has ended, and that is what was wanted

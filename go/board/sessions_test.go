@@ -71,12 +71,12 @@ func TestASessionIsRenewedForAsLongAsItIsHeldOverARestartToo(t *testing.T) {
 	t.Parallel()
 	server := servertest.Start(t)
 	client := dial(t, server.Target)
-	session := open(t, client, "ada", board.WithTTL(2*time.Second))
+	session := open(t, client, "ada", board.WithTTL(12*time.Second)) // which the server is not away for
 	begin(t, session, "p")
-	opened := waitUntilRenewed(t, client, session, time.Time{})
 	server.Kill()
 	server.Restart()
-	waitUntilRenewed(t, client, session, opened.Add(4*time.Second))
+	restarted := waitUntilRenewed(t, client, session, time.Time{})
+	waitUntilRenewed(t, client, session, restarted)
 	if _, err := session.CompletePhase(t.Context(), "p", board.StateDone, nil); err != nil {
 		t.Error(err)
 	}

@@ -63,6 +63,14 @@ func start(t testing.TB, dir string, listen, arguments []string) *Server {
 // Kill ends the server as SIGKILL does.
 func (s *Server) Kill() { s.end(syscall.SIGKILL) }
 
+// Freeze stops the server as SIGSTOP does: it stays, and answers nothing.
+func (s *Server) Freeze() {
+	s.t.Helper()
+	if err := s.process.Process.Signal(syscall.SIGSTOP); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
 // Stop lets the server drain, and waits for its end.
 func (s *Server) Stop() { s.end(syscall.SIGTERM) }
 

@@ -11,13 +11,23 @@ import (
 // create` such as its role; it returns the secret, "" for a certificate's.
 func Token(t testing.TB, file, name string, arguments ...string) string {
 	t.Helper()
-	command := append([]string{"-m", "board_server.tokens", "create", "--file", file, "--name", name}, arguments...)
-	creation := exec.Command(Python(t), command...)
+	return tokens(t, append([]string{"create", "--file", file, "--name", name}, arguments...)...)
+}
+
+// Revoke takes a token out of such a file.
+func Revoke(t testing.TB, file, name string) {
+	t.Helper()
+	tokens(t, "revoke", "--file", file, name)
+}
+
+func tokens(t testing.TB, arguments ...string) string {
+	t.Helper()
+	command := exec.Command(Python(t), append([]string{"-m", "board_server.tokens"}, arguments...)...)
 	var stderr bytes.Buffer
-	creation.Stderr = &stderr
-	secret, err := creation.Output()
+	command.Stderr = &stderr
+	output, err := command.Output()
 	if err != nil {
-		t.Fatalf("cannot make the token %s: %v\n%s", name, err, stderr.String())
+		t.Fatalf("board token %v: %v\n%s", arguments, err, stderr.String())
 	}
-	return strings.TrimSpace(string(secret))
+	return strings.TrimSpace(string(output))
 }

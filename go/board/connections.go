@@ -1,0 +1,121 @@
+package board
+
+import (
+	"context"
+	"sync"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+)
+
+// maxAttempts is how often a call is sent, not counting the wait for a
+// connection.
+const maxAttempts = 6
+
+// connections carry the calls of a client, and of all that share its
+// connection: over one connection, and over a second once switchFrom asks for
+// it. Unary calls are retried here.
+type connections struct {
+	connect func() (*grpc.ClientConn, error)
+
+	mu      sync.Mutex
+	conns   []*grpc.ClientConn // one or two
+	current int                // index of the one that calls use
+	closed  bool
+}
+
+// connected makes the first of them.
+func connected(connect func() (*grpc.ClientConn, error)) (*connections, error) {
+	conn, err := connect()
+	if err != nil {
+		return nil, err
+	}
+	return &connections{connect: connect, conns: []*grpc.ClientConn{conn}}, nil
+}
+
+// Invoke makes a unary call, and makes it again while the server is away; a
+// write keeps its idempotency key.
+func (c *connections) Invoke(ctx context.Context, method string, request, reply any, opts ...grpc.CallOption) error {
+	if writes[method] {
+		ctx = metadata.AppendToOutgoingContext(ctx, "board-request-id", newRequestID())
+	}
+	pause := patience{}
+	for attempt := 1; ; attempt++ {
+		err := c.conn().Invoke(ctx, method, request, reply, opts...)
+		if !isAway(ctx, err) || c.isClosed() || attempt == maxAttempts || !pause.wait(ctx) {
+			return err
+		}
+	}
+}
+
+// NewStream begins a streaming call.
+func (c *connections) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	return c.conn().NewStream(ctx, desc, method, opts...)
+}
+
+// isAway tells whether a call failed because the server is away: a server that
+// stops ends calls as cancelled.
+func isAway(ctx context.Context, err error) bool {
+	code := status.Code(err)
+	return code == codes.Unavailable || code == codes.Canceled && ctx.Err() == nil
+}
+
+// conn returns the connection that calls use now.
+func (c *connections) conn() *grpc.ClientConn {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.conns[c.current]
+}
+
+// index tells which of the two that is, for switchFrom.
+func (c *connections) index() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.current
+}
+
+// switchFrom makes calls use the other connection from now on, unless that was
+// done since index returned this one. Calls that run stay where they are.
+func (c *connections) switchFrom(index int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed || c.current != index {
+		return
+	}
+	if len(c.conns) == 1 {
+		conn, err := c.connect()
+		if err != nil {
+			return // files of credentials that cannot be read now: stay
+		}
+		c.conns = append(c.conns, conn)
+	}
+	c.current = 1 - index
+}
+
+func (c *connections) state() connectivity.State { return c.conn().GetState() }
+
+func (c *connections) isClosed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closed
+}
+
+// close closes both, and does nothing the second time.
+func (c *connections) close() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return nil
+	}
+	c.closed = true
+	var failed error
+	for _, conn := range c.conns {
+		if err := conn.Close(); err != nil {
+			failed = err
+		}
+	}
+	return failed
+}

@@ -213,12 +213,16 @@ def test_a_session_rides_over_a_restart_of_its_server(tmp_path):
     listen = f"unix:{tmp_path}/board.sock"
     with BoardClient(listen) as client:
         with server_process(tmp_path / "boards", listen=listen) as server:
-            block = client.session("w1", ttl=2)
+            block = client.session("w1", ttl=4)
             session = block.__enter__()
             session.set_phase_state("p", "running")
             server.kill()
         with server_thread(tmp_path / "boards", listen=listen):
-            ends_of_others(client.within(PATIENCE), 3)
+            patient = client.within(PATIENCE)
+            (restarted,) = patient.list_sessions()
+            ends_of_others(patient, 2)
+            (renewed,) = patient.list_sessions()
+            assert renewed.expires_at > restarted.expires_at
             assert not session.lost.is_set()
             assert session.complete_phase("p").phase.state == "done"
             block.__exit__(None, None, None)

@@ -34,12 +34,12 @@ OPTIONS: list[tuple[str, str | int]] = [
     ("grpc.max_receive_message_length", MAX_MESSAGE),
     # The clients retry calls themselves: see docs/decisions/0005-retries-of-our-own.md.
     ("grpc.enable_retries", 0),
-    # A connection on which nothing comes back is given up after 10 s: gRPC sends a ping with
-    # a call, or after 20 s without any, and waits so long for the answer. (The timeout of
-    # keepalive alone leaves the pings that measure bandwidth a minute.)
-    ("grpc.keepalive_time_ms", 20_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.http2.ping_timeout_ms", 10_000),
+    # A connection on which nothing comes back is given up after 17 s: a ping after 12 s, as
+    # often as servers allow it, and 5 s for its answer. (The last of these is for the pings
+    # by which gRPC measures bandwidth, which keep that of keepalive from being sent.)
+    ("grpc.keepalive_time_ms", 12_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.ping_timeout_ms", 5_000),
     # A server that restarts is found again soon.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),

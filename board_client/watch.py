@@ -8,6 +8,7 @@ while True:
 """
 
 import math
+import random
 import time
 from collections.abc import Sequence
 
@@ -47,7 +48,12 @@ class Patience:
             raise error
         pause = self._pause
         self._pause = min(2 * pause, _LAST_PAUSE)
-        return pause
+        return _spread(pause)
+
+
+def _spread(pause: float) -> float:
+    """Vary a pause, so that clients that lost a server together do not return together."""
+    return pause * random.uniform(0.8, 1.2)  # noqa: S311  it guards no secret
 
 
 class Follow:
@@ -111,6 +117,6 @@ class Follow:
             case Unavailable() if self._attempts >= 1:
                 pause = self._pause
                 self._pause = min(2 * pause, _LAST_PAUSE)
-                return pause
+                return _spread(pause)
             case _:
                 raise error

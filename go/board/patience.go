@@ -2,6 +2,7 @@ package board
 
 import (
 	"context"
+	"math/rand/v2"
 	"time"
 
 	"google.golang.org/grpc"
@@ -12,17 +13,19 @@ const (
 	lastPause  = 2 * time.Second
 )
 
-// patience is the pause before the next try, twice as long each time. The zero
-// value begins with the shortest.
+// patience is the pause before the next try, twice as long each time, and varied:
+// clients that lost a server together do not return together. The zero value
+// begins with the shortest.
 type patience struct{ pause time.Duration }
 
 // wait waits once; false says that ctx ended.
 func (p *patience) wait(ctx context.Context) bool {
 	p.pause = min(max(2*p.pause, firstPause), lastPause)
+	varied := time.Duration(float64(p.pause) * (0.8 + 0.4*rand.Float64()))
 	select {
 	case <-ctx.Done():
 		return false
-	case <-time.After(p.pause):
+	case <-time.After(varied):
 		return true
 	}
 }

@@ -3,8 +3,12 @@
 import asyncio
 import os
 import signal
+import subprocess
+import sys
 import time
+from contextlib import closing
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -120,6 +124,26 @@ def test_a_session_is_lost_with_its_token(tmp_path, tokens, hold, role, error):
             until=lost,
         )
     assert isinstance(session.error, error)
+
+
+def test_a_command_is_ended_when_its_sessions_token_is_revoked(tmp_path, tokens):
+    secret = tokens.add("w", Role.WORKER)
+    tokens.add("reader")
+    command = [Path(sys.executable).with_name("board"), "--board", "b"]
+    with (
+        running(Config(tmp_path / "boards", "b", (ANY_PORT,), tokens=tokens.path)) as server,
+        BoardClient(
+            server.address, "b", credentials=Credentials(token=tokens.secrets["reader"])
+        ) as reader,
+        closing(reader.watch()) as events,
+        subprocess.Popen(
+            [*command, "run", "--session", "--ttl", "3s", "--", "sleep", "60"],
+            env=os.environ | {"BOARD_TARGET": server.address, "BOARD_TOKEN": secret},
+        ) as run,
+    ):
+        assert next(events).change == "session_opened"
+        tokens.remove("w")
+        assert run.wait(PATIENCE) == 6
 
 
 @either

@@ -3,6 +3,7 @@
 import asyncio
 import copy
 import math
+import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import aclosing, asynccontextmanager, suppress
@@ -377,11 +378,11 @@ class AsyncBoardSession(AsyncBoardClient):
     ) -> None:
         vars(self).update(vars(client))
         self.lost = asyncio.Event()
-        self.error: BoardError | None = None
+        self._errors: list[BoardError] = []  # one, once it is lost; of all copies of this client
         self._client = client
         self._asked = (worker, ttl, on_expiry)
         self._on_lost = on_lost
-        self._entered = [False]  # shared with its copies for another timeout
+        self._entered = threading.Lock()
         self._line = 0  # of the last renewal
 
     @property
@@ -389,11 +390,15 @@ class AsyncBoardSession(AsyncBoardClient):
         """ID of the session; "" before the `async with` block."""
         return self.scope.session_id
 
+    @property
+    def error(self) -> BoardError | None:
+        """Why the session is lost; None before it is."""
+        return self._errors[0] if self._errors else None
+
     async def __aenter__(self) -> Self:
         """Open the session. Raises RuntimeError where that was done before."""
-        if self._entered[0]:
+        if not self._entered.acquire(blocking=False):
             raise RuntimeError("a session can be entered once; session() makes another")
-        self._entered[0] = True
         sent = time.monotonic()
         opened = await self._client.open_session(*self._asked)
         self.scope = self.scope._replace(session_id=opened.session_id)
@@ -452,7 +457,7 @@ class AsyncBoardSession(AsyncBoardClient):
         finally:
             for renewing in renewals:
                 renewing.cancel()
-        self.error = error or renewal.unrenewed(self.session_id, ttl)
+        self._errors.append(error or renewal.unrenewed(self.session_id, ttl))
         self.lost.set()
         if self._on_lost:
             self._on_lost()

@@ -354,7 +354,7 @@ class BoardSession(BoardClient):
     ) -> None:
         vars(self).update(vars(client))
         self.lost = threading.Event()
-        self.error: BoardError | None = None
+        self._errors: list[BoardError] = []  # one, once it is lost; of all copies of this client
         self._client = client
         self._asked = (worker, ttl, on_expiry)
         self._on_lost = on_lost
@@ -368,6 +368,11 @@ class BoardSession(BoardClient):
     def session_id(self) -> str:
         """ID of the session; "" before the `with` block."""
         return self.scope.session_id
+
+    @property
+    def error(self) -> BoardError | None:
+        """Why the session is lost; None before it is."""
+        return self._errors[0] if self._errors else None
 
     def __enter__(self) -> Self:
         """Open the session. Raises RuntimeError where that was done before."""
@@ -417,7 +422,7 @@ class BoardSession(BoardClient):
                 if answer is None:
                     return
                 error = lease.take(*answer)
-        self.error = error or renewal.unrenewed(self.session_id, ttl)
+        self._errors.append(error or renewal.unrenewed(self.session_id, ttl))
         self.lost.set()
         if self._on_lost:
             self._on_lost()

@@ -463,7 +463,7 @@ class AsyncBoardSession(AsyncBoardClient):
             self._on_lost()
 
     def _send_renewal(self, lease: Lease) -> "asyncio.Task[BoardError | None]":
-        """Send a renewal; its task tells why the session is lost, if the answer says so."""
+        """Send a renewal; its task returns why the session is lost, if the answer says so."""
         if lease.unanswered:
             self._connection.switch(self._line)
         self._line = self._connection.line

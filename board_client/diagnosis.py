@@ -1,11 +1,13 @@
-"""Why a server cannot be reached: ask Python's own TLS, for grpc has only a text to tell."""
+"""Why a server cannot be reached: ask Python's own sockets and TLS, for gRPC has only a text."""
 
 import socket
 import ssl
 
+import grpc
+
 from board_client.credentials import Credentials
 from board_client.errors import BadCredentials, BoardError, Unavailable
-from board_client.target import address_of, is_unix
+from board_client.target import address_of, is_unix, socket_path_of
 
 PATIENCE = 2.0
 """Seconds that looking into it may take."""
@@ -17,23 +19,25 @@ _UNKNOWN_CA = frozenset({18, 19, 20, 21})
 
 
 def unexplained(error: BoardError) -> bool:
-    """Tell whether certificates may be to blame: grpc, not the board, says UNAVAILABLE."""
+    """Return whether the cause is still to be found: gRPC, not the board, says UNAVAILABLE."""
     return isinstance(error, Unavailable) and not error.reason
 
 
 def explained(error: BoardError, target: str, credentials: Credentials) -> BoardError:
-    """Return a better error where certificates are to blame; blocks for up to `PATIENCE`."""
+    """Return an error that names the cause, if it is found; blocks for up to `PATIENCE`."""
     return _why_unreachable(target, credentials) or error
 
 
-def _why_unreachable(target: str, credentials: Credentials) -> BadCredentials | None:
-    if is_unix(target):
-        return None
-    host, port = address_of(target)
+def _why_unreachable(target: str, credentials: Credentials) -> BoardError | None:
+    if "," in target:
+        return None  # several addresses, each with a cause of its own
     try:
-        with socket.create_connection((host, port), PATIENCE) as connection:
+        with _connected(target) as connection:
+            if is_unix(target):
+                return None
             if not credentials.encrypted:
                 return _why_not_plain(connection, target)
+            host, _ = address_of(target)
             with credentials.context().wrap_socket(connection, server_hostname=host) as secured:
                 # A server greets first; one that refuses our certificate hangs up instead.
                 return None if secured.recv(1) else _why_refused(target, credentials)
@@ -44,8 +48,25 @@ def _why_unreachable(target: str, credentials: Credentials) -> BadCredentials | 
         if "ALERT" in (error.reason or ""):
             return _why_refused(target, credentials)
         return BadCredentials.of(f"the board at {target} does not speak TLS")
-    except OSError:
-        return None  # nobody listens
+    except (OSError, UnicodeError) as error:  # nobody listens; a host that no resolver takes
+        why = getattr(error, "strerror", None) or str(error)
+        return Unavailable(
+            f"no board answers at {target} ({why}); `board serve` starts one",
+            code=grpc.StatusCode.UNAVAILABLE,
+        )
+
+
+def _connected(target: str) -> socket.socket:
+    if not is_unix(target):
+        return socket.create_connection(address_of(target), PATIENCE)
+    connection = socket.socket(socket.AF_UNIX)
+    connection.settimeout(PATIENCE)
+    try:
+        connection.connect(socket_path_of(target))
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _why_not_trusted(error: ssl.SSLCertVerificationError, target: str) -> BadCredentials:

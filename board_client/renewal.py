@@ -59,11 +59,11 @@ class Lease:
         """Whether the last renewal has had no answer yet, not even an error."""
 
     def lost(self) -> bool:
-        """Tell whether the session may have expired."""
+        """Return whether the session may have expired."""
         return self.left() <= 0
 
     def due(self) -> bool:
-        """Tell whether it is time to renew the session."""
+        """Return whether it is time to renew the session."""
         return self._clock() >= self._next
 
     def left(self) -> float:

@@ -35,12 +35,12 @@ def normalized(target: str) -> str:
 
 
 def is_unix(target: str) -> bool:
-    """Tell whether a target is a Unix socket."""
+    """Return whether a target is a Unix socket."""
     return target.startswith(_UNIX)
 
 
 def is_private(target: str) -> bool:
-    """Tell whether a target is sure to be on this machine."""
+    """Return whether a target is sure to be on this machine."""
     if is_unix(target):
         return True
     host = address_of(target)[0]
@@ -54,6 +54,13 @@ def address_of(target: str) -> tuple[str, int]:
     """Return the host and the port of a normalized target that is no Unix socket."""
     host, _, port = _SCHEME.sub("", target, count=1).rpartition(":")
     return host.strip("[]"), int(port)
+
+
+def socket_path_of(target: str) -> str:
+    """Return the path of a Unix socket; that of an abstract one begins with NUL."""
+    if target.startswith("unix-abstract:"):
+        return "\0" + target.removeprefix("unix-abstract:")
+    return re.sub("^unix:(?://)?", "", target)
 
 
 def _with_port(target: str, address: str) -> str:

@@ -56,7 +56,7 @@ func (c *connections) NewStream(ctx context.Context, desc *grpc.StreamDesc, meth
 	return c.conn().NewStream(ctx, desc, method, opts...)
 }
 
-// isAway tells whether a call failed because the server is away: a server that
+// isAway reports whether a call failed because the server is away: a server that
 // stops ends calls as cancelled.
 func isAway(ctx context.Context, err error) bool {
 	code := status.Code(err)
@@ -70,7 +70,7 @@ func (c *connections) conn() *grpc.ClientConn {
 	return c.conns[c.current]
 }
 
-// index tells which of the two that is, for switchFrom.
+// index returns which of the two that is, for switchFrom.
 func (c *connections) index() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()

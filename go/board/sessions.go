@@ -126,7 +126,7 @@ func (s *Session) ID() string { return s.sessionID }
 // may be another's then: drop it.
 func (s *Session) Lost() <-chan struct{} { return s.lost }
 
-// Err tells why the session is lost, nil before it is: [ErrSessionExpired],
+// Err returns why the session is lost, nil before it is: [ErrSessionExpired],
 // [ErrUnauthenticated] and the like.
 func (s *Session) Err() error {
 	select {
@@ -147,8 +147,8 @@ func (s *Session) Close() error {
 	return s.failed
 }
 
-// keep renews the session until held ends, and closes it then. The caller's ctx
-// tells whether there is time for that.
+// keep renews the session until held ends, and closes it then. Where the
+// caller's ctx has ended, closing is bounded by leaving.
 func (s *Session) keep(ctx, held context.Context, l *lease) {
 	defer close(s.ended)
 	defer s.end()

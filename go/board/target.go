@@ -42,7 +42,7 @@ func normalized(target string) (string, error) {
 	return net.JoinHostPort(host, port), nil
 }
 
-// isLocal tells whether a normalized target is on this machine.
+// isLocal reports whether a normalized target is on this machine.
 func isLocal(target string) bool {
 	host, _, _ := net.SplitHostPort(target)
 	return isUnix(target) || host == "localhost" || net.ParseIP(host).IsLoopback()

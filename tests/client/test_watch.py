@@ -384,13 +384,13 @@ def test_a_sync_watch_is_a_generator_that_can_be_closed_twice(server, board):
 
 async def test_a_step_that_is_cancelled_loses_nothing_of_its_watch(server, board):
     async with AsyncBoardClient(server, board) as client, client.watch() as events:
-        told = []
+        revisions = []
 
         async def read(seconds):
             try:
                 async with asyncio.timeout(seconds):
                     while True:
-                        told.append((await anext(events)).revision)
+                        revisions.append((await anext(events)).revision)
             except TimeoutError:
                 return
 
@@ -398,10 +398,10 @@ async def test_a_step_that_is_cancelled_loses_nothing_of_its_watch(server, board
         for number in range(20):
             await client.claim_file(f"{number}.go", "p")
             await read(0.001 * (number % 5))
-        while len(told) < 20:
+        while len(revisions) < 20:
             async with asyncio.timeout(PATIENCE):
-                told.append((await anext(events)).revision)
-        assert told == list(range(1, 21))
+                revisions.append((await anext(events)).revision)
+        assert revisions == list(range(1, 21))
 
 
 async def test_a_watch_that_was_closed_ends_at_its_next_step(server, board):

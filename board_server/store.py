@@ -96,6 +96,7 @@ class Store(Protocol):
     ) -> Page[BoardInfo]:
         """Read the boards in the byte order of their names. The page's revision is 0.
 
+        What another program does to the boards' storage may show up to a second later.
         With `among`, only boards of these names, and nothing tells of others.
         """
         ...

@@ -139,6 +139,7 @@ class Boards:
                 self._trouble.note(name, error)
             raise
         self._trouble.over(name)
+        self._directory.opened(name)
         try:
             self._boards[name] = OpenBoard(name, files, self._settings)
         except BaseException:

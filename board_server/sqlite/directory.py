@@ -1,7 +1,13 @@
 """Directory: the board files of one directory, opened for service or not."""
 
+import asyncio
 import logging
+import os
+import threading
+import time
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,11 +22,22 @@ from board_server.sqlite.migrate import check
 
 SUFFIX = ".board.db"
 
+REREAD = 1.0
+"""Seconds between two looks whether another program has put files there, or taken some away."""
+
+CERTAIN = 2 * 10**9
+"""Nanoseconds after which a change of the directory shows in its timestamp for certain."""
+
 log = logging.getLogger(__name__)
 
 
 class Directory:
-    """Tells where a board's file is, and which there are."""
+    """Tells where a board's file is, and which there are.
+
+    Lists are made in a thread of their own: a directory may have a hundred thousand files, and
+    no board waits to be opened meanwhile. The names are kept, and read anew where the directory
+    has changed.
+    """
 
     def __init__(self, path: Path) -> None:
         """Make the directory if need be. Raises StoreUnavailable where that cannot be done."""
@@ -29,23 +46,72 @@ class Directory:
         except OSError as error:
             raise StoreUnavailable(error.strerror or str(error), path) from error
         self._path = path
+        self._opened: set[str] = set()  # since the names were read
+        self._lock = threading.Lock()  # of `_opened`; all else is the thread's
+        self._names: list[str] = []
+        self._read_at = float("-inf")
+        self._state = 0
+        self._left_out: dict[str, tuple[object, ...]] = {}
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="lists boards")
 
     def file(self, board: str) -> Path:
         """Return the path of a board's file, whether or not it is there."""
         return self._path / f"{board}{SUFFIX}"
 
-    def list_boards(self, page: PageRequest, among: Collection[str] | None) -> Page[BoardInfo]:
-        """Store.list_boards."""
-        after = str(page.after[0]) if page.after else ""
-        found = (path.name.removesuffix(SUFFIX) for path in self._path.glob(f"*{SUFFIX}"))
-        names = sorted(
-            name
-            for name in found
-            if name > after and is_board_name(name) and (among is None or name in among)
-        )
-        wanted = names[: page.size]
+    def opened(self, board: str) -> None:
+        """Take note of a board that may have been created: lists have it from now on."""
+        with self._lock:
+            self._opened.add(board)
+
+    async def list_boards(
+        self, page: PageRequest, among: Collection[str] | None
+    ) -> Page[BoardInfo]:
+        """Store.list_boards. What other programs put there is listed within a second."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._list, page, among)
+
+    async def close(self) -> None:
+        """End the thread, once the lists under way are made."""
+        await asyncio.to_thread(self._thread.shutdown)
+
+    def _list(self, page: PageRequest, among: Collection[str] | None) -> Page[BoardInfo]:
+        names = self._all() if among is None else self._of(among)
+        start = bisect_right(names, str(page.after[0])) if page.after else 0
+        wanted = names[start : start + page.size]
         boards = [board for name in wanted if (board := self._peek(name))]
-        return Page(boards, 0, (wanted[-1],) if len(names) > len(wanted) else None)
+        more = start + len(wanted) < len(names)
+        return Page(boards, 0, (wanted[-1],) if more else None)
+
+    def _of(self, among: Collection[str]) -> list[str]:
+        return sorted(name for name in among if is_board_name(name) and self.file(name).exists())
+
+    def _all(self) -> list[str]:
+        """Return the names of all boards, sorted, those included that this server has created."""
+        if time.monotonic() - self._read_at >= REREAD:
+            changed = self._path.stat().st_mtime_ns
+            if changed != self._state:
+                self._read()
+            # Another change at once may leave the timestamp as it is: then look again.
+            self._state = changed if time.time_ns() - changed > CERTAIN else 0
+            self._read_at = time.monotonic()
+        with self._lock:
+            opened, self._opened = self._opened, set()
+        for name in opened:
+            place = bisect_left(self._names, name)
+            if self._names[place : place + 1] != [name]:
+                insort(self._names, name)
+        return self._names
+
+    def _read(self) -> None:
+        with self._lock:
+            self._opened.clear()  # what is created from here on may not be among what is read
+        with os.scandir(self._path) as entries:
+            found = [entry.name for entry in entries if entry.name.endswith(SUFFIX)]
+        self._names = sorted(
+            name for file in found if is_board_name(name := file.removesuffix(SUFFIX))
+        )
+        there = set(self._names)
+        self._left_out = {name: why for name, why in self._left_out.items() if name in there}
 
     def _peek(self, name: str) -> BoardInfo | None:
         """Read about a board without opening it for service; None if it cannot be read."""
@@ -63,5 +129,16 @@ class Directory:
             finally:
                 connection.close()
         except (apsw.Error, OSError, StoreUnavailable) as error:
-            log.warning("left out of the list of boards: %s: %s", path, error)
+            self._leave_out(name, path, error)
             return None
+
+    def _leave_out(self, name: str, path: Path, error: Exception) -> None:
+        """Log why a file is not listed: once for each file, and again when it has changed."""
+        try:
+            found = path.lstat()
+        except FileNotFoundError:  # deleted since the names were read
+            return
+        why = found.st_ino, found.st_size, found.st_mtime_ns, str(error)
+        if self._left_out.get(name) != why:
+            self._left_out[name] = why
+            log.warning("left out of the list of boards: %s: %s", path, error)

@@ -106,7 +106,7 @@ class SqliteStore:
         self, page: PageRequest, among: Collection[str] | None = None
     ) -> Page[BoardInfo]:
         self._boards.refuse_if_closed()
-        return await asyncio.to_thread(self._directory.list_boards, page, among)
+        return await self._directory.list_boards(page, among)
 
     async def set_phase_state(
         self, board: str, change: PhaseChange, key: IdempotencyKey | None = None
@@ -247,3 +247,4 @@ class SqliteStore:
 
     async def close(self) -> None:
         await self._boards.close()
+        await self._directory.close()

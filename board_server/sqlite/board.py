@@ -28,6 +28,7 @@ from board_server.model import (
 from board_server.sqlite import overview, rows, sessions
 from board_server.sqlite.connection import TooManySteps, at_most
 from board_server.sqlite.files import BoardFiles
+from board_server.sqlite.identity import Damage
 from board_server.sqlite.leases import Leases
 from board_server.sqlite.meta import info, revision
 from board_server.sqlite.settings import Settings
@@ -60,21 +61,31 @@ class OpenBoard:
         self._scanning = 0
         self._followers: list[Follower] = []
         self._trouble = Trouble(files.path)
-        self._writer = Writer(files.writing, settings, self._committed, self._trouble, name)
+        self._opened = self.info()
+        self._writer = Writer(files, settings, self._committed, self._trouble, name)
         self._scans = ThreadPoolExecutor(1, thread_name_prefix=f"scans {name}")
         self._leases = Leases(partial(self._end_session, cause=Cause.SESSION_EXPIRED))
         for session_id, ttl in files.lived:
             self._leases.start(session_id, ttl)
 
     def intact(self) -> bool:
-        """Tell whether the file is still the one that was opened, and its writer works."""
+        """Tell whether the files are still those that were opened, and the writer works."""
         self._looked_at = time.monotonic()
-        return self.failure is None and self._files.intact()
+        return self.failure is None and self.damage() is None
 
     @property
     def failure(self) -> BoardError | None:
         """Why the board has to be closed and opened again; None if it works."""
         return self._writer.failure
+
+    def damage(self) -> Damage | None:
+        """Tell what another program did to the files, if it did."""
+        return self._files.identity.damage()
+
+    @property
+    def served(self) -> BoardInfo:
+        """Which board this is, with the revision of the last commit, whatever the files say."""
+        return replace(self._opened, revision=self._writer.revision)
 
     @property
     def idle(self) -> bool:

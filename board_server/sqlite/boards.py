@@ -18,9 +18,11 @@ from board_server.errors import (
     StorageError,
     StoreUnavailable,
 )
+from board_server.model import BoardInfo
 from board_server.sqlite.board import OpenBoard
 from board_server.sqlite.directory import Directory
 from board_server.sqlite.files import BoardFiles
+from board_server.sqlite.identity import Damage
 from board_server.sqlite.settings import Settings
 from board_server.sqlite.trouble import OpeningTrouble
 
@@ -49,6 +51,7 @@ class Boards:
         self._changes: dict[str, asyncio.Task[None]] = {}  # boards being opened or closed
         self._wanted: Counter[str] = Counter()  # callers that wait for a board
         self._to_create: Counter[str] = Counter()  # those of them that create it if it is absent
+        self._served: dict[str, BoardInfo] = {}  # boards whose files were damaged, until reopened
         self._trouble = OpeningTrouble()
         self._closed = False
         self._patrol: asyncio.Task[None] | None = None
@@ -123,14 +126,17 @@ class Boards:
 
     async def _open(self, name: str) -> None:
         if board := self._boards.pop(name, None):
-            await self._end(board, _why_closed(board))
+            await self._end(board, self._why_closed(board))
         path = self._directory.file(name)
         if name not in self._to_create and not path.exists():
             raise BoardNotFound(name)
         await self._make_room()
         create = name in self._to_create
         try:
-            files = await asyncio.to_thread(BoardFiles, path, self._settings, create=create)
+            served = self._served.get(name)
+            files = await asyncio.to_thread(
+                BoardFiles, path, self._settings, create=create, served=served
+            )
         except StorageError as error:
             if not create and not path.exists():  # it has gone meanwhile
                 raise BoardNotFound(name) from None
@@ -138,6 +144,7 @@ class Boards:
             if self._patrol or name != self._stays:
                 self._trouble.note(name, error)
             raise
+        self._served.pop(name, None)
         self._trouble.over(name)
         self._directory.opened(name)
         try:
@@ -195,9 +202,26 @@ class Boards:
         if board.name in self._changes or self._boards.get(board.name) is not board:
             return
         if not board.intact():
-            await asyncio.shield(self._close(board, _why_closed(board)))
+            await asyncio.shield(self._close(board, self._why_closed(board)))
         elif time.monotonic() - board.used_at >= self._rest and self._may_close(board):
             await asyncio.shield(self._evict(board))
+
+    def _why_closed(self, board: OpenBoard) -> BoardError:
+        """Tell why a board cannot be served any more as it was opened: what its followers hear.
+
+        What another program did to its files is logged.
+        """
+        if board.failure:
+            return board.failure
+        self._served[board.name] = board.served
+        damage = board.damage() or Damage.REPLACED  # it may have been mended since
+        if damage is Damage.REPLACED:
+            log.warning("the file of board %s %s", board.name, damage.value)
+            return BoardReplaced("")
+        log.error("the file of board %s %s; it is opened anew", board.name, damage.value)
+        if damage is Damage.LOG_REMOVED:
+            return StoreUnavailable(f"the board's file {damage.value}; it is opened anew; retry")
+        return BoardReplaced("")
 
 
 @contextmanager
@@ -219,11 +243,3 @@ def _retrieve(change: asyncio.Task[None]) -> None:
     """Mark a task's error as seen: all who waited for it may be gone."""
     if not change.cancelled():
         change.exception()
-
-
-def _why_closed(board: OpenBoard) -> BoardError:
-    """Tell why a board cannot be served any more as it was opened."""
-    if board.failure:
-        return board.failure
-    log.warning("the file of board %s was deleted or made anew", board.name)
-    return BoardReplaced("")

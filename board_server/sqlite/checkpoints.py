@@ -4,6 +4,12 @@ from contextlib import suppress
 
 import apsw
 
+from board_server.sqlite.identity import Damage, Identity
+
+LOG_HEADER = 32
+FRAME_HEADER = 24
+"""Bytes in the log before its frames, and in each before its page (sqlite.org/fileformat.html)."""
+
 BUSY_TIMEOUT = 5000
 """Milliseconds to wait for another connection's lock."""
 
@@ -28,8 +34,10 @@ class Checkpoints:
     In place of SQLite's own checkpoints, which are made while a caller waits.
     """
 
-    def __init__(self, connection: apsw.Connection) -> None:
+    def __init__(self, connection: apsw.Connection, identity: Identity) -> None:
         self._db = connection
+        self._identity = identity
+        self._frame = connection.pragma("page_size") + FRAME_HEADER
         self._pages = 0
         self._long = LONG
         connection.set_wal_hook(self._note)
@@ -47,14 +55,28 @@ class Checkpoints:
     def make(self) -> None:
         """Move what can be moved; where that fails, the log keeps it."""
         pages, self._pages = self._pages, 0
+        if self._identity.damage():
+            return  # to move the log into what may be another database would spoil it
         # What fails here does so again, and is told, when something is written.
-        with suppress(apsw.Error):
+        with suppress(apsw.Error, OSError), self._identity.checkpoint():
             if pages < self._long:
                 self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
             else:
                 self._long = pages + LONG // 4
                 self._restart()
                 self._long = LONG
+
+    def save(self) -> bool:
+        """Move all of a log that was deleted to the file; tell whether all of it was moved.
+
+        The log goes for good when it is closed, and nothing else has what was committed.
+        """
+        if self._identity.damage() is not Damage.LOG_REMOVED:
+            return False
+        with suppress(apsw.Error, OSError), self._identity.checkpoint():
+            in_log, moved = self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_FULL)
+            return in_log == moved
+        return False
 
     def _restart(self) -> None:
         """Move all of the log, and let the next write begin it anew."""
@@ -66,4 +88,5 @@ class Checkpoints:
 
     def _note(self, _db: apsw.Connection, _name: str, pages: int) -> int:
         self._pages = pages
+        self._identity.committed(LOG_HEADER + pages * self._frame)
         return apsw.SQLITE_OK

@@ -1,20 +1,28 @@
 """The files of one board: its lock, and the connections to its database."""
 
-import os
+import logging
 import stat
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from itertools import count
 from pathlib import Path
 
 import apsw
 
 from board_server.errors import StoreUnavailable
+from board_server.model import BoardInfo
 from board_server.sqlite import sessions
 from board_server.sqlite.connection import configure, connect
+from board_server.sqlite.identity import Damage, Identity
 from board_server.sqlite.lock import FileLock
 from board_server.sqlite.meta import info
-from board_server.sqlite.migrate import check, migrate
+from board_server.sqlite.migrate import check, migrate, rename_if_older
 from board_server.sqlite.settings import Settings
 from board_server.sqlite.trouble import storage_error
+
+STRAY_LOG = {Damage.LOG_CUT, Damage.OVERWRITTEN}
+"""Damage after which the log must not be moved into the database: it would spoil its pages."""
+
+logger = logging.getLogger(__name__)
 
 
 class BoardFiles:
@@ -27,8 +35,13 @@ class BoardFiles:
     how long each lives without being renewed.
     """
 
-    def __init__(self, path: Path, settings: Settings, *, create: bool) -> None:
-        """Open the file, or create it. Raises StoreUnavailable or StoreFull, which name it."""
+    def __init__(
+        self, path: Path, settings: Settings, *, create: bool, served: BoardInfo | None = None
+    ) -> None:
+        """Open the file, or create it. Raises StoreUnavailable or StoreFull, which name it.
+
+        `served` is what was served from this path until another program damaged it.
+        """
         self.path = path
         require_one_name(path)
         lock = path.with_name(path.name + ".lock")
@@ -42,23 +55,21 @@ class BoardFiles:
             check(opened[0])
             configure(opened[0], settings.synchronous)
             migrate(opened[0], settings.clock())
+            if served:
+                rename_if_older(opened[0], served.board_id, served.revision)
             info(opened[0], "")
             self.lived = sessions.ttls(opened[0])
             opened += [connect(path), connect(path)]
-            self._identity = _identity(path)
+            for connection in opened:  # each has the log open from here on
+                connection.execute("SELECT revision FROM meta").fetchall()
+            opened[0].wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            self.identity = Identity(path)
         except (apsw.Error, OSError, StoreUnavailable) as error:
             for connection in opened:
                 connection.close()
             self._lock.release()
             raise storage_error(error, path) from error
         self.writing, self.reading, self.scanning = opened
-
-    def intact(self) -> bool:
-        """Tell whether the path still leads to the file that was opened."""
-        try:
-            return _identity(self.path) == self._identity
-        except OSError:
-            return False
 
     def wal_bytes(self) -> int:
         """Return the size of the write-ahead log."""
@@ -68,11 +79,37 @@ class BoardFiles:
             return 0
 
     def close(self) -> None:
-        """Close what is open, and let the lock go, whatever becomes of the rest."""
+        """Close what is open, and let the lock go, whatever becomes of the rest.
+
+        Where the log does not belong to the database any more, it is put aside, and not moved
+        into it.
+        """
+        stray = self.identity.damage() in STRAY_LOG
         with ExitStack() as closing:
             closing.callback(self._lock.release)
+            if stray:
+                closing.callback(_put_log_aside, self.path)
             for connection in (self.writing, self.reading, self.scanning):
-                closing.callback(connection.close)
+                closing.callback(close_connection, connection, stray=stray)
+
+
+def close_connection(connection: apsw.Connection, *, stray: bool) -> None:
+    """Close a connection, unless it is; a stray log is not moved into the database."""
+    with suppress(apsw.ConnectionClosedError):
+        if stray:
+            connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        connection.close()
+
+
+def _put_log_aside(path: Path) -> None:
+    """Rename the log; the index goes, which is made anew with the next log."""
+    log = path.with_name(f"{path.name}-wal")
+    names = (log.with_name(f"{log.name}.stray.{number}") for number in count(1))
+    aside = next(name for name in names if not name.exists())
+    with suppress(FileNotFoundError):
+        log.rename(aside)
+        logger.error("%s does not belong to its board any more, and was put aside: %s", log, aside)
+    path.with_name(f"{path.name}-shm").unlink(missing_ok=True)
 
 
 def require_one_name(path: Path) -> None:
@@ -91,8 +128,3 @@ def require_one_name(path: Path) -> None:
     if stat.S_ISREG(found.st_mode) and found.st_nlink > 1:
         what = "has several hard links, and two servers could write to it; put a copy of it"
         raise StoreUnavailable(f"the board's file {what} in its place", path)
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    found = os.lstat(path)  # on every call's way, and Path is slower
-    return found.st_dev, found.st_ino

@@ -40,6 +40,11 @@ class GroupCommit:
         self._revision = int(connection.execute("SELECT revision FROM meta").get)
         self._remembered = 0  # bytes, in the transaction that is under way
 
+    @property
+    def revision(self) -> int:
+        """The revision of the last commit."""
+        return self._revision
+
     def run(self, calls: Sequence[Call[Any]]) -> tuple[list[Outcome], list[Commit]]:
         """Commit the calls; return how each ended, and the commits that they made."""
         before = self._revision

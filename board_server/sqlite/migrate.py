@@ -73,6 +73,8 @@ DELETE FROM phase_sessions WHERE task_id NOT IN (SELECT task_id FROM board);
 DELETE FROM claim_sessions WHERE filepath NOT IN (SELECT filepath FROM file_claims);
 """
 
+_RENAME = "UPDATE meta SET board_id = ? WHERE board_id = ? AND revision < ?"
+
 _COLUMNS = "SELECT name FROM pragma_table_info(?)"
 
 
@@ -88,3 +90,12 @@ def migrate(connection: apsw.Connection, now: datetime) -> None:
     with connection:
         connection.execute(_INTRODUCE, (uuid.uuid4().hex, to_text(now)))
         connection.execute(_TIDY)
+
+
+def rename_if_older(connection: apsw.Connection, board_id: str, revision: int) -> None:
+    """Give a board that has come back at an earlier revision an ID of its own.
+
+    Whoever has seen the later one is then told BOARD_REPLACED, and never that nothing changed.
+    """
+    with connection:
+        connection.execute(_RENAME, (uuid.uuid4().hex, board_id, revision))

@@ -17,7 +17,9 @@ from board_server.errors import ShuttingDown, StoreUnavailable
 from board_server.faults import reach
 from board_server.model import Commit, IdempotencyKey, Revised
 from board_server.sqlite.checkpoints import Checkpoints
+from board_server.sqlite.files import STRAY_LOG, BoardFiles, close_connection
 from board_server.sqlite.group_commit import Call, GroupCommit, Outcome
+from board_server.sqlite.identity import Damage
 from board_server.sqlite.settings import Settings
 from board_server.sqlite.transaction import Transaction
 from board_server.sqlite.trouble import Trouble
@@ -51,17 +53,18 @@ class Writer:
 
     def __init__(
         self,
-        connection: apsw.Connection,
+        files: BoardFiles,
         settings: Settings,
         committed: Callable[[Commit], None],
         trouble: Trouble,
         name: str,
     ) -> None:
-        self._db = connection
+        self._db = files.writing
+        self._identity = files.identity
         self._settings = settings
         self._name = name
         self._committed = committed
-        self._group = GroupCommit(connection, settings, trouble)
+        self._group = GroupCommit(self._db, settings, trouble)
         self._loop = asyncio.get_running_loop()
         self._arrived: list[_Call[Any]] = []  # in this turn of the event loop
         self._handed_over: SimpleQueue[list[_Call[Any]] | None] = SimpleQueue()
@@ -73,7 +76,7 @@ class Writer:
         self._answered = 0  # commits, by the event loop
         self._closing = False
         self.failure: StoreUnavailable | None = None
-        self._log = Checkpoints(connection)
+        self._log = Checkpoints(self._db, self._identity)
         self._thread = threading.Thread(target=self._run, name=f"writer {name}", daemon=True)
         self._thread.start()
 
@@ -105,6 +108,11 @@ class Writer:
         return self._accepted - self._taken
 
     @property
+    def revision(self) -> int:
+        """The revision of the last commit."""
+        return self._group.revision
+
+    @property
     def idle(self) -> bool:
         """Whether nothing waits, and all that was committed is told."""
         return not self.waiting and self._begun == self._answered
@@ -129,7 +137,13 @@ class Writer:
                 self._loop.call_soon_threadsafe(self._died, error, self._batch)
         finally:
             with suppress(apsw.Error):
-                self._db.close()
+                self._close()
+
+    def _close(self) -> None:
+        damage = self._identity.damage()
+        if damage is Damage.LOG_REMOVED and not self._log.save():
+            log.error("board %s: commits since the last checkpoint may be lost", self._name)
+        close_connection(self._db, stray=damage in STRAY_LOG)
 
     def _serve(self) -> None:
         while self._receive():
@@ -140,12 +154,26 @@ class Writer:
 
     def _do(self, batch: list[_Call[Any]]) -> None:
         started = time.perf_counter()
-        outcomes, commits = self._group.run(batch)
+        outcomes, commits = self._commit(batch)
         try:
             self._settings.on_commit(self._name, len(batch), time.perf_counter() - started)
         finally:
             self._loop.call_soon_threadsafe(self._answer, batch, outcomes, commits)
             self._batch = []
+
+    def _commit(self, batch: list[_Call[Any]]) -> tuple[list[Outcome], list[Commit]]:
+        """Commit calls, unless to files that another program has damaged.
+
+        A crash would lose such a commit. The board is about to be opened anew.
+        """
+        if damage := self._identity.damage():
+            refused = f"the board's file {damage.value}; nothing was changed; retry"
+            return [StoreUnavailable(refused)] * len(batch), []
+        outcomes, commits = self._group.run(batch)
+        if self._identity.damage() and not self._log.save():
+            unknown = RuntimeError("the files of the board were damaged during a commit")
+            return [unknown] * len(batch), []
+        return outcomes, commits
 
     def _receive(self) -> bool:
         """Wait for calls; False when the writer is closed. Tidies up where none come."""

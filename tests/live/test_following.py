@@ -1,10 +1,12 @@
 """Feeds begin anew: who could not follow a board stands in nobody's way."""
 
 import asyncio
+import secrets
+from dataclasses import replace
 
 import pytest
 
-from board_server.errors import BoardNotFound
+from board_server.errors import BoardNotFound, StoreUnavailable
 from board_server.feed import Feeds
 from board_server.sqlite import SqliteStore
 
@@ -37,6 +39,23 @@ async def test_an_error_that_nobody_waited_for_is_not_the_next_callers(tmp_path)
     await asyncio.sleep(0)
     await store.open_board("b")
     assert (await feeds.of("b")).revision == 0
+    await store.close()
+
+
+class Restless(SqliteStore):
+    """Says with each look that another board is there."""
+
+    async def get_board(self, board):
+        info = await super().get_board(board)
+        return replace(info, board_id=secrets.token_hex())
+
+
+@pytest.mark.timeout(30)  # a call that lets no other run would be the last
+async def test_a_read_gives_up_where_the_board_is_another_each_time(tmp_path):
+    store = Restless(tmp_path)
+    await store.open_board("b")
+    with pytest.raises(StoreUnavailable, match="replaced"):
+        await Feeds(store).caught_up("b")
     await store.close()
 
 

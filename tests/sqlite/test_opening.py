@@ -27,9 +27,9 @@ from tests.spec_file import make_spec_file
 
 @pytest.fixture
 def connections(connection_hook):
-    """Every connection that the store makes."""
+    """Every connection that the store makes to read or write the board."""
     made = []
-    connection_hook(made.append)
+    connection_hook(lambda each: each.readonly("main") or made.append(each))
     return made
 
 

@@ -1,0 +1,118 @@
+"""Identity: whether the files that an open board has are still those at its path."""
+
+import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from enum import Enum
+from pathlib import Path
+from urllib.parse import quote
+
+import apsw
+
+from board_server.sqlite.meta import info
+from board_server.sqlite.rows import Damaged
+
+LOG_SIZE_LIMIT = 64 * 2**20
+"""Bytes to which SQLite cuts a write-ahead log that it begins anew."""
+
+
+class Damage(Enum):
+    """What another program did to the files of a board that is served."""
+
+    REPLACED = "was deleted or made anew"
+    LOG_REMOVED = "has lost its write-ahead log, which was deleted"
+    LOG_CUT = "has lost a part of its write-ahead log, which was cut short"
+    OVERWRITTEN = "was overwritten by another program"
+
+
+class Identity:
+    """The files as SQLite opened them: database, write-ahead log, and the log's index.
+
+    SQLite itself notices none of this: it goes on with the files that it has open, though a
+    crash would lose them, and moves the log of one database into the pages of another.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Take note of the files at `path`, once SQLite has them open. Raises OSError."""
+        self._path = str(path)
+        self._log = f"{path}-wal"
+        self._index = f"{path}-shm"
+        self._files = [_file(os.lstat(each)) for each in (self._path, self._log, self._index)]
+        self._log_bytes = 0
+        self._seen: tuple[int, int] | None = None
+        self._content: tuple[str, int] | None = None
+        self._look()
+
+    def damage(self) -> Damage | None:
+        """Tell what is wrong with the files now. For any thread: costs three system calls."""
+        seen, log_bytes = self._seen, self._log_bytes
+        database, log, index = map(_lstat, (self._path, self._log, self._index))
+        if database is None or _file(database) != self._files[0]:
+            return Damage.REPLACED
+        if log is None or index is None or [_file(log), _file(index)] != self._files[1:]:
+            return Damage.LOG_REMOVED
+        if log.st_size < log_bytes:
+            return Damage.LOG_CUT
+        if seen in {None, _state(database)} or self._is_ours(seen) or self._seen is not seen:
+            return None  # unchanged; or changed by the writer's own checkpoint
+        return Damage.OVERWRITTEN
+
+    def committed(self, log_bytes: int) -> None:
+        """Take note of how long the log is, at least, after a commit."""
+        self._log_bytes = min(log_bytes, LOG_SIZE_LIMIT)
+
+    @contextmanager
+    def checkpoint(self) -> Iterator[None]:
+        """Expect the database to change for the time of a `with` block."""
+        self._seen = None
+        try:
+            yield
+        finally:
+            self._look()
+
+    def _look(self) -> None:
+        self._content = _content(self._path)
+        self._seen = _state(os.lstat(self._path))
+
+    def _is_ours(self, seen: tuple[int, int] | None) -> bool:
+        """Tell whether the file is the same board, no older: touched, or checkpointed by others."""
+        database = _lstat(self._path)
+        found, before = _content(self._path), self._content
+        if found is None or before is None:
+            ours = found is before
+        else:
+            ours = found[0] == before[0] and found[1] >= before[1]
+        if ours and database and self._seen is seen:
+            self._content, self._seen = found, _state(database)
+        return ours
+
+
+def _lstat(path: str) -> os.stat_result | None:
+    try:
+        return os.lstat(path)
+    except OSError:
+        return None
+
+
+def _file(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino
+
+
+def _state(found: os.stat_result) -> tuple[int, int]:
+    return found.st_size, found.st_mtime_ns
+
+
+def _content(path: str) -> tuple[str, int] | None:
+    """Read which board the database itself has, and its revision, without its log.
+
+    None where there is none, or where the file is shorter than it says.
+    """
+    flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+    try:
+        with closing(apsw.Connection(f"file:{quote(path)}?immutable=1", flags=flags)) as db:
+            board = info(db, "")
+            pages, page_size = db.pragma("page_count"), db.pragma("page_size")
+            whole = pages * page_size <= os.lstat(path).st_size
+            return (board.board_id, board.revision) if whole else None
+    except (apsw.Error, OSError, Damaged):
+        return None

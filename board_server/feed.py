@@ -241,7 +241,7 @@ class Feed:
                 found = await self._store.find(self.board, distinct)
                 if self._error:
                     raise self._error
-                waiter.begin(found)
+                self._waiters.begin(waiter, found)
                 met = await waiter.met
         evidence = dict(zip(distinct, met.value, strict=True))
         return Revised([evidence[condition] for condition in conditions], met.revision)

@@ -1,9 +1,12 @@
 """Waiters: thousands may wait for conditions; a commit looks only at those it concerns."""
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache, cached_property
+from operator import attrgetter
+from typing import Any
 
 from board_server.errors import BoardError
 from board_server.model import (
@@ -21,19 +24,69 @@ from board_server.model import (
     Revised,
 )
 
-Topic = tuple[str, str]
-"""What a condition looks at, and an event tells of: a phase, a file, or a contract's name."""
+Shape = tuple[str, ...]
+"""Which fields a condition on contracts names."""
+
+Topic = tuple[str | Shape, Any]
+"""What a condition looks at, and an event tells of: a phase, a file, or the contracts that have
+these values in the fields of a shape."""
+
+_FIELDS = ("producer", "kind", "name", "package")
+
+
+class Changes:
+    """A commit, by the topics that anybody waits for: looked through once for all waiters."""
+
+    def __init__(self, commit: Commit, wanted: Iterable[Topic], shapes: Iterable[Shape]) -> None:
+        self.revision = commit.revision
+        self._events = commit.events
+        self.by_topic: dict[Topic, Event] = {}
+        """The last event of a phase or a file; of contracts, that of the one with the lowest id."""
+        for event in commit.events:
+            for topic in _topics(event, shapes):
+                if topic in wanted and not _is_later(event, self.by_topic.get(topic)):
+                    self.by_topic[topic] = event
+
+    @cached_property
+    def contracts(self) -> dict[int, Contract]:
+        """The contracts that were written, by their IDs."""
+        return {
+            event.record.id: event.record
+            for event in self._events
+            if event.change is Change.CONTRACT and isinstance(event.record, Contract)
+        }
 
 
 class Waiter:
     """One who waits, with what meets each of its conditions so far."""
 
     def __init__(self, conditions: Sequence[Condition]) -> None:
-        self.conditions = conditions
         self.met = _future()
+        self.conditions = conditions
+        self.held: frozenset[int] = frozenset()
+        """The contracts, by ID, that meet a condition only as long as they keep their package."""
+        self.topics: defaultdict[Topic, list[int]] = defaultdict(list)
+        for index, condition in enumerate(conditions):
+            self.topics[_topic(condition)].append(index)
+        # A contract that goes over to another package is told of there alone.
+        self._packaged = [
+            (index, condition)
+            for index, condition in enumerate(conditions)
+            if isinstance(condition, ContractCondition) and condition.package is not None
+        ]
         self._evidence: list[Evidence] | None = None
         self._revision = 0
-        self._early: list[Commit] = []
+        self._early: list[Changes] = []
+
+    @property
+    def asking(self) -> bool:
+        """Whether any contract may concern it, as it does not know yet which it will hold."""
+        return bool(self._packaged) and self._evidence is None
+
+    def holds(self) -> frozenset[int]:
+        """Return what `held` should be now."""
+        found = [self._evidence[index] for index, _ in self._packaged] if self._evidence else []
+        return frozenset(contract.id for contract in found if isinstance(contract, Contract))
 
     def begin(self, found: Revised[list[Evidence]]) -> None:
         """Start from what the store has found, and what was committed since.
@@ -47,43 +100,48 @@ class Waiter:
         self._evidence, self._revision = list(found.value), found.revision
         self._settle(self._revision)
         early, self._early = self._early, []
-        for commit in early:
-            self.committed(commit)
+        for changes in early:
+            self.committed(changes)
 
-    def committed(self, commit: Commit) -> None:
+    def committed(self, changes: Changes) -> None:
         """Take in a commit that concerns one of the conditions."""
         if self._evidence is None:
-            self._early.append(commit)
-        elif commit.revision > self._revision and not self.met.done():
-            if all(self._take(event, self._evidence) for event in commit.events):
-                self._settle(commit.revision)
-            else:
+            self._early.append(changes)
+        elif changes.revision > self._revision and not self.met.done():
+            if self._loses_one(changes, self._evidence):
                 self._evidence = None
                 self.met.set_result(None)
+                return
+            for topic, indexes in self.topics.items():
+                if event := changes.by_topic.get(topic):
+                    for index in indexes:
+                        self._take(event, index, self._evidence)
+            self._settle(changes.revision)
 
-    def _take(self, event: Event, evidence: list[Evidence]) -> bool:
-        """Take in an event; False when it takes a contract away."""
-        known = True
-        for index, condition in enumerate(self.conditions):
-            match condition, event.record:
-                case PhaseCondition(phase_id, states), Phase() as phase:
-                    if phase.phase_id == phase_id:
-                        there = event.change is Change.PHASE
-                        evidence[index] = phase if there and phase.state in states else None
-                case ContractCondition(), Contract() as contract:
-                    held = evidence[index]
-                    first = not isinstance(held, Contract) or contract.id <= held.id
-                    if event.change is Change.CONTRACT_REMOVED:
-                        evidence[index] = None  # they only ever go all at once
-                    elif first and _meets(contract, condition):
-                        evidence[index] = contract
-                    elif isinstance(held, Contract) and contract.id == held.id:
-                        known = False
-                case FileCondition(filepath), FileClaim() as claim:
-                    if claim.filepath == filepath:
-                        free = event.change is Change.RELEASED
-                        evidence[index] = condition if free else None
-        return known
+    def _loses_one(self, changes: Changes, evidence: list[Evidence]) -> bool:
+        """Tell whether a contract that is held goes over to another package."""
+        for index, condition in self._packaged:
+            held = evidence[index]
+            if isinstance(held, Contract):
+                now = changes.contracts.get(held.id, held)
+                if now.package != condition.package:
+                    return True
+        return False
+
+    def _take(self, event: Event, index: int, evidence: list[Evidence]) -> None:
+        """Take in an event of the topic of a condition."""
+        match self.conditions[index], event.record:
+            case PhaseCondition(_, states), Phase() as phase:
+                there = event.change is Change.PHASE
+                evidence[index] = phase if there and phase.state in states else None
+            case ContractCondition(), Contract() as contract:
+                held = evidence[index]
+                if event.change is Change.CONTRACT_REMOVED:
+                    evidence[index] = None  # they only ever go all at once
+                elif not isinstance(held, Contract) or contract.id <= held.id:
+                    evidence[index] = contract
+            case FileCondition() as condition, FileClaim():
+                evidence[index] = condition if event.change is Change.RELEASED else None
 
     def _settle(self, revision: int) -> None:
         if self._evidence and None not in self._evidence and not self.met.done():
@@ -99,6 +157,9 @@ class Waiters:
 
     def __init__(self) -> None:
         self._by_topic: defaultdict[Topic, set[Waiter]] = defaultdict(set)
+        self._by_contract: defaultdict[int, set[Waiter]] = defaultdict(set)  # that they hold
+        self._asking: set[Waiter] = set()  # those whom any contract may concern
+        self._shapes: Counter[Shape] = Counter()
         self._count = 0
 
     def __len__(self) -> int:
@@ -108,29 +169,44 @@ class Waiters:
     def add(self, conditions: Sequence[Condition]) -> Iterator[Waiter]:
         """Keep a waiter for the time of a `with` block."""
         waiter = Waiter(conditions)
-        topics = {_topic(condition) for condition in conditions}
-        for topic in topics:
+        shapes = [topic[0] for topic in waiter.topics if isinstance(topic[0], tuple)]
+        self._shapes.update(shapes)
+        for topic in waiter.topics:
             self._by_topic[topic].add(waiter)
         self._count += 1
+        self._place(waiter)
         try:
             yield waiter
         finally:
             self._count -= 1
-            for topic in topics:
-                self._by_topic[topic].discard(waiter)
-                if not self._by_topic[topic]:
-                    del self._by_topic[topic]
+            self._shapes -= Counter(shapes)
+            self._asking.discard(waiter)
+            for topic in waiter.topics:
+                _discard(self._by_topic, topic, waiter)
+            for contract in waiter.held:
+                _discard(self._by_contract, contract, waiter)
+
+    def begin(self, waiter: Waiter, found: Revised[list[Evidence]]) -> None:
+        """Let a waiter start from what the store has found."""
+        waiter.begin(found)
+        self._place(waiter)
 
     def committed(self, commit: Commit) -> None:
         """Tell the waiters whom a commit concerns."""
         if not self._count:
             return
+        changes = Changes(commit, self._by_topic, self._shapes)
         concerned: set[Waiter] = set()
-        for event in commit.events:
-            for topic in _topics(event):
-                concerned |= self._by_topic.get(topic, set())
+        for topic in changes.by_topic:
+            concerned |= self._by_topic[topic]
+        if self._asking or self._by_contract:
+            if changes.contracts:
+                concerned |= self._asking
+            for contract in changes.contracts.keys() & self._by_contract.keys():
+                concerned |= self._by_contract[contract]
         for waiter in concerned:
-            waiter.committed(commit)
+            waiter.committed(changes)
+            self._place(waiter)
 
     def end(self, error: BoardError) -> None:
         """Answer everyone with the error."""
@@ -140,33 +216,58 @@ class Waiters:
                     waiter.met.set_exception(error)
                     waiter.met.exception()  # whoever waits may be gone, or ask the store just now
 
+    def _place(self, waiter: Waiter) -> None:
+        """Have a waiter told of the contracts that it holds now, besides those of its topics."""
+        if waiter.asking:
+            self._asking.add(waiter)
+        else:
+            self._asking.discard(waiter)
+        holds = waiter.holds()
+        for contract in waiter.held - holds:
+            _discard(self._by_contract, contract, waiter)
+        for contract in holds - waiter.held:
+            self._by_contract[contract].add(waiter)
+        waiter.held = holds
+
+
+def _discard(waiters: defaultdict[Any, set[Waiter]], key: object, waiter: Waiter) -> None:
+    waiters[key].discard(waiter)
+    if not waiters[key]:
+        del waiters[key]
+
 
 def _topic(condition: Condition) -> Topic:
     match condition:
         case PhaseCondition():
             return "phase", condition.phase_id
         case ContractCondition():
-            return "contract", condition.name or ""
+            shape = tuple(each for each in _FIELDS if getattr(condition, each) is not None)
+            return shape, _values(shape)(condition)
         case FileCondition():
             return "file", condition.filepath
 
 
-def _topics(event: Event) -> tuple[Topic, ...]:
+def _topics(event: Event, shapes: Iterable[Shape]) -> Iterator[Topic]:
     match event.record:
         case Phase() as phase:
-            return (("phase", phase.phase_id),)
+            yield "phase", phase.phase_id
         case Contract() as contract:
-            return ("contract", contract.name), ("contract", "")
+            for shape in shapes:
+                yield shape, _values(shape)(contract)
         case FileClaim() as claim:
-            return (("file", claim.filepath),)
+            yield "file", claim.filepath
+
+
+@cache
+def _values(shape: Shape) -> Callable[[object], Any]:
+    """Return what reads the fields of a shape, of a condition or a contract."""
+    return attrgetter(*shape)
+
+
+def _is_later(event: Event, known: Event | None) -> bool:
+    """Tell whether another contract of the same topic, with a lower ID, is known already."""
+    match event.record, known.record if known else None:
+        case Contract() as contract, Contract() as first:
+            return contract.id > first.id
         case _:
-            return ()
-
-
-def _meets(contract: Contract, condition: ContractCondition) -> bool:
-    return (
-        condition.producer in {None, contract.producer}
-        and condition.kind in {None, contract.kind}
-        and condition.name in {None, contract.name}
-        and condition.package in {None, contract.package}
-    )
+            return False

@@ -3,6 +3,7 @@
 To find a row takes SQLite some twenty steps, and to pass over one some five.
 """
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain, combinations
@@ -10,6 +11,7 @@ from itertools import chain, combinations
 import apsw
 import pytest
 
+from board_server import waiters
 from board_server.feed import Feeds
 from board_server.model import ContractCondition, ContractDraft, ContractKind
 from board_server.sqlite import SqliteStore, board
@@ -117,3 +119,30 @@ async def test_the_event_loops_connection_can_be_used_after_what_took_too_long(s
         )
         (found,), revision = await store.find(BOARD, [sought])
         assert (found.producer, revision) == (f"p{number}", number + 2)
+
+
+async def test_a_commit_looks_at_no_waiter_whose_conditions_it_does_not_meet(store, monkeypatch):
+    looked_at = []
+    committed = waiters.Waiter.committed
+
+    def counting(self, changes):
+        looked_at.append(self)
+        committed(self, changes)
+
+    monkeypatch.setattr(waiters.Waiter, "committed", counting)
+    feed = await Feeds(store).of(BOARD)
+    missing = [
+        [ContractCondition(None, ContractKind.FILE, None, f"{number}") for number in range(100)],
+        [ContractCondition("p0", None, None, f"{number}") for number in range(100)],
+        [ContractCondition(None, None, f"{number}", None) for number in range(100)],
+    ]
+    met = [ContractCondition(None, None, "N7", None), ContractCondition("p0", None, "N8", "pkg0")]
+    waiting = [asyncio.create_task(feed.wait_for(each)) for each in [*missing, met]]
+    await asyncio.sleep(0)  # let them begin: few steps, so that they wait by then
+    await store.publish_contracts(BOARD, [draft(number) for number in range(500)])
+    found = await waiting.pop()
+    assert [contract.name for contract in found.value] == ["N7", "N8"]
+    assert len(looked_at) == 1
+    for each in waiting:
+        each.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)

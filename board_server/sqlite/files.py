@@ -62,7 +62,8 @@ class BoardFiles:
             opened += [connect(path), connect(path)]
             for connection in opened:  # each has the log open from here on
                 connection.execute("SELECT revision FROM meta").fetchall()
-            opened[0].wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            with suppress(apsw.Error):  # another program's, or for want of room: the log keeps it
+                opened[0].wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
             self.identity = Identity(path)
         except (apsw.Error, OSError, StoreUnavailable) as error:
             for connection in opened:

@@ -1,12 +1,14 @@
 """A restored board is exactly the backup, whatever lay beside it and wherever a crash came."""
 
 import asyncio
+import errno
 import os
 import shutil
 import stat
 import subprocess
 import sys
 from contextlib import closing
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +18,7 @@ import pytest
 from board_client import BoardClient
 from board_server.model import PhaseChange, PhaseState
 from board_server.sqlite import SqliteStore
+from board_server.sqlite.keeping import aside, copying
 from board_server.sqlite.keeping.backup import back_up
 from board_server.sqlite.keeping.examine import examine, faults
 from board_server.sqlite.keeping.restore import restore
@@ -206,6 +209,48 @@ def test_a_restore_that_the_disk_refuses_leaves_the_board_before(crashed):
         disk.unregister()
     assert not list(crashed.board.parent.glob("*.re*"))
     assert identity(crashed.board)[1] == 31
+
+
+def test_a_restore_that_the_disk_refuses_at_any_step_is_completed_by_another(
+    left_by_a_crash, tmp_path, monkeypatch
+):
+    old_id, step, refusal = None, 0, "none yet"
+    while refusal:
+        step += 1
+        there = tmp_path / f"{step}"
+        shutil.copytree(left_by_a_crash, there)
+        board, backup = file_of(there / "boards"), there / "backup"
+        old_id = old_id or identity(_copy(board, there / "old"))[0]
+        with monkeypatch.context() as patched:
+            full = _full_at(step)
+            patched.setattr(aside, "reach", full)
+            patched.setattr(copying, "reach", full)
+            refusal = _refusal(backup, board)
+        if refusal:
+            assert refusal.startswith(f"{board} could not be replaced: No space left")
+            restore(backup, board, force=True)
+        assert identity(board)[1] == 1
+        put_aside = [path for path in board.parent.glob("*.replaced*") if "-" not in path.suffix]
+        assert (old_id, 31) in [identity(path) for path in put_aside]
+    assert step > 6
+
+
+def _refusal(backup, board):
+    try:
+        restore(backup, board, force=True)
+    except CannotKeep as refused:
+        return str(refused)
+    return ""
+
+
+def _full_at(step):
+    steps = count(1)
+
+    def reach(_):
+        if next(steps) == step:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    return reach
 
 
 def test_the_doctor_leaves_the_log_of_a_board_as_it_is(crashed):

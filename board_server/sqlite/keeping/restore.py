@@ -37,8 +37,7 @@ def restore(copy: Path, board: Path, *, force: bool = False) -> tuple[int, Path 
         revision = _copied_soundly(copy, made)
         board_id = _make_another(made)
         _protect(made, board)
-        aside = put_aside(board)
-        put_in_place(made, board)
+        aside = _switched(made, board)
         _check_served(board, board_id, revision)
     return revision, aside
 
@@ -69,6 +68,19 @@ def _protect(made: Path, board: Path) -> None:
     there = board.exists()
     give(made, board if there else board.parent)
     made.chmod(stat.S_IMODE(board.stat().st_mode) if there else 0o600)
+
+
+def _switched(made: Path, board: Path) -> Path | None:
+    """Put the copy where the board is; return where that one is now."""
+    try:
+        aside = put_aside(board)
+        put_in_place(made, board)
+    except OSError as error:
+        raise CannotKeep(
+            f"{board} could not be replaced: {error.strerror}; repeat the command once that is "
+            f"mended; what was there is whole, in its place or as {board.name}.replaced*"
+        ) from error
+    return aside
 
 
 def _check_served(board: Path, board_id: str, revision: int) -> None:

@@ -93,6 +93,17 @@ def test_a_disk_with_little_room_is_told(board, monkeypatch):
     assert "make room" in found.advice
 
 
+def test_what_a_file_is_called_inside_does_nothing_to_the_terminal(board, command):
+    spoil(board, 'CREATE TABLE "\x1b[2J" (text); INSERT INTO "\x1b[2J" VALUES (NULL)')
+    declared = "sql = replace(sql, 'text', 'text NOT NULL') WHERE name LIKE '%2J'"
+    spoil(board, f"PRAGMA writable_schema = 1; UPDATE sqlite_schema SET {declared}")
+    told = command("doctor", "--dir", board.parent)
+    assert (told.code, r"NULL value in \x1b[2J.text" in told.out) == (1, True)
+    refused = command("backup", board.parent / "copy", "--dir", board.parent, "--board", BOARD)
+    assert (refused.code, r"\x1b[2J" in refused.err) == (1, True)
+    assert "\x1b" not in told.out + refused.err
+
+
 @pytest.mark.usefixtures("board")
 def test_the_command_ends_with_0_when_all_boards_are_well_and_with_1_when_one_is_not(tmp_path):
     (tmp_path / "more").mkdir()

@@ -177,7 +177,7 @@ def doctor(
         print(path)  # noqa: T201
         for what, advice in examine(path):
             ill |= bool(advice)
-            print(f"  {'✗' if advice else '✓'} {what}")  # noqa: T201
+            print(f"  {'✗' if advice else '✓'} {_visible(what)}")  # noqa: T201
             if advice:
                 print(f"    {advice}")  # noqa: T201
     raise typer.Exit(int(ill))
@@ -224,7 +224,12 @@ def _text(error: Exception) -> str:
 
 
 def _say(why: str) -> None:
-    print(f"board: {why}", file=sys.stderr)  # noqa: T201
+    print(f"board: {_visible(why)}", file=sys.stderr)  # noqa: T201
+
+
+def _visible(text: str) -> str:
+    """Escape what a damaged or a stranger's file would have a terminal do."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 
 if __name__ == "__main__":

@@ -50,6 +50,8 @@ def faults(board: Path) -> Iterator[str]:
             yield "it is empty"
             return
         with rows.reading(), connect_to_read(board) as db:
+            if db.readonly("main") and os.access(board, os.W_OK):
+                yield "its header says that it is of a later format of SQLite's, to be read only"
             sound = True
             for fault in _broken(db):
                 sound = False

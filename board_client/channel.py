@@ -32,7 +32,7 @@ Nobody listens there, more likely than that its network is bad.
 OPTIONS: list[tuple[str, str | int]] = [
     ("grpc.max_send_message_length", MAX_MESSAGE),
     ("grpc.max_receive_message_length", MAX_MESSAGE),
-    # The clients retry calls themselves: see docs/decisions/0005-retries-of-our-own.md.
+    # The clients retry calls themselves: see docs/decisions/0008-retries-of-our-own.md.
     ("grpc.enable_retries", 0),
     # A connection on which nothing comes back is given up after 17 s: a ping after 12 s, as
     # often as servers allow it, and 5 s for its answer. (The last of these is for the pings

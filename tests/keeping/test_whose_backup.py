@@ -12,6 +12,7 @@ import pytest
 from board_client import BoardClient
 from board_server.sqlite import connection as connecting
 from board_server.sqlite.keeping import __main__ as commands
+from board_server.sqlite.keeping import backup as backing_up
 from board_server.sqlite.keeping.backup import back_up
 from board_server.sqlite.keeping.examine import faults
 from board_server.sqlite.keeping.restore import restore
@@ -85,6 +86,19 @@ def test_a_backup_of_an_earlier_version_is_known_by_its_boards_id(boards, tmp_pa
     back_up(file_of(boards), copies[0])
     with pytest.raises(CannotKeep, match="backup of another board, revision 2"):
         back_up(file_of(boards), copies[1])
+
+
+def test_a_copy_is_verified_before_anything_is_written_to_it(boards, tmp_path, monkeypatch):
+    verified = []
+
+    def noted(copy):
+        with closing(apsw.Connection(str(copy))) as db:
+            verified.append(db.table_exists(None, "backups"))
+        return faults(copy)
+
+    monkeypatch.setattr(backing_up, "faults", noted)
+    back_up(file_of(boards), tmp_path / "copy")
+    assert verified == [False]
 
 
 def test_all_boards_of_a_directory_are_backed_up(boards, command, tmp_path):

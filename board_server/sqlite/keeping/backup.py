@@ -38,9 +38,10 @@ def back_up(
     _check_replaceable(copy, board, force=force)
     with refusing(board), made_beside(copy, "partial") as partial:
         revision = copied(board, partial, progress)
-        mark(partial, name_of(board))
+        # Before anything is written to it: to write a page can hide what was wrong with it.
         if found := next(faults(partial), None):
             raise CannotKeep(f"the copy is not sound, and was not kept: {found}; see board doctor")
+        mark(partial, name_of(board))
         put_in_place(partial, copy)
     return revision
 

@@ -89,10 +89,10 @@ class Bench:
         return self._running.enter_context(servers.board(directory))
 
     @cached_property
-    def default_engine(self) -> servers.Server:
-        """Serve the board on the engine that gRPC chooses."""
-        directory = self._filled("default-engine")
-        return self._running.enter_context(servers.board(directory, "--engine", "default"))
+    def poller(self) -> servers.Server:
+        """Serve the board on the engine that `--engine poller` chooses."""
+        directory = self._filled("poller")
+        return self._running.enter_context(servers.board(directory, changes="poller"))
 
     @cached_property
     def twin(self) -> servers.Server:

@@ -459,7 +459,7 @@ ENGINE_ROWS = [
     )
     for name, step in (("get", reads), ("set", writes))
     for connections in (8, 32)
-    for other in ("twin", "default_engine")
+    for other in ("twin", "poller")
 ]
 """Not of the table: is the poller engine faster here? Only as far as its ratio is
 further from 1 than that of two equal servers, the twin's."""

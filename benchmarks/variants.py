@@ -13,7 +13,8 @@ import apsw
 
 from board_server.engine import Engine, choose
 
-choose(Engine.POLLER)  # before grpc is imported, as the program does
+_chosen = sys.argv[1].split(",")
+choose(Engine.POLLER if "poller" in _chosen else Engine.DEFAULT)  # before grpc is imported
 
 from board_server import feed  # noqa: E402
 from board_server.__main__ import app  # noqa: E402
@@ -64,6 +65,7 @@ CHANGES: dict[str, Callable[[], object]] = {
     "slow-sync": _SlowSync,
     "commit-on-loop": _commit_on_loop,
     "one-message-per-event": _one_message_per_event,
+    "poller": lambda: None,  # chosen above; `board serve` takes it on private listeners alone
 }
 
 if __name__ == "__main__":

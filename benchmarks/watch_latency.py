@@ -16,16 +16,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
-from board_server.engine import Engine, choose
+import grpc
+import typer
+from rich.console import Console
 
-choose(Engine.POLLER)  # before grpc is imported, as the program does
-
-import grpc  # noqa: E402
-import typer  # noqa: E402
-from rich.console import Console  # noqa: E402
-
-from board_client.v1 import board_pb2 as pb  # noqa: E402
-from board_client.v1.board_pb2_grpc import BoardServiceStub  # noqa: E402
+from board_client.v1 import board_pb2 as pb
+from board_client.v1.board_pb2_grpc import BoardServiceStub
 
 WATCH = "/board.v1.BoardService/Watch"
 

@@ -130,8 +130,12 @@ class Config:
     ] = 256 * 2**20
     engine: Annotated[
         Engine,
-        Told("How gRPC does its I/O: poller in one thread, default as it chooses."),
-    ] = Engine.POLLER
+        Told(
+            "gRPC's I/O: default in threads of its own; poller in one thread, a little faster, "
+            "and only where every listener is a Unix socket or has --client-ca.",
+            "default|poller",
+        ),
+    ] = Engine.DEFAULT
     keepalive: Annotated[
         float,
         Told("Silence after which a client is asked for a sign of life; none: dropped.", "SECONDS"),
@@ -194,12 +198,25 @@ class Config:
                 )
         if self.metrics_listen and not _is_port(self.metrics_listen):
             raise BadConfig(f'--metrics-listen must be HOST:PORT, not "{self.metrics_listen}"')
+        self._check_engine()
         if self.exposed and not self.insecure:
             raise BadConfig(
                 f"{self.exposed[0]} can be reached from other machines, and is not encrypted; "
                 "listen on a loopback address or a Unix socket, give --tls-cert (which does not "
                 "cover the metrics), or say --insecure"
             )
+
+    def _check_engine(self) -> None:
+        """Refuse the poller where strangers can connect: one of them could stop all traffic."""
+        if self.engine is not Engine.POLLER or self.client_ca:
+            return
+        for address in self.listen:
+            if not address.startswith("unix:"):
+                raise BadConfig(
+                    f"--engine poller cannot serve {address}: one connection that floods it stops "
+                    "all others; use --engine default, listen on Unix sockets alone, or ask for "
+                    "client certificates with --client-ca"
+                )
 
     def _check_numbers(self) -> None:
         for name, least in LEAST_SECONDS.items():

@@ -1,9 +1,11 @@
 """Which of gRPC's engines carries the bytes; chosen before grpc is imported.
 
 gRPC hands each read and write to threads of its event engine. The engine before
-it does them in the thread that waits for calls anyway, which spares a server of
-one event loop a change of threads for each call. `make bench-engine` tells whether
-that is faster where you are; docs/performance.md says what is known.
+it does them in the thread that waits for calls, which spares a server of one
+event loop a change of threads for each call. In return one connection that sends
+frames without a pause keeps that thread, and with it every other connection, so
+that it is only for peers that are trusted (docs/decisions/0005-grpc-engine.md).
+`make bench-engine` measures whether it is faster on a given machine.
 """
 
 import os
@@ -26,7 +28,7 @@ class Engine(StrEnum):
 def choose(engine: Engine) -> None:
     """Have grpc, when it is imported, use this engine, where its version has it.
 
-    Whoever has set GRPC_EXPERIMENTS has chosen already.
+    A GRPC_EXPERIMENTS that is set already is left as it is.
     """
     if engine is Engine.POLLER and version("grpcio").startswith(TRIED):
         os.environ.setdefault("GRPC_EXPERIMENTS", EXPERIMENTS)

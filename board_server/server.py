@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -20,6 +20,7 @@ from board_server.interceptors import SERVICE, Handler, Surroundings, intercepte
 from board_server.lasting import Lasting
 from board_server.limits import Limiter
 from board_server.listeners import listen
+from board_server.loopback import Loopback
 from board_server.metrics import Metrics
 from board_server.mirrors import Mirrors
 from board_server.servicer import BoardServicer
@@ -50,7 +51,8 @@ async def serving(
     """Serve the store; yield the addresses, with the ports that were picked.
 
     At the end health says NOT_SERVING, new calls are refused, those in flight
-    have `config.grace` seconds, watches end, and the store is closed. Raises
+    have `config.grace` seconds, watches end, and the store is closed. No session
+    ends while calls that have arrived are unread. Raises
     CannotListen, and BadFile where certificates or tokens cannot be used.
     """
     metrics = metrics or Metrics()
@@ -64,7 +66,10 @@ async def serving(
     limiter = Limiter(config.limits)
     checks = health.aio.HealthServicer()
     listening = ExitStack()
+    ending = AsyncExitStack()
     try:
+        loopback = await ending.enter_async_context(Loopback())
+        store.expire_after(loopback.caught_up)
         access = Access(config.tokens, config.default_board, store.get_session)
         access.warn(certificates=config.client_ca is not None)
         credentials = server_credentials(config.tls) if config.tls else None
@@ -87,6 +92,7 @@ async def serving(
         listening.close()
         await mirrors.close()
         await store.close()
+        await ending.aclose()
 
 
 @asynccontextmanager
@@ -116,6 +122,9 @@ def _options(config: Config) -> list[tuple[str, int]]:
         # Nothing compressed: to unpack a small request into a large one holds everybody up.
         ("grpc.compression_enabled_algorithms_bitset", 1),
         ("grpc.max_concurrent_streams", config.max_calls_per_connection),
+        # Whoever takes streams back has to answer a ping each time before it may open as many
+        # again: so does gRPC slow down a connection that opens and resets without a pause.
+        ("grpc.http2.ping_on_rst_stream_percent", 100),
         # Where 1,000 calls have not been begun with, grpc would cancel any at random: those of
         # an honest burst, too.
         ("grpc.server.max_pending_requests", PENDING),

@@ -3,7 +3,7 @@
 `tests/conformance` holds each backend to them.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import timedelta
 from typing import Protocol
 
@@ -32,6 +32,9 @@ from board_server.model import (
     Session,
     Snapshot,
 )
+
+CaughtUp = Callable[[], Awaitable[None]]
+"""Returns once all calls are read that had arrived when it was called."""
 
 
 class Follower(Protocol):
@@ -238,7 +241,16 @@ class Store(Protocol):
         gives each session its full ttl. At its end, in one transaction, its
         claims are released, and those of its phases that are still RUNNING
         become FAILED, or QUEUED and without a worker, as `on_expiry` says. It
-        never ends early, and within a second of its time.
+        never ends early, and within a second of its time, or of what
+        `expire_after` waits for.
+        """
+        ...
+
+    def expire_after(self, caught_up: CaughtUp) -> None:
+        """Let no session end before `caught_up`, awaited when its time is up, has returned.
+
+        It returns once all calls are read that had arrived when it was called. A session that
+        one of them renews lives on. Without this a session ends when its time is up.
         """
         ...
 

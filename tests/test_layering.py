@@ -93,6 +93,7 @@ MAY_IMPORT = {
     "lasting": {"access", "caller", "current", "errors"},
     "limits": {"config", "errors"},
     "listeners": {"file_lock", "errors"},
+    "loopback": set(),
     "metrics": {"lasting", "errors", "model"},
     "tracing": {"current", "status", "errors"},
     "waiters": {"errors", "model"},
@@ -109,7 +110,7 @@ MAY_IMPORT = {
     "standard": {"access", "limits", "status", "errors"},
     "server": {
         *("access", "arrivals", "lasting", "limits", "metrics", "tracing"),
-        *("certificates", "listeners", "interceptors", "standard"),
+        *("certificates", "listeners", "loopback", "interceptors", "standard"),
         *("config", "mirrors", "feed", "servicer", "store"),
     },
 }

@@ -64,7 +64,8 @@ class OpenBoard:
         self._opened = self.info()
         self._writer = Writer(files, settings, self._committed, self._trouble, name)
         self._scans = ThreadPoolExecutor(1, thread_name_prefix=f"scans {name}")
-        self._leases = Leases(partial(self._end_session, cause=Cause.SESSION_EXPIRED))
+        expire = partial(self._end_session, cause=Cause.SESSION_EXPIRED)
+        self._leases = Leases(expire, settings.expire_after)
         for session_id, ttl in files.lived:
             self._leases.start(session_id, ttl)
 

@@ -5,10 +5,10 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
 from board_server.errors import BoardError, SessionExpired, ShuttingDown
+from board_server.store import CaughtUp
 
 GRACE = 0.25
-"""Seconds that a session gets when its time is up. A machine that stood still finds
-its timers due before it has read the renewals that came meanwhile; this reads them."""
+"""Seconds that a session gets beyond its ttl, for a renewal that is on its way."""
 
 RETRY = 1.0
 """Seconds until the end of a session is tried again, should the store not take it."""
@@ -22,10 +22,16 @@ class _Lease:
 
 
 class Leases:
-    """Calls `expire` with the ID of each session that is not renewed in time."""
+    """Calls `expire` with the ID of each session that is not renewed in time.
 
-    def __init__(self, expire: Callable[[str], Awaitable[object]]) -> None:
+    Late is what `caught_up`, awaited when the time is up, does not bring to light: a machine
+    that stood still, or is flooded, finds its timers due before it has read the renewals that
+    came meanwhile.
+    """
+
+    def __init__(self, expire: Callable[[str], Awaitable[object]], caught_up: CaughtUp) -> None:
         self._expire = expire
+        self._caught_up = caught_up
         self._loop = asyncio.get_running_loop()
         self._leases: dict[str, _Lease] = {}
         self._ending: set[asyncio.Task[None]] = set()
@@ -72,13 +78,19 @@ class Leases:
         await asyncio.gather(*self._ending, return_exceptions=True)
 
     def _time_is_up(self, session_id: str, lease: _Lease) -> None:
-        lease.timer = self._loop.call_later(GRACE, self._end, session_id)
+        lease.timer = self._loop.call_later(GRACE, self._end, session_id, lease)
 
-    def _end(self, session_id: str) -> None:
-        self._leases.pop(session_id, None)
-        task = self._loop.create_task(self._end_until_done(session_id))
+    def _end(self, session_id: str, lease: _Lease) -> None:
+        task = self._loop.create_task(self._end_unless_renewed(session_id, lease))
         self._ending.add(task)
         task.add_done_callback(self._ending.discard)
+
+    async def _end_unless_renewed(self, session_id: str, lease: _Lease) -> None:
+        timer = lease.timer
+        await self._caught_up()
+        if self._leases.get(session_id) is lease and lease.timer is timer:
+            del self._leases[session_id]
+            await self._end_until_done(session_id)
 
     async def _end_until_done(self, session_id: str) -> None:
         while True:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
+from board_server.store import CaughtUp
+
 Synchronous = Literal["full", "normal"]
 
 
@@ -28,13 +30,18 @@ def unobserved(*_told: object) -> None:
     """Take no note of it."""
 
 
-@dataclass(frozen=True, slots=True)
+async def at_once() -> None:
+    """Return at once: nothing that has arrived is unread."""
+
+
+@dataclass(slots=True)
 class Settings:
     """What all boards of a store have in common.
 
     `keep_revisions` is how many revisions Watch can go back, unless their events are
     larger than `keep_bytes`; half of that is for remembered replies; `clock` gives aware
-    UTC; `max_queue` is how many writes may wait for one board's writer.
+    UTC; `max_queue` is how many writes may wait for one board's writer;
+    `caught_up` is the one of Store.expire_after.
     """
 
     synchronous: Synchronous
@@ -44,3 +51,8 @@ class Settings:
     max_queue: int
     on_commit: OnCommit
     on_close: OnClose
+    caught_up: CaughtUp = at_once
+
+    async def expire_after(self) -> None:
+        """Wait until all calls are read that have arrived by now."""
+        await self.caught_up()

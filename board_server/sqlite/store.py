@@ -54,7 +54,7 @@ from board_server.sqlite.settings import (
     unobserved,
     utc_now,
 )
-from board_server.store import Follower
+from board_server.store import CaughtUp, Follower
 
 REST = 600.0
 """Seconds without a call after which a board is closed that nobody watches either."""
@@ -91,6 +91,7 @@ class SqliteStore:
         settings = Settings(
             synchronous, keep_revisions, keep_bytes, clock, max_queue, on_commit, on_close
         )
+        self._settings = settings
         self._directory = Directory(directory)
         self._boards = Boards(self._directory, settings, max_boards, rest, stays)
         self._board = self._boards.get
@@ -235,6 +236,9 @@ class SqliteStore:
 
     async def follow(self, board: str, follower: Follower) -> BoardInfo:
         return (await self._board(board)).follow(follower)
+
+    def expire_after(self, caught_up: CaughtUp) -> None:
+        self._settings.caught_up = caught_up
 
     async def list_events(self, board: str, after: int, upto: int) -> list[Commit]:
         query = partial(events.list_commits, after=after, upto=upto)

@@ -198,6 +198,32 @@ def test_a_number_out_of_range_is_told_with_the_range(refused):
     assert "--grace must be 0 to 1000000 seconds, not -1" in refused("--grace", "-1")
 
 
+@pytest.mark.parametrize(
+    "listeners",
+    [
+        ["--listen", "127.0.0.1:0"],
+        ["--listen", "unix:socket", "--listen", "[::1]:0"],
+        ["--listen", "127.0.0.1:0", "--tls-cert", "cert", "--tls-key", "key"],
+    ],
+)
+def test_the_poller_is_refused_where_strangers_can_connect(refused, listeners):
+    told = refused("--engine", "poller", *listeners)
+    assert "--engine poller" in told
+    assert "--client-ca" in told
+
+
+@pytest.mark.parametrize(
+    "listeners",
+    [
+        ["--listen", "unix:socket"],
+        ["--listen", "0:1", "--tls-cert", "cert", "--tls-key", "key", "--client-ca", "ca"],
+    ],
+)
+def test_the_poller_serves_where_only_trusted_peers_connect(printed, listeners):
+    assert printed("--engine", "poller", *listeners)["engine"] == "poller"
+    assert printed(*listeners)["engine"] == "default"
+
+
 def test_an_address_of_metrics_without_a_port_is_told_by_its_setting(refused):
     told = refused("--metrics-listen", "9464")
     assert '--metrics-listen must be HOST:PORT, not "9464"' in told

@@ -1,6 +1,8 @@
 """A client that speaks HTTP/2 frame by frame, to say what no well-behaved one would."""
 
+import select
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Iterator
@@ -53,11 +55,18 @@ def flood_of(streams: int, method: str, *then: Frame) -> bytes:
 
 
 class Raw:
-    """One connection; `window` is how many bytes the server may send of each reply unasked."""
+    """One connection; `window` is how many bytes the server may send of each reply unasked.
 
-    def __init__(self, address: str, *, window: int | None = None, preface: bool = True) -> None:
+    With `tls` it is encrypted, and trusts the server unseen.
+    """
+
+    def __init__(
+        self, address: str, *, window: int | None = None, preface: bool = True, tls: bool = False
+    ) -> None:
         host, _, port = address.rpartition(":")
         self.socket = socket.create_connection((host, int(port)), timeout=30)
+        if tls:
+            self.socket = _trusting().wrap_socket(self.socket)
         self._decoder = Decoder()
         self._next = 1
         if preface:
@@ -150,6 +159,17 @@ class Raw:
         self._receive_until_pong(received)
         return bytes(received)
 
+    def drown(self, flood: bytes) -> bool:
+        """Send all of it, and pass over what the server says; False once it has closed."""
+        with suppress(ConnectionError, ssl.SSLError):  # the server may close
+            for start in range(0, len(flood), 65536):
+                self.socket.sendall(flood[start : start + 65536])
+                while select.select([self.socket], [], [], 0)[0]:
+                    if not self.socket.recv(2**20):
+                        return False
+            return True
+        return False
+
     def _receive_until_pong(self, received: bytearray) -> None:
         """Receive until a ping is answered, or the server closes."""
         begun = len(received)
@@ -206,6 +226,14 @@ class Raw:
                 return None
             parts += part
         return parts
+
+
+def _trusting() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_alpn_protocols(["h2"])
+    return context
 
 
 def _cuts_off(frame: Frame, stream: int) -> bool:

@@ -6,19 +6,28 @@ Its memory stays bounded, and an honest client beside keeps its pace.
 import os
 import socket
 import struct
+import threading
 import time
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import pytest
-from hyperframe.frame import DataFrame, RstStreamFrame
+from hyperframe.frame import (
+    ContinuationFrame,
+    DataFrame,
+    HeadersFrame,
+    PingFrame,
+    PriorityFrame,
+    RstStreamFrame,
+    WindowUpdateFrame,
+)
 
 from board_client import BoardClient, Credentials, Unauthenticated
 from board_server.caller import Role
 from tests.operations.test_metrics import Samples
 from tests.secured import TokenFile, bearer, program, stub
-from tests.security.raw import Raw, flood_of, grpc_message
+from tests.security.raw import Raw, encoded_headers, flood_of, grpc_message
 from tests.security.requests import code_of, sample
 
 pytestmark = pytest.mark.alone
@@ -69,17 +78,40 @@ def server(tmp_path_factory, tokens, log):
 @pytest.fixture
 def withstands(server, tokens, log):
     """Hold an attack to the promises of this module."""
+    return promises(server, Credentials(token=tokens.secrets["honest"]), log)
 
-    def withstands(attack, calls=CALLS):
+
+def promises(server, credentials, log):
+    def withstands(attack, calls=CALLS, keeps=keeps_its_pace):
         before = server.memory()
-        credentials = Credentials(token=tokens.secrets["honest"])
         with BoardClient(server.address, credentials=credentials, timeout=60) as client:
-            assert any(keeps_its_pace(client, calls, attack) for _ in range(TRIES))
+            assert any(keeps(client, calls, attack) for _ in range(TRIES))
         assert server.process.poll() is None
         assert server.memory() - before < MEMORY
         assert log.read_text() == ""  # strangers cannot fill it
 
     return withstands
+
+
+@pytest.fixture(scope="module")
+def encrypted(tmp_path_factory, tokens, server_pair):
+    """A server with TLS, and its log."""
+    directory = tmp_path_factory.mktemp("encrypted")
+    log = directory / "log"
+    files = ("--tls-cert", server_pair.cert, "--tls-key", server_pair.key)
+    with program(directory / "boards", "--tokens", tokens.path, *files, log=log) as server:
+        yield server, log
+
+
+@pytest.fixture(params=["plain", "inside TLS"])
+def listener(request, tokens, authority):
+    """A server, whether it is encrypted, and its promises."""
+    if request.param == "plain":
+        withstands = request.getfixturevalue("withstands")
+        return request.getfixturevalue("server"), False, withstands
+    server, log = request.getfixturevalue("encrypted")
+    honest = Credentials(ca=authority.ca, token=tokens.secrets["honest"])
+    return server, True, promises(server, honest, log)
 
 
 def keeps_its_pace(client, calls, attack) -> bool:
@@ -182,6 +214,50 @@ def strangers_served(server) -> float:
 
 EXHAUSTED = str(grpc.StatusCode.RESOURCE_EXHAUSTED.value[0])
 UNAUTHENTICATED = str(grpc.StatusCode.UNAUTHENTICATED.value[0])
+
+
+FRAMES = {
+    "WINDOW_UPDATE": WindowUpdateFrame(0, window_increment=1),
+    "PRIORITY": PriorityFrame(1, stream_weight=1),
+    "CONTINUATION": ContinuationFrame(1),
+    "PING": PingFrame(0, bytes(8)),
+}
+"""Frames that say nothing."""
+
+CALLS_AGAINST_FRAMES = 300
+
+LONGEST = 0.4
+"""Seconds of the longest call of an honest client while such frames come without a pause."""
+
+
+def is_answered_meanwhile(client, calls, attack) -> bool:
+    """Make calls while an attack goes on, which ends once they are done."""
+    done = threading.Event()
+    with ThreadPoolExecutor(1) as beside:
+        attacking = beside.submit(attack, done)
+        try:
+            longest = max(timed(client) for _ in range(calls))
+        finally:
+            done.set()
+        attacking.result()
+    return longest < LONGEST
+
+
+@pytest.mark.parametrize("kind", FRAMES)
+def test_frames_that_say_nothing(listener, kind):
+    server, tls, withstands = listener
+    begun = HeadersFrame(1, encoded_headers("GetPhaseState")).serialize()
+    first = begun if kind == "CONTINUATION" else b""
+    frames = FRAMES[kind].serialize() * 5_000
+
+    def attack(done):
+        while not done.is_set():
+            with Raw(server.address, tls=tls) as raw:  # the server may close it
+                raw.drown(first + frames)
+                while not done.is_set() and raw.drown(frames):
+                    pass
+
+    withstands(attack, CALLS_AGAINST_FRAMES, is_answered_meanwhile)
 
 
 def test_headers_of_a_mebibyte(server, withstands):

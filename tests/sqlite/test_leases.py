@@ -96,6 +96,27 @@ async def test_renewals_that_a_standing_machine_did_not_read_in_time_still_count
     assert (await store.list_sessions(BOARD, ALL)).items != []
 
 
+async def test_no_session_ends_while_calls_that_have_arrived_are_unread(store):
+    asked, read = asyncio.Event(), asyncio.Event()
+
+    async def caught_up():
+        asked.set()
+        await read.wait()
+
+    store.expire_after(caught_up)
+    session, _ = await store.open_session(BOARD, "w", SHORT, OnExpiry.FAIL)
+    async with asyncio.timeout(PATIENCE):
+        await asked.wait()
+        await store.renew_session(BOARD, session.session_id)
+        asked.clear()
+        read.set()
+        assert await store.get_session(BOARD, session.session_id)
+        listener = await listening(store)
+        await asked.wait()  # its time is up again
+        commit = await listener.change(Change.SESSION_ENDED)
+    assert {event.cause for event in commit.events} == {Cause.SESSION_EXPIRED}
+
+
 async def test_a_closed_board_counts_no_session_down(store):
     opening = asyncio.create_task(working(store))
     await asyncio.sleep(0)  # let it begin

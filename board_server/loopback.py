@@ -1,0 +1,101 @@
+"""Loopback: a call that the server makes to itself, to know that it has read what had arrived.
+
+A renewal that lies unread in a socket cannot keep its session alive. Neither the event
+loop's lag nor a timer shows that it is there: gRPC reads in threads of its own. A call of
+our own that begins after the session's time is up, and comes back, does: it has passed
+through the same kernel, the same threads of gRPC and the same event loop, behind
+everything that had arrived before it.
+"""
+
+import asyncio
+import logging
+import secrets
+import time
+from types import TracebackType
+from typing import Any
+
+import grpc
+
+log = logging.getLogger(__name__)
+
+SERVICE = "board.Loopback"
+METHOD = f"/{SERVICE}/Beat"
+
+LATE = 1.0
+"""Seconds from which on a call that takes as long is told to the log."""
+
+RETRY = 1.0
+"""Seconds until a call that did not come through is made again."""
+
+
+class Loopback:
+    """A server of one method that answers nothing, and a channel to it.
+
+    Its socket is an abstract Unix socket, which leaves no file behind. It takes one
+    connection, which is made at the start and is our own; all others are closed.
+    """
+
+    def __init__(self) -> None:
+        address = f"unix-abstract:board-{secrets.token_hex(16)}"
+        self._server = grpc.aio.server(options=[("grpc.max_allowed_incoming_connections", 1)])
+        beat: Any = grpc.unary_unary_rpc_method_handler(_answer)
+        handler = grpc.method_handlers_generic_handler(SERVICE, {"Beat": beat})
+        self._server.add_generic_rpc_handlers((handler,))
+        self._server.add_insecure_port(address)
+        options = [("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1)]
+        self._channel = grpc.aio.insecure_channel(address, options=options)
+        self._beat: Any = self._channel.unary_unary(METHOD)
+        self._turn = asyncio.Lock()
+        self._next: asyncio.Task[None] | None = None
+        self._calls: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> "Loopback":
+        await self._server.start()
+        await self.caught_up()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for call in self._calls:
+            call.cancel()
+        await asyncio.gather(*self._calls, return_exceptions=True)
+        await self._channel.close()
+        await self._server.stop(None)
+
+    async def caught_up(self) -> None:
+        """Return once all calls are read that had arrived when this was called.
+
+        All who come while one call is under way share the next.
+        """
+        if self._next is None:
+            self._next = asyncio.create_task(self._call())
+            self._calls.add(self._next)
+            self._next.add_done_callback(self._calls.discard)
+        await asyncio.shield(self._next)
+
+    async def _call(self) -> None:
+        async with self._turn:
+            self._next = None  # a caller that comes from here on needs a later call
+            started = time.monotonic()
+            await self._come_through()
+            late = time.monotonic() - started
+            if late > LATE:
+                log.warning("calls were read %.1f s late; no session ended meanwhile", late)
+
+    async def _come_through(self) -> None:
+        while True:
+            try:
+                await self._beat(b"", wait_for_ready=True)
+            except grpc.aio.AioRpcError as error:
+                log.warning("a call of the server to itself failed: %s", error.details())
+                await asyncio.sleep(RETRY)
+            else:
+                return
+
+
+async def _answer(request: bytes, _: "grpc.aio.ServicerContext[Any, Any]") -> bytes:
+    return request

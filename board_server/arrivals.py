@@ -8,6 +8,7 @@ import grpc
 
 from board_server.current import Call
 from board_server.errors import InvalidArgument, Violation
+from board_server.limits import Limiter
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -18,14 +19,16 @@ PATIENCE = 60.0
 class Arrivals:
     """Waits for requests; what has come of one is in memory until all of it has."""
 
-    def __init__(self) -> None:
+    def __init__(self, limiter: Limiter) -> None:
+        self._limiter = limiter
         self._coming: dict[Call, None] = {}  # in the order of their beginning
 
     async def request(self, call: Call, context: Context) -> bytes:
         """Return the bytes of a call's request. Raises InvalidArgument where there is none."""
         self._coming[call] = None
         try:
-            data = await context.read()
+            async with self._limiter.reading(call.method, call.caller.name):
+                data = await context.read()
         finally:
             del self._coming[call]
         if isinstance(data, bytes):

@@ -50,18 +50,22 @@ class TlsFiles:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The most that may be: `calls` in all, the rest for each caller, `unread` in bytes.
+    """The most that may be: `calls` and `held_in_all` in all, the rest for each caller.
 
-    `boards` is how many boards a caller's watches and waits may keep open, besides the default.
-
-    A caller is a token, or the host where a server asks for none.
+    `request`, `unread`, `held` and `held_in_all` are bytes. `boards` is how many boards a
+    caller's watches and waits may keep open, besides the default. A caller is a token, or the
+    host where a server asks for none.
     """
 
     calls: int
     watches: int
     waiters: int
     snapshots: int
+    sessions: int
+    request: int
     unread: int
+    held: int
+    held_in_all: int
     boards: int
 
 
@@ -140,7 +144,7 @@ class Config:
         float,
         Told("Silence after which a client is asked for a sign of life; none: dropped.", "SECONDS"),
     ] = 30.0
-    max_request: Annotated[int, Told("Largest request.", "BYTES")] = 64 * 2**20
+    max_request: Annotated[int, Told("Largest request.", "BYTES")] = 40 * 2**20
     max_connections: Annotated[int, Told("Connections to each address.", "N")] = 2_000
     max_calls: Annotated[
         int, Told("Calls at once in all, watches and waiters among them.", "N")
@@ -158,6 +162,13 @@ class Config:
     max_unread: Annotated[
         int, Told("Bytes of replies that one token, or one host, has still to read.", "BYTES")
     ] = 256 * 2**20
+    max_held: Annotated[
+        int, Told("Bytes of requests and waits that one token, or one host, has going.", "BYTES")
+    ] = 256 * 2**20
+    max_held_in_all: Annotated[
+        int, Told("Bytes of requests, waits and unread replies of all together.", "BYTES")
+    ] = 2**30
+    max_sessions: Annotated[int, Told("Sessions that one token, or one host, has.", "N")] = 10_000
     max_queue: Annotated[int, Told("Writes that wait for one board's writer.", "N")] = 10_000
     max_boards: Annotated[
         int, Told("Boards open at once; for one more, one that nobody uses is closed.", "N")
@@ -252,7 +263,11 @@ class Config:
             watches=self.max_watches,
             waiters=self.max_waiters,
             snapshots=self.max_snapshots,
+            sessions=self.max_sessions,
+            request=self.max_request,
             unread=self.max_unread,
+            held=self.max_held,
+            held_in_all=self.max_held_in_all,
             boards=max(1, self.max_boards // 4),
         )
 
@@ -288,6 +303,9 @@ _COUNTS = (
     "max_waiters",
     "max_snapshots",
     "max_unread",
+    "max_held",
+    "max_held_in_all",
+    "max_sessions",
     "max_queue",
     "max_boards",
 )

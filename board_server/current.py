@@ -6,9 +6,13 @@ import secrets
 import time
 from contextvars import ContextVar
 from itertools import count
+from typing import TYPE_CHECKING
 
 from board_server.caller import ANYONE, Caller
 from board_server.errors import BoardError
+
+if TYPE_CHECKING:  # it imports grpc, and the log's formatter imports this before grpc may be
+    from board_server.limits import Holding
 
 REQUEST_ID = "x-request-id"
 """Metadata in which a client names its call, and the server says what it is called."""
@@ -35,6 +39,7 @@ class Call:
         "caller",
         "data",
         "ended",
+        "holding",
         "metadata",
         "method",
         "started",
@@ -47,6 +52,7 @@ class Call:
         self.caller: Caller = ANYONE
         self.ended: BoardError | None = None
         self.data = b""
+        self.holding: Holding
         self.asked_id = ""
         self._made_id = ""
         self._task = asyncio.current_task()

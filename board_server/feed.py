@@ -7,10 +7,11 @@ through a queue of its own, so that a slow one costs the others nothing.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any, NoReturn
 
-from board_server.convert.replies import encoded_bookmark, encoded_commit
+from board_server.convert.replies import encoded_bookmark, encoded_event, weight
 from board_server.convert.requests import Watched
 from board_server.errors import (
     BoardError,
@@ -22,21 +23,25 @@ from board_server.errors import (
     WatchTooSlow,
 )
 from board_server.faults import reach
+from board_server.fields import MAX_BATCH_BYTES
+from board_server.limits import Holding
 from board_server.mirror import Mirror
 from board_server.model import (
     BoardInfo,
     Change,
     Commit,
     Condition,
+    Event,
     Evidence,
     Following,
     Revised,
+    Session,
 )
 from board_server.store import Store
 from board_server.waiters import Waiters
 
 MAX_BEHIND = 8 * 2**20
-"""Bytes that wait for one watcher before it is too slow."""
+"""Bytes that wait for one watcher, events of all kinds, before it is too slow."""
 
 MAX_COMMITS_BEHIND = 20_000
 
@@ -45,6 +50,13 @@ MAX_MESSAGE = 2**20
 
 TRIES = 3
 """Times that a read starts anew because another board has taken its board's place."""
+
+ENCODED_AT_ONCE = 200
+"""Events that are encoded before others have their turn: some two milliseconds' worth."""
+
+PAGE = 2 * MAX_BATCH_BYTES
+"""Bytes that are counted for a page of past commits and a message of it, until their size is
+known: most pages have some 3 MiB, but a single commit may be as large as a batch."""
 
 BOOKMARK = 10.0
 """Seconds without an event after which a watcher is told the revision."""
@@ -113,9 +125,13 @@ class Feed:
         self.revision = 0
         """That of the last commit that was told."""
         self.mirror: Mirror | None = None
+        self.snapshot_size = 0
+        """Bytes of the last snapshot that the store made; 0 before one."""
         self._reached: list[tuple[int, asyncio.Future[None]]] = []
         self._subscriptions: set[_Subscription] = set()
         self._waiters = Waiters()
+        self._opened: set[str] = set()
+        self._sessions: dict[str, Callable[[], None]] = {}
         self._error: BoardError | None = None
 
     @property
@@ -148,9 +164,11 @@ class Feed:
         if commit.revision <= self.revision:
             return
         self.revision = commit.revision
-        delivery = _Delivery(commit)
-        for subscription in self._subscriptions:
-            subscription.offer(delivery)
+        if self._subscriptions:
+            delivery = _Delivery(commit)
+            for subscription in self._subscriptions:
+                subscription.offer(delivery)
+        self._follow_sessions(commit)
         self._waiters.committed(commit)
         if self.mirror:
             self.mirror.committed(commit)
@@ -169,6 +187,9 @@ class Feed:
         for subscription in self._subscriptions:
             subscription.end(error)
         self._waiters.end(error)
+        for over in self._sessions.values():
+            over()
+        self._sessions.clear()
         for _, reached in self._reached:
             if not reached.done():
                 reached.set_exception(error)
@@ -198,8 +219,46 @@ class Feed:
             bytes_behind=max((each.size for each in watchers), default=0),
         )
 
-    async def watch(self, asked: Watched, send: Send) -> None:
-        """Send a watcher its messages until it goes; raise the error that ends its stream."""
+    async def open_session(
+        self, opening: Coroutine[Any, Any, Revised[Session]], over: Callable[[], None]
+    ) -> Revised[Session]:
+        """Return what `opening` does; `over` is called once that session has ended.
+
+        It is called at once where none was opened: after an error, or where a call that was
+        done before is answered again. A caller that goes away changes nothing about it.
+        """
+        task = asyncio.create_task(opening)
+        task.add_done_callback(partial(self._keep_session, over))
+        return await asyncio.shield(task)
+
+    def _keep_session(
+        self, over: Callable[[], None], opening: asyncio.Task[Revised[Session]]
+    ) -> None:
+        failed = opening.cancelled() or opening.exception() is not None
+        session_id = "" if failed else opening.result().value.session_id
+        if session_id in self._opened and not self._error:
+            self._opened.discard(session_id)
+            self._sessions[session_id] = over
+        else:
+            over()
+
+    def _follow_sessions(self, commit: Commit) -> None:
+        for event in commit.events:
+            if not isinstance(event.record, Session):
+                continue
+            session_id = event.record.session_id
+            if event.change is Change.SESSION_OPENED:
+                self._opened.add(session_id)
+            else:
+                self._opened.discard(session_id)
+                if over := self._sessions.pop(session_id, None):
+                    over()
+
+    async def watch(self, asked: Watched, send: Send, holding: Holding) -> None:
+        """Send a watcher its messages until it goes; raise the error that ends its stream.
+
+        What it has not read is counted in `holding`.
+        """
         if asked.board_id and asked.board_id != self.board_id:
             raise BoardReplaced(self.board_id)
         if asked.after is not None:
@@ -213,14 +272,14 @@ class Feed:
         try:
             # On its own: gRPC cannot end a stream whose first message is not on its way.
             await send(encoded_bookmark(after, self.board_id))
-            await self._send_until_over(subscription, upto, send)
+            await self._send_until_over(subscription, upto, send, holding)
         finally:
             self._subscriptions.discard(subscription)
 
     async def _send_until_over(
-        self, subscription: "_Subscription", upto: int, send: Send
+        self, subscription: "_Subscription", upto: int, send: Send, holding: Holding
     ) -> NoReturn:
-        sending = asyncio.create_task(self._send_all(subscription, upto, send))
+        sending = asyncio.create_task(self._send_all(subscription, upto, send, holding))
         try:
             # Beside the sending, which stands still while the watcher does not read.
             both: set[asyncio.Future[Any]] = {sending, subscription.over}
@@ -255,50 +314,94 @@ class Feed:
             what = f"must not be after the board's revision, {revision}"
             raise InvalidArgument([Violation("after_revision", what)])
 
-    async def _send_all(self, subscription: "_Subscription", upto: int, send: Send) -> None:
-        async for message in self._history(subscription, upto):
-            await send(message)
-        while True:
-            message = await subscription.next_message()
-            reach("before-watch-send")
-            await send(message)
-
-    async def _history(self, subscription: "_Subscription", upto: int) -> AsyncIterator[bytes]:
-        """Read what came between the watcher's revision and its subscription."""
+    async def _send_all(
+        self, subscription: "_Subscription", upto: int, send: Send, holding: Holding
+    ) -> None:
         while subscription.sent < upto:
-            commits = await self._store.list_events(self.board, subscription.sent, upto)
-            for commit in commits:
-                if subscription.over.done():
-                    return
-                subscription.sent = commit.revision
-                yield _Delivery(commit).encoded(subscription.kinds)
-            if not commits:
+            await self._send_history(subscription, upto, send, holding)
+        while True:
+            size = await subscription.next_size()
+            await holding.room(size)
+            message = await subscription.next_message(size)
+            reach("before-watch-send")
+            holding.resize(size, len(message))
+            try:
+                await send(message)
+            finally:
+                holding.resize(len(message), 0)
+
+    async def _send_history(
+        self, subscription: "_Subscription", upto: int, send: Send, holding: Holding
+    ) -> None:
+        """Read and send a page of what came between the watcher's revision and its subscription."""
+        await holding.room(PAGE)
+        commits = await self._store.list_events(self.board, subscription.sent, upto)
+        page = deque(_Delivery(commit) for commit in commits)
+        del commits
+        size = 2 * sum(delivery.size for delivery in page)  # the page, and a message of it
+        holding.resize(PAGE, size)
+        try:
+            if not page:
                 subscription.sent = upto
+            while page and not subscription.over.done():
+                delivery = page.popleft()
+                await delivery.encode()
+                subscription.sent = delivery.revision
+                await send(delivery.message(subscription.kinds))
+        finally:
+            holding.resize(size, 0)
 
 
 class _Delivery:
-    """A commit, encoded once for all watchers of the same kinds of events."""
+    """A commit, each of its events encoded once for all watchers."""
 
     def __init__(self, commit: Commit) -> None:
         self.revision = commit.revision
-        self._commit = commit
-        self._encoded: dict[Kinds, bytes] = {}
+        self.size = sum(weight(event.record) for event in commit.events)
+        """Bytes that it takes, more or less."""
+        self._commit: Commit | None = commit
+        self._events: list[tuple[Change, bytes]] = []
+        self._encoding: asyncio.Task[None] | None = None
 
-    def encoded(self, kinds: Kinds) -> bytes:
-        found = self._encoded.get(kinds)
-        if found is None:
-            found = self._encoded[kinds] = encoded_commit(self._commit, kinds)
-        return found
+    async def encode(self) -> None:
+        """Encode the events, a large commit a little at a time."""
+        if self._commit is None:
+            return
+        if len(self._commit.events) <= ENCODED_AT_ONCE:
+            self._encode(self._commit, self._commit.events)
+            self._commit = None
+            return
+        if self._encoding is None:
+            self._encoding = asyncio.create_task(self._encode_all(self._commit))
+        await asyncio.shield(self._encoding)  # others wait for it too
+
+    async def _encode_all(self, commit: Commit) -> None:
+        for start in range(0, len(commit.events), ENCODED_AT_ONCE):
+            self._encode(commit, commit.events[start : start + ENCODED_AT_ONCE])
+            await asyncio.sleep(0)
+        self._commit = None
+
+    def _encode(self, commit: Commit, events: Sequence[Event]) -> None:
+        self._events += [(event.change, encoded_event(commit, event)) for event in events]
+
+    def message(self, kinds: Kinds) -> bytes:
+        """Join the events of these kinds, which have been encoded."""
+        parts = [encoded for change, encoded in self._events if change in kinds]
+        return b"".join((*parts, encoded_bookmark(self.revision)))
 
 
 class _Subscription:
-    """What waits for one watcher, and how far it has been sent."""
+    """What waits for one watcher, and how far it has been sent.
+
+    What waits for each are the last commits, from the one on that it has still to be sent. So
+    all watchers of a board together keep no more than the slowest of them does.
+    """
 
     def __init__(self, kinds: Kinds, after: int) -> None:
         self.kinds = kinds
         self.sent = after
         self.over: asyncio.Future[BoardError] = asyncio.get_running_loop().create_future()
-        self._waiting: deque[tuple[int, bytes]] = deque()
+        self._waiting: deque[_Delivery] = deque()
         self.size = 0
         self._arrived = asyncio.Event()
 
@@ -306,9 +409,8 @@ class _Subscription:
         """Put a commit behind the others; end the subscription when they are too many."""
         if self.over.done() or delivery.revision <= self.sent:
             return  # behind what was dropped at the end, or known before it was told here
-        message = delivery.encoded(self.kinds)
-        self._waiting.append((delivery.revision, message))
-        self.size += len(message)
+        self._waiting.append(delivery)
+        self.size += delivery.size
         self._arrived.set()
         # A single large commit is nobody's fault.
         too_large = self.size > MAX_BEHIND and len(self._waiting) > 1
@@ -322,20 +424,29 @@ class _Subscription:
         self._waiting.clear()
         self.size = 0
 
-    async def next_message(self) -> bytes:
-        """Return all that waits as one message, or a bookmark when nothing comes."""
+    async def next_size(self) -> int:
+        """Wait for a commit; return how many bytes the next message may take, 0 if none comes."""
         while not self._waiting:
             self._arrived.clear()
             try:
                 async with asyncio.timeout(BOOKMARK):
                     await self._arrived.wait()
             except TimeoutError:
-                return encoded_bookmark(self.sent)
-        parts = []
-        size = 0
-        while self._waiting and size < MAX_MESSAGE:
-            self.sent, part = self._waiting.popleft()
-            parts.append(part)
-            size += len(part)
-        self.size -= size
-        return b"".join(parts)  # protobuf merges messages that stand one behind the other
+                return 0
+        return min(self.size, max(self._waiting[0].size, MAX_MESSAGE))
+
+    async def next_message(self, size: int) -> bytes:
+        """Return what waits, up to so many bytes, as one message; a bookmark if nothing does."""
+        parts: list[bytes] = []
+        while self._waiting and (not parts or size > 0):
+            delivery = self._waiting[0]
+            await delivery.encode()
+            if self.over.done():
+                break
+            self._waiting.popleft()
+            self.sent = delivery.revision
+            self.size -= delivery.size
+            size -= delivery.size
+            parts.append(delivery.message(self.kinds))
+        # Protobuf merges messages that stand one behind the other.
+        return b"".join(parts) or encoded_bookmark(self.sent)

@@ -23,7 +23,7 @@ from board_server.caller import Role
 from board_server.current import CURRENT, REQUEST_ID, Call
 from board_server.errors import BoardError
 from board_server.lasting import Lasting
-from board_server.limits import Limiter
+from board_server.limits import Limiter, refuse_larger
 from board_server.malformed import parser
 from board_server.metrics import Metrics
 from board_server.status import Status, internal, status_of
@@ -84,16 +84,17 @@ def _to_bytes(reply: Any) -> bytes:
     return reply if isinstance(reply, bytes) else reply.SerializeToString()
 
 
-Guarded = Callable[[Call, Any, Context], Awaitable[Any]]
+Guarded = Callable[[Call, list[Any], Context], Awaitable[Any]]
+"""Answers a call; the list holds the bytes of its request, unless they are read later."""
 
 
 def _guarded(name: str, admitted: Guarded, around: Surroundings) -> Guarded:
     """Let a call through if its caller's role allows it."""
     access, least = around.access, LEAST[name]
 
-    async def call_admitted(call: Call, data: Any, context: Context) -> Any:
+    async def call_admitted(call: Call, received: list[Any], context: Context) -> Any:
         call.caller = await access.admit(least, call.metadata, context)
-        return await admitted(call, data, context)
+        return await admitted(call, received, context)
 
     return call_admitted
 
@@ -108,15 +109,18 @@ def _admitted(name: str, method: Method, around: Surroundings) -> Guarded:
     if name in lasting.METHODS:
         method = around.lasting.kept(least, _keeping_open(method, around))
 
-    async def call_method(call: Call, data: Any, context: Context) -> Any:
+    async def call_method(call: Call, received: list[Any], context: Context) -> Any:
         caller = call.caller
-        held = limiter.begin(name, caller.name, context)
+        held = call.holding = limiter.begin(name, caller.name, context)
         try:
             if reads:
-                data = await arrivals.request(call, context)
-            request = parse(data)
+                received.append(await arrivals.request(call, context))
+            size = len(received[0])
+            refuse_larger(name, size)
+            held.hold(2 * size)  # as it came, and parsed
             if changes:
-                call.data = data
+                call.data = received[0]
+            request = parse(received.pop())
             if caller.bound:
                 await access.permit(caller, request)
             reply = await method(request, context)
@@ -125,11 +129,13 @@ def _admitted(name: str, method: Method, around: Surroundings) -> Guarded:
                 raise call.ended from None
             raise
         finally:
-            limiter.end(held)
+            received.clear()  # the traceback of an error would keep it
+            call.data = b""
+            held.end()
         if reply is None:
             return None  # a stream has been written already
         written = _to_bytes(reply)
-        limiter.reply(len(written), caller.name, context, changed=changes)
+        held.reply(len(written), changed=changes)
         return written
 
     return call_method
@@ -154,14 +160,17 @@ def _keeping_open(method: Method, around: Surroundings) -> Method:
 def _answering(name: str, guarded: Guarded, around: Surroundings) -> Method:
     """Turn errors into statuses, and take note of every call before it is answered."""
     answered = around.metrics.answered(name)
+    reads = around.access.asks
 
     async def answer(data: Any, context: Context) -> Any:
+        received = [] if reads else [data]
+        del data  # a call that lasts keeps what it means alone
         call = Call(name, context.invocation_metadata())  # type: ignore[arg-type]  # pairs
         CURRENT.set(call)
         if call.asked_id:
             context.set_trailing_metadata(((REQUEST_ID, call.asked_id),))
         try:
-            reply = await guarded(call, data, context)
+            reply = await guarded(call, received, context)
         except (asyncio.CancelledError, grpc.aio.InternalError) as gone:
             # The caller has gone, or its time is up; grpc says the latter when we write to it.
             note(call, "CANCELLED", context)

@@ -35,10 +35,11 @@ class Lasting:
         async def go_on(request: Any, context: Context) -> Any:
             call = CURRENT.get()
             assert call
+            of_board = type(request)(board=request.board)  # all that the tokens ask for
 
             async def check() -> None:
                 caller = await self._access.admit(least, call.metadata, context)
-                await self._access.permit(caller, request)
+                await self._access.permit(caller, of_board)
 
             self._calls[call] = check
             try:

@@ -1,72 +1,170 @@
-"""Limits: how much may go on at once. What is over is refused at once, nothing waits in line."""
+"""Limits: how much one caller, and all together, may have the server do and hold at once.
 
+What is over a limit is refused at once; only a stream waits, until its caller has read
+what was sent before. `LARGEST` and `KEPT` are the table of what each call can make the
+server hold; docs/security.md has the same one.
+"""
+
+import asyncio
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import grpc
 
 from board_server.config import Limits
-from board_server.errors import LimitExceeded
+from board_server.errors import InvalidArgument, LimitExceeded, Violation
+from board_server.fields import MAX_BATCH_BYTES, MAX_SIGNATURE
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
 Key = tuple[str, str]
 """What is counted, and whose it is."""
 
-LARGE = 64 * 2**10
-"""Bytes from which on a reply is counted until the caller has taken it."""
+LARGE = 4 * 2**10
+"""Bytes from which on a request or a reply is counted. How many smaller ones there are is
+bounded by the limits on calls, and to count them would cost each call."""
+
+BESIDE = 64 * 2**10
+"""Bytes of a request beside its largest field: names, paths, an older or newer client's fields."""
+
+SMALL = 2**20
+BATCH = MAX_BATCH_BYTES + BESIDE
+
+LARGEST: Mapping[str, int] = {
+    "OpenBoard": SMALL,
+    "ListBoards": SMALL,
+    "SetPhaseState": SMALL,
+    "GetPhaseState": SMALL,
+    "ListPhases": SMALL,
+    "PublishContract": MAX_SIGNATURE + BESIDE,
+    "PublishContracts": BATCH,
+    "ListContracts": SMALL,
+    "ClaimFile": SMALL,
+    "ClaimFiles": BATCH,
+    "ReleaseClaims": BATCH,
+    "GetFileOwner": SMALL,
+    "ListClaims": SMALL,
+    "CompletePhase": BATCH,
+    "GetSnapshot": SMALL,
+    "Watch": SMALL,
+    "WaitFor": SMALL + BESIDE,
+    "OpenSession": SMALL,
+    "RenewSession": SMALL,
+    "CloseSession": SMALL,
+    "ListSessions": SMALL,
+    "ArchiveBoard": SMALL,
+}
+"""The largest request of each call, in bytes: no valid one is larger."""
+
+KEPT: Mapping[str, tuple[str, ...]] = {
+    "OpenBoard": ("max_boards",),
+    "ListBoards": ("max_unread",),
+    "SetPhaseState": ("max_queue",),
+    "GetPhaseState": (),
+    "ListPhases": ("max_unread",),
+    "PublishContract": ("max_queue", "max_unread"),
+    "PublishContracts": ("max_queue",),
+    "ListContracts": ("max_unread",),
+    "ClaimFile": ("max_queue",),
+    "ClaimFiles": ("max_queue", "max_unread"),
+    "ReleaseClaims": ("max_queue",),
+    "GetFileOwner": ("max_unread",),
+    "ListClaims": ("max_unread",),
+    "CompletePhase": ("max_queue",),
+    "GetSnapshot": ("max_snapshots", "max_unread"),
+    "Watch": ("max_watches", "max_unread"),
+    "WaitFor": ("max_waiters", "max_held", "max_unread"),
+    "OpenSession": ("max_sessions", "max_queue"),
+    "RenewSession": (),
+    "CloseSession": ("max_queue",),
+    "ListSessions": ("max_unread",),
+    "ArchiveBoard": ("max_queue",),
+}
+"""What bounds that which a call makes the server hold beside its request, which `max_held` does."""
+
+SMALL_AT_ONCE = 64
+"""Requests of one caller, other than batches, that may be on their way at once."""
+
+STANDARD: dict[str, tuple[int, int]] = {"health calls": (50, 500), "reflection calls": (4, 40)}
+"""How many calls of the standard services one host or caller may make at once, and all."""
+
+STANDARD_IN_ALL = sum(most for _, most in STANDARD.values())
+
+
+def refuse_larger(method: str, size: int) -> None:
+    """Raise InvalidArgument for a request that is larger than any valid one."""
+    if size > LARGEST[method]:
+        what = f"must not be larger than {LARGEST[method]:,} bytes, and has {size:,}"
+        raise InvalidArgument([Violation("request", what)])
 
 
 class Limiter:
-    """Counts what goes on. Lives on the event loop; counting is all that it does."""
+    """Counts what goes on and what is held. Lives on the event loop, and never waits itself."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._held = {
+        self._counted = {
             "Watch": ("watches", limits.watches),
             "WaitFor": ("waiters", limits.waiters),
             "GetSnapshot": ("snapshots", limits.snapshots),
         }
+        self._bytes = {"held bytes": limits.held, "unread bytes": limits.unread}
         self.calls = 0
+        self.held = 0
+        """Bytes of all callers together."""
         self._by_caller: Counter[Key] = Counter()
         self._boards: dict[str, Counter[str]] = {}  # that each caller keeps open
+        self._reading: dict[Key, asyncio.Semaphore] = {}
+        self._waiting: list[asyncio.Future[None]] = []
 
-    def begin(self, method: str, caller: str, context: Context) -> Key | None:
-        """Count a call; return what `end` is to be told. Raises LimitExceeded."""
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is counted: what was taken has been given back."""
+        going = self.calls or self.held or self._by_caller or self._boards
+        return not (going or self._waiting)
+
+    def begin(self, method: str, caller: str, context: Context) -> "Holding":
+        """Count a call until its holding's `end`. Raises LimitExceeded."""
         if self.calls >= self._limits.calls:
             raise LimitExceeded("calls", self._limits.calls)
         key = None
-        if method in self._held:
-            kind, most = self._held[method]
+        if method in self._counted:
+            kind, most = self._counted[method]
             key = kind, caller or host_of(context)
-            if self._by_caller[key] >= most:
-                raise LimitExceeded(kind, most)
-            self._by_caller[key] += 1
+            self._count(key, most)
         self.calls += 1
-        return key
+        return Holding(self, key, caller, context)
 
     def end(self, key: Key | None) -> None:
         """Count a call no longer."""
         self.calls -= 1
         if key:
-            self._take(key, 1)
+            self._less(key, 1)
 
-    def reply(self, size: int, caller: str, context: Context, *, changed: bool) -> None:
-        """Count a reply's bytes until the call is over, when the caller has read it or gone.
+    def session(self, key: Key) -> Callable[[], None]:
+        """Count a session; return what is called at its end. Raises LimitExceeded."""
+        self._count(key, self._limits.sessions)
+        return lambda: self._less(key, 1)
 
-        Whoever asks and does not read would otherwise fill the memory. Raises
-        LimitExceeded, but not where something was changed: that must be told.
+    @contextmanager
+    def standard(self, kind: str, caller: str, context: Context) -> Iterator[None]:
+        """Count a call of a standard service, for a `with` block. Raises LimitExceeded.
+
+        These have limits of their own, so that strangers cannot use up those of the board.
         """
-        if size < LARGE:
-            return
-        key = ("unread bytes", caller or host_of(context))
-        if not changed and self._by_caller[key] + size > self._limits.unread:
-            raise LimitExceeded("unread bytes", self._limits.unread)
-        self._by_caller[key] += size
-        over: Any = lambda _: self._take(key, size)  # noqa: E731  its stubs call the argument ctx
-        context.add_done_callback(over)
+        mine, all_of_them = (kind, caller or host_of(context)), (f"{kind} in all", "")
+        most, most_in_all = STANDARD[kind]
+        self._count(all_of_them, most_in_all)
+        try:
+            self._count(mine, most)
+            try:
+                yield
+            finally:
+                self._less(mine, 1)
+        finally:
+            self._less(all_of_them, 1)
 
     @contextmanager
     def keeping_open(self, board: str, caller: str, context: Context) -> Iterator[None]:
@@ -89,10 +187,144 @@ class Limiter:
             if not boards:
                 del self._boards[whose]
 
-    def _take(self, key: Key, amount: int) -> None:
+    def reading(self, method: str, caller: str) -> asyncio.Semaphore:
+        """Return what a request is read under: its bytes are in memory before they are counted.
+
+        A request that has to wait for others of its caller stays with its sender meanwhile.
+        """
+        batch = LARGEST[method] == BATCH
+        key = "batches" if batch else "requests", caller
+        if key not in self._reading:
+            most = max(1, self._limits.held // self._limits.request) if batch else SMALL_AT_ONCE
+            self._reading[key] = asyncio.Semaphore(most)
+        return self._reading[key]
+
+    def fits(self, key: Key, size: int) -> bool:
+        """Tell whether a caller, and all, may hold so much more; one alone may be of any size."""
+        used = self._by_caller[key]
+        mine = not used or used + size <= self._bytes[key[0]]
+        return mine and (not self.held or self.held + size <= self._limits.held_in_all)
+
+    def refuse(self, key: Key, size: int) -> None:
+        """Raise LimitExceeded where a caller, or all, would hold too much with so much more."""
+        kind, _ = key
+        if self._by_caller[key] + size > self._bytes[kind]:
+            raise LimitExceeded(kind, self._bytes[kind])
+        if self.held + size > self._limits.held_in_all:
+            raise LimitExceeded("held bytes in all", self._limits.held_in_all)
+
+    def more(self, key: Key, size: int) -> None:
+        """Count bytes, whether or not there is room."""
+        self._by_caller[key] += size
+        self.held += size
+
+    def less(self, key: Key, size: int) -> None:
+        """Count bytes no longer, and let those look again who wait for room."""
+        self._less(key, size)
+        self.held -= size
+        for waiting in self._waiting:
+            if not waiting.done():
+                waiting.set_result(None)
+
+    async def room(self, key: Key, size: int) -> None:
+        """Count bytes, as soon as there is room for them."""
+        while not self.fits(key, size):
+            waiting = asyncio.get_running_loop().create_future()
+            self._waiting.append(waiting)
+            try:
+                await waiting
+            finally:
+                self._waiting.remove(waiting)
+        self.more(key, size)
+
+    def _count(self, key: Key, most: int) -> None:
+        if self._by_caller[key] >= most:
+            raise LimitExceeded(key[0], most)
+        self._by_caller[key] += 1
+
+    def _less(self, key: Key, amount: int) -> None:
         self._by_caller[key] -= amount
         if not self._by_caller[key]:
             del self._by_caller[key]
+
+
+class Holding:
+    """What one call makes the server hold, until it is over."""
+
+    __slots__ = ("_caller", "_context", "_held", "_key", "_limiter", "_unread")
+
+    def __init__(self, limiter: Limiter, key: Key | None, caller: str, context: Context) -> None:
+        self._limiter = limiter
+        self._key = key
+        self._caller = caller
+        self._context = context
+        self._held = 0
+        self._unread = 0
+
+    def hold(self, size: int) -> None:
+        """Count bytes that are kept until the call ends. Raises LimitExceeded."""
+        if size < LARGE:
+            return
+        key = self._of("held bytes")
+        self._limiter.refuse(key, size)
+        self._limiter.more(key, size)
+        self._held += size
+
+    async def room(self, size: int) -> None:
+        """Count bytes of a stream that wait for their reader, as soon as there is room."""
+        await self._limiter.room(self._of("unread bytes"), size)
+        self._unread += size
+
+    def resize(self, before: int, after: int) -> None:
+        """Count `after` bytes of a stream in place of `before`, which turned out to be as many."""
+        if before != after:
+            key = self._of("unread bytes")
+            self._limiter.more(key, after)
+            self._limiter.less(key, before)
+            self._unread += after - before
+
+    async def send(self, write: Callable[[bytes], Awaitable[None]], message: bytes) -> None:
+        """Write a message of a stream; its bytes are counted until they are on their way."""
+        size = len(message)
+        if size < LARGE:
+            await write(message)
+            return
+        await self.room(size)
+        try:
+            await write(message)
+        finally:
+            self.resize(size, 0)
+
+    def reply(self, size: int, *, changed: bool) -> None:
+        """Count a reply's bytes until the call is over, when the caller has read it or gone.
+
+        Raises LimitExceeded, but not where something was changed: that must be told.
+        """
+        if size < LARGE:
+            return
+        key = self._of("unread bytes")
+        if not changed:
+            self._limiter.refuse(key, size)
+        self._limiter.more(key, size)
+        over: Any = lambda _: self._limiter.less(key, size)  # noqa: E731  its stubs call it ctx
+        self._context.add_done_callback(over)
+
+    def session(self) -> Callable[[], None]:
+        """Count a session; return what is called at its end. Raises LimitExceeded."""
+        return self._limiter.session(self._of("sessions"))
+
+    def end(self) -> None:
+        """Give back what was counted, but for a reply that has still to be read."""
+        self._limiter.end(self._key)
+        if self._held:
+            self._limiter.less(self._of("held bytes"), self._held)
+        if self._unread:
+            self._limiter.less(self._of("unread bytes"), self._unread)
+
+    def _of(self, kind: str) -> Key:
+        if not self._caller:
+            self._caller = host_of(self._context)  # which cannot be asked once the call is over
+        return kind, self._caller
 
 
 def host_of(context: Context) -> str:

@@ -88,19 +88,30 @@ class Metrics:
 
     @contextmanager
     def reading(
-        self, stats_of: StatsOf, following_of: FollowingOf, calls: Callable[[], int]
+        self,
+        stats_of: StatsOf,
+        following_of: FollowingOf,
+        calls: Callable[[], int],
+        held: Callable[[], int],
     ) -> Iterator[None]:
         """Look at the boards, on this event loop, whenever the metrics are read."""
         loop = asyncio.get_running_loop()
         boards = _Boards(loop, stats_of, following_of)
         active = Gauge("board_rpcs_active", "Calls that go on.", registry=self.registry)
         active.set_function(calls)
+        bytes_held = Gauge(
+            "board_held_bytes",
+            "Bytes of requests, waits and unread replies that the server holds.",
+            registry=self.registry,
+        )
+        bytes_held.set_function(held)
         self.registry.register(boards)
         try:
             yield
         finally:
             self.registry.unregister(boards)
             self.registry.unregister(active)
+            self.registry.unregister(bytes_held)
 
 
 class _Calls(Collector):

@@ -31,6 +31,9 @@ from board_server.table import Table
 LOADED_AT_ONCE = 500
 """Records that are read in one go."""
 
+MAX_REPLIES = 100
+"""Pages that are kept joined, each of another place or size."""
+
 MAX_UNREAD = 10_000
 """Events after which a mirror that nobody has read is not worth its memory."""
 
@@ -45,6 +48,18 @@ class _Reply(NamedTuple):
     revision: int
     body: int
     encoded: bytes
+
+
+class EncodedSnapshot(NamedTuple):
+    """A snapshot in parts, at least one; each is to be sent with `head` behind it."""
+
+    parts: list[bytes]
+    head: bytes
+
+    @property
+    def size(self) -> int:
+        """Bytes of all parts."""
+        return sum(map(len, self.parts))
 
 
 class Mirror:
@@ -76,6 +91,11 @@ class Mirror:
     def weight(self) -> int:
         """Bytes of memory that it may take."""
         return self._phases.weight + self._contracts.weight + self._claims.weight
+
+    @property
+    def size(self) -> int:
+        """Bytes of a snapshot, but for its sessions."""
+        return self._phases.size + self._contracts.size + self._claims.size
 
     async def load(self, store: Store, board: str, room: int) -> bool:
         """Read the board; give up, with False, where that takes more than `room` bytes.
@@ -135,7 +155,8 @@ class Mirror:
     def list_contracts(self, listed: Listed, revision: int) -> bytes:
         """Return an encoded ListContractsResponse."""
         version, size = self._replied
-        if version != self._contracts.version or size > self._contracts.weight:
+        too_much = size > self._contracts.weight or len(self._replies) >= MAX_REPLIES
+        if version != self._contracts.version or too_much:
             self._replies.clear()
             self._replied = (self._contracts.version, 0)
         place = listed.scope, listed.page
@@ -154,8 +175,10 @@ class Mirror:
         self._replies[place] = _Reply(revision, len(body), encoded)
         return encoded
 
-    def snapshot(self, board_id: str, revision: int, sessions: Sequence[Session]) -> list[bytes]:
-        """Return encoded GetSnapshotResponses; at least one, and each with its revision."""
+    def snapshot(
+        self, board_id: str, revision: int, sessions: Sequence[Session]
+    ) -> "EncodedSnapshot":
+        """Return the whole board; its records are shared by all snapshots until they change."""
         tables: dict[str, Table[Any]] = {
             "phases": self._phases,
             "contracts": self._contracts,
@@ -166,7 +189,7 @@ class Mirror:
         head = pb.GetSnapshotResponse(revision=revision, board_id=board_id).SerializeToString()
         if sessions or not parts:
             parts.append(last.SerializeToString())
-        return [part + head for part in parts]
+        return EncodedSnapshot(parts, head)
 
     def _joined(self, field: str, table: Table[Any]) -> list[bytes]:
         version, parts = self._parts.get(field, (-1, []))

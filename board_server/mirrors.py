@@ -4,10 +4,11 @@ import asyncio
 from collections import OrderedDict
 from weakref import WeakSet
 
+from board_server.convert import replies
 from board_server.convert.lists import Listed
 from board_server.errors import BoardError
 from board_server.feed import Feed, Feeds
-from board_server.mirror import Mirror
+from board_server.mirror import EncodedSnapshot, Mirror
 from board_server.model import PageRequest
 from board_server.store import Store
 
@@ -16,6 +17,9 @@ BUDGET = 128 * 2**20
 
 MAX_SESSIONS = 10_000
 """Sessions that a snapshot from a mirror may have."""
+
+UNKNOWN = 64 * 2**20
+"""Bytes that a snapshot may have of a board of which none has been made."""
 
 TRIES = 3
 
@@ -43,8 +47,14 @@ class Mirrors:
         mirror = self._mirror(board, feed)
         return mirror.list_contracts(listed, feed.revision) if mirror else None
 
-    async def snapshot(self, board: str) -> list[bytes] | None:
-        """Return encoded GetSnapshotResponses."""
+    async def size(self, board: str) -> int:
+        """Tell how many bytes a snapshot of the board will have, as far as is known."""
+        feed = await self._feeds.of(board)
+        mirror = self._mirror(board, feed)
+        return mirror.size if mirror else feed.snapshot_size or UNKNOWN
+
+    async def snapshot(self, board: str) -> EncodedSnapshot | None:
+        """Return a snapshot."""
         for _ in range(TRIES):
             feed = await self._feeds.caught_up(board)
             mirror = self._mirror(board, feed)
@@ -60,6 +70,14 @@ class Mirrors:
             if feed.mirror is mirror and mirror.sessions_changed <= page.revision:
                 return mirror.snapshot(feed.board_id, feed.revision, page.items)
         return None
+
+    async def stored(self, board: str) -> EncodedSnapshot:
+        """Return a snapshot that the store makes."""
+        feed = await self._feeds.of(board)
+        read = await self._store.get_snapshot(board)
+        snapshot = EncodedSnapshot(await asyncio.to_thread(replies.encoded_snapshot, read), b"")
+        feed.snapshot_size = snapshot.size
+        return snapshot
 
     async def close(self) -> None:
         """Stop what is being loaded."""

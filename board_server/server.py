@@ -18,7 +18,7 @@ from board_server.config import Config
 from board_server.feed import Feeds
 from board_server.interceptors import SERVICE, Handler, Surroundings, intercepted
 from board_server.lasting import Lasting
-from board_server.limits import Limiter
+from board_server.limits import STANDARD_IN_ALL, Limiter
 from board_server.listeners import listen
 from board_server.loopback import Loopback
 from board_server.metrics import Metrics
@@ -59,7 +59,9 @@ async def serving(
     server = grpc.aio.server(
         options=_options(config),
         # Our own limit counts the board's calls; this one those of the standard services, too.
-        maximum_concurrent_rpcs=config.max_calls + config.max_calls_per_connection,
+        maximum_concurrent_rpcs=(
+            config.max_calls + config.max_calls_per_connection + STANDARD_IN_ALL
+        ),
     )
     feeds = Feeds(store)
     mirrors = Mirrors(store, feeds)
@@ -73,16 +75,17 @@ async def serving(
         access = Access(config.tokens, config.default_board, store.get_session)
         access.warn(certificates=config.client_ca is not None)
         credentials = server_credentials(config.tls) if config.tls else None
-        around = Surroundings(access, limiter, Arrivals(), Lasting(access), metrics, traced)
+        around = Surroundings(access, limiter, Arrivals(limiter), Lasting(access), metrics, traced)
         _add_board(server, BoardServicer(store, feeds, mirrors, config.default_board), around)
         _add_health(server, checks, limiter)
-        _add_reflection(server, access)
+        _add_reflection(server, access, limiter)
         await store.open_board(config.default_board)
         addresses = [listen(server, address, credentials, listening) for address in config.listen]
         await server.start()
         for service in ("", SERVICE.full_name):
             await checks.set(service, health_pb2.HealthCheckResponse.SERVING)
-        with metrics.reading(store.stats, feeds.following, lambda: limiter.calls):
+        counted = lambda: limiter.calls, lambda: limiter.held
+        with metrics.reading(store.stats, feeds.following, *counted):
             async with _looking_after(around):
                 yield addresses
     finally:
@@ -178,11 +181,12 @@ def _add_health(
     health_pb2_grpc.add_HealthServicer_to_server(checks, registrar)  # type: ignore[arg-type]
 
 
-def _add_reflection(server: grpc.aio.Server, access: Access) -> None:
+def _add_reflection(server: grpc.aio.Server, access: Access, limiter: Limiter) -> None:
     """Tell what the services look like, to those who may know."""
     services = [SERVICE.full_name, health.SERVICE_NAME, reflection.SERVICE_NAME]
     registrar = _Registrar(
-        server, lambda handlers: standard.for_readers(reflection.SERVICE_NAME, handlers, access)
+        server,
+        lambda handlers: standard.for_readers(reflection.SERVICE_NAME, handlers, access, limiter),
     )
     reflection_pb2_grpc.add_ServerReflectionServicer_to_server(  # type: ignore[no-untyped-call]
         reflection.aio.ReflectionServicer(services), registrar

@@ -13,9 +13,11 @@ from board_client.v1.board_pb2_grpc import BoardServiceServicer
 from board_server.convert import lists, replies, requests
 from board_server.current import CURRENT
 from board_server.feed import Feeds
+from board_server.limits import Holding
 from board_server.mirrors import Mirrors
 from board_server.model import ContractFilter, IdempotencyKey
 from board_server.store import Store
+from board_server.waiters import weight_of
 
 T = TypeVar("T")
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -177,25 +179,24 @@ class BoardServicer(BoardServiceServicer):
         self, request: pb.GetSnapshotRequest, context: Context
     ) -> None:
         board = self._named(requests.board(request))
-        mirrored = await self._mirrors.snapshot(board)
-        if mirrored is not None:
-            for encoded in mirrored:
-                await context.write(encoded)
-            return
-        snapshot = await self._store.get_snapshot(board)
-        parts = await asyncio.to_thread(list, replies.snapshot_parts(snapshot))
-        for part in parts:
-            await context.write(part)
+        holding = _holding()
+        room = await self._mirrors.size(board)
+        await holding.room(room)  # before anything is made that has to be kept
+        snapshot = await self._mirrors.snapshot(board) or await self._mirrors.stored(board)
+        holding.resize(room, snapshot.size)
+        for part in snapshot.parts:
+            await context.write(part + snapshot.head)
 
     async def Watch(  # type: ignore[override]  # as above
         self, request: pb.WatchRequest, context: Context
     ) -> None:
         watched = requests.watch(request)
         feed = await self._feeds.of(self._named(watched.board))
-        await feed.watch(watched, context.write)
+        await feed.watch(watched, context.write, _holding())
 
     async def WaitFor(self, request: pb.WaitForRequest, context: Context) -> pb.WaitForResponse:
         board, conditions = requests.wait_for(request)
+        _holding().hold(weight_of(conditions))
         feed = await self._feeds.of(self._named(board))
         evidence, revision = await feed.wait_for(conditions)
         return replies.met(revision, evidence)
@@ -204,8 +205,12 @@ class BoardServicer(BoardServiceServicer):
         self, request: pb.OpenSessionRequest, context: Context
     ) -> pb.OpenSessionResponse:
         board, worker, ttl, on_expiry = requests.open_session(request)
-        session, revision = await self._store.open_session(
-            self._named(board), worker, ttl, on_expiry, await _key(context)
+        name = self._named(board)
+        feed = await self._feeds.of(name)
+        key = await _key(context)
+        over = _holding().session()
+        session, revision = await feed.open_session(
+            self._store.open_session(name, worker, ttl, on_expiry, key), over
         )
         return pb.OpenSessionResponse(session=replies.session(session), revision=revision)
 
@@ -252,6 +257,13 @@ class BoardServicer(BoardServiceServicer):
             claims=archived.claims,
             revision=revision,
         )
+
+
+def _holding() -> Holding:
+    """Return what the call that goes on makes the server hold."""
+    call = CURRENT.get()
+    assert call
+    return call.holding
 
 
 LARGE = 2**18

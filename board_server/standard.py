@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from typing import Any, TypeAlias
 
 import grpc
 
 from board_server.access import REFLECTION, Access
-from board_server.errors import BoardError
+from board_server.errors import BoardError, InvalidArgument, Violation
 from board_server.limits import Limiter
 from board_server.status import status_of
 
@@ -17,63 +18,66 @@ Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # no generic at run time
 PATIENCE = 5.0
 """Seconds that the few bytes of a question about health may take."""
 
+MAX_QUESTION = 2**10
+"""Bytes that such a question may have: the name of a service."""
+
 
 def for_everyone(
     service: str, handlers: Mapping[str, Handler], limiter: Limiter
 ) -> grpc.GenericRpcHandler:
     """Wrap the handlers of the health service, which answers strangers too.
 
-    Their requests must come soon, and their watches are counted as those of the board.
+    Their requests must come soon, and be small. Their calls have a limit of their own, so that
+    they cannot keep the board's callers out.
     """
 
     def wrapped(handler: Any) -> Handler:
         if handler.response_streaming:
-            make, method = grpc.stream_stream_rpc_method_handler, _counted(handler, limiter)
+            make, method = grpc.stream_stream_rpc_method_handler, handler.unary_stream
         else:
             make, method = grpc.stream_unary_rpc_method_handler, handler.unary_unary
 
         async def answer(_: Any, context: Context) -> Any:
             try:
-                async with asyncio.timeout(PATIENCE):
-                    request = await context.read()
-            except TimeoutError:
-                request = grpc.aio.EOF
-            if request is grpc.aio.EOF:
-                await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "there came no request")
-            return await method(request, context)
+                with limiter.standard("health calls", "", context):
+                    return await method(await _question(handler, context), context)
+            except BoardError as error:
+                await context.abort(*status_of(error))
 
-        return make(answer, handler.request_deserializer, handler.response_serializer)
+        return make(answer, None, handler.response_serializer)
 
     return _generic(service, {name: wrapped(handler) for name, handler in handlers.items()})
 
 
-def _counted(handler: Any, limiter: Limiter) -> Any:
-    async def watch(request: Any, context: Context) -> None:
-        try:
-            held = limiter.begin("Watch", "", context)
-        except BoardError as error:
-            await context.abort(*status_of(error))
-        try:
-            await handler.unary_stream(request, context)
-        finally:
-            limiter.end(held)
-
-    return watch
+async def _question(handler: Any, context: Context) -> Any:
+    """Read the request of a call about health. Raises InvalidArgument where none comes."""
+    data: Any = None
+    with suppress(TimeoutError):
+        async with asyncio.timeout(PATIENCE):
+            data = await context.read()
+    if not isinstance(data, bytes):
+        raise InvalidArgument([Violation("request", f"did not come within {PATIENCE:g} seconds")])
+    if len(data) > MAX_QUESTION:
+        what = f"must not be larger than {MAX_QUESTION:,} bytes"
+        raise InvalidArgument([Violation("request", what)])
+    return handler.request_deserializer(data)
 
 
 def for_readers(
-    service: str, handlers: Mapping[str, Handler], access: Access
+    service: str, handlers: Mapping[str, Handler], access: Access, limiter: Limiter
 ) -> grpc.GenericRpcHandler:
     """Wrap the handlers of the reflection service, for those who may read."""
 
     def wrapped(handler: Any) -> Handler:
         async def answer(requests: Any, context: Context) -> AsyncIterator[Any]:
             try:
-                await access.admit(REFLECTION, context.invocation_metadata() or (), context)
+                metadata = context.invocation_metadata() or ()
+                caller = await access.admit(REFLECTION, metadata, context)
+                with limiter.standard("reflection calls", caller.name, context):
+                    async for reply in handler.stream_stream(requests, context):
+                        yield reply
             except BoardError as error:
                 await context.abort(*status_of(error))
-            async for reply in handler.stream_stream(requests, context):
-                yield reply
 
         return grpc.stream_stream_rpc_method_handler(
             answer, handler.request_deserializer, handler.response_serializer

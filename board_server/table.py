@@ -49,6 +49,12 @@ class Table(Generic[R]):
         self._settle()
         return 3 * self._size + _BESIDE * len(self._entries)
 
+    @property
+    def size(self) -> int:
+        """Bytes of all records, encoded."""
+        self._settle()
+        return self._size
+
     def put(self, record: R) -> None:
         """Take a record in place of the one with its key, or as a new one."""
         self._fresh[self._key(record)] = record

@@ -236,6 +236,25 @@ def _discard(waiters: defaultdict[Any, set[Waiter]], key: object, waiter: Waiter
         del waiters[key]
 
 
+CONDITION = 2**10
+"""Bytes of memory that a condition takes beside its texts."""
+
+
+def weight_of(conditions: Sequence[Condition]) -> int:
+    """Tell how many bytes of memory these conditions take while somebody waits for them."""
+    return sum(CONDITION + sum(map(len, _texts(condition))) for condition in conditions)
+
+
+def _texts(condition: Condition) -> tuple[str, ...]:
+    match condition:
+        case PhaseCondition():
+            return (condition.phase_id,)
+        case ContractCondition(producer, _, name, package):
+            return producer or "", name or "", package or ""
+        case FileCondition():
+            return (condition.filepath,)
+
+
 def _topic(condition: Condition) -> Topic:
     match condition:
         case PhaseCondition():

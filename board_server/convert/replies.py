@@ -11,9 +11,9 @@ from board_client.v1 import board_pb2 as pb
 from board_server.convert import words
 from board_server.model import (
     BoardInfo,
-    Change,
     Commit,
     Contract,
+    Event,
     Evidence,
     FileClaim,
     Phase,
@@ -121,6 +121,11 @@ def snapshot_parts(snapshot: Snapshot) -> Iterator[pb.GetSnapshotResponse]:
     yield part
 
 
+def encoded_snapshot(snapshot: Snapshot) -> list[bytes]:
+    """Write a snapshot as encoded GetSnapshotResponses."""
+    return [part.SerializeToString() for part in snapshot_parts(snapshot)]
+
+
 def _part(snapshot: Snapshot) -> pb.GetSnapshotResponse:
     return pb.GetSnapshotResponse(revision=snapshot.revision, board_id=snapshot.board_id)
 
@@ -142,18 +147,38 @@ def entry(record: Record) -> bytes:
     return bytes(length) + encoded
 
 
-def encoded_commit(commit: Commit, kinds: Collection[Change]) -> bytes:
-    """Write a commit as an encoded WatchResponse, with its events of these kinds."""
-    response = pb.WatchResponse(revision=commit.revision)
-    time = _timestamp(commit.time)
-    for event in commit.events:
-        if event.change in kinds:
-            written = response.events.add(
-                revision=commit.revision, time=time, cause=words.CAUSE_NUMBERS[event.cause]
-            )
-            # A change is called as its field in the message is.
-            getattr(written, event.change.value).CopyFrom(_written(event.record))
+def encoded_event(commit: Commit, event: Event) -> bytes:
+    """Write an event of a commit as an encoded WatchResponse of nothing else.
+
+    Protobuf merges messages that stand one behind the other: several of these are one message.
+    """
+    response = pb.WatchResponse()
+    written = response.events.add(
+        revision=commit.revision,
+        time=_timestamp(commit.time),
+        cause=words.CAUSE_NUMBERS[event.cause],
+    )
+    # A change is called as its field in the message is.
+    getattr(written, event.change.value).CopyFrom(_written(event.record))
     return response.SerializeToString()
+
+
+BESIDE = 100
+"""Bytes that an encoded event has beside its texts, more or less."""
+
+
+def weight(record: Record) -> int:
+    """Tell about how many bytes an event of this record has when it is encoded."""
+    match record:
+        case Phase():
+            return BESIDE + len(record.phase_id) + len(record.worker)
+        case Contract():
+            texts = record.producer, record.name, record.signature, record.package
+            return BESIDE + sum(map(len, texts))
+        case FileClaim():
+            return BESIDE + len(record.filepath) + len(record.owner)
+        case Session():
+            return BESIDE + len(record.worker)
 
 
 def encoded_bookmark(revision: int, board_id: str = "") -> bytes:

@@ -263,7 +263,7 @@ def test_a_batch_of_more_than_32_mib_is_refused(grpc_stub, board):
         for index in range(33)
     ]
     request = pb.PublishContractsRequest(board=board, contracts=contracts)
-    assert invalid(grpc_stub.PublishContracts, request) == ("contracts",)
+    assert invalid(grpc_stub.PublishContracts, request) == ("request",)
     del request.contracts[30:]
     assert grpc_stub.PublishContracts(request).published == 30
 

@@ -1,16 +1,22 @@
 """A request has to come, and a stranger's is not even waited for."""
 
 import struct
+import threading
 
 import grpc
 import pytest
+from grpc_health.v1.health_pb2 import HealthCheckRequest
+from grpc_health.v1.health_pb2_grpc import HealthStub
+from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
+from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 
 from board_client import BoardClient, Credentials
-from board_server import arrivals, standard
+from board_client.v1 import board_pb2 as pb
+from board_server import arrivals, limits, standard
 from board_server import server as server_module
 from board_server.caller import Role
 from board_server.config import Config
-from tests.secured import ANY_PORT, TokenFile, bearer, running
+from tests.secured import ANY_PORT, TokenFile, bearer, metadata_of, reason_of, running, stub
 from tests.security.raw import Raw, grpc_message
 
 HALF = struct.pack(">BI", 0, 100) + bytes(50)
@@ -110,11 +116,39 @@ def test_a_question_about_health_that_does_not_come_is_given_up(server):
         assert raw.trailers_of(stream)["grpc-status"] == INVALID_ARGUMENT
 
 
-def test_watches_of_health_are_counted_as_those_of_a_board(server):
-    watch = {":path": "/grpc.health.v1.Health/Watch"}
-    with Raw(server.address) as raw:
-        for _ in range(3):
-            stream = raw.open(raw.headers("", watch))
-            raw.data(stream, grpc_message(b""))
-        exhausted = str(grpc.StatusCode.RESOURCE_EXHAUSTED.value[0])
-        assert raw.trailers_of(stream)["grpc-status"] == exhausted
+def test_watches_of_health_keep_no_caller_of_the_board_out(tmp_path, monkeypatch):
+    monkeypatch.setitem(limits.STANDARD, "health calls", (3, 100))
+    config = Config(tmp_path / "boards", "b", (ANY_PORT,), max_watches=2, max_calls=2)
+    with running(config) as server, server.channel() as channel:
+        health = HealthStub(channel)
+        watches = [health.Watch(HealthCheckRequest()) for _ in range(3)]
+        for watch in watches:
+            next(watch)
+        with pytest.raises(grpc.RpcError) as refused:
+            next(health.Watch(HealthCheckRequest()))
+        assert reason_of(refused.value) == "LIMIT_EXCEEDED"
+        assert metadata_of(refused.value) == {"limit": "health calls", "maximum": "3"}
+        going = [stub(channel).Watch(pb.WatchRequest()) for _ in range(2)]
+        for watch in going:
+            next(watch)
+
+
+def test_questions_about_the_service_keep_no_caller_of_the_board_out(tmp_path, monkeypatch):
+    monkeypatch.setitem(limits.STANDARD, "reflection calls", (1, 100))
+    config = Config(tmp_path / "boards", "b", (ANY_PORT,), max_calls=1)
+    with running(config) as server, server.channel() as channel:
+        reflection = ServerReflectionStub(channel)
+        asked, more = threading.Event(), threading.Event()
+
+        def questions():
+            yield ServerReflectionRequest(list_services="")
+            asked.set()
+            more.wait()
+
+        going = reflection.ServerReflectionInfo(questions())
+        next(going)
+        with pytest.raises(grpc.RpcError) as refused:
+            next(reflection.ServerReflectionInfo(questions()))
+        assert metadata_of(refused.value) == {"limit": "reflection calls", "maximum": "1"}
+        stub(channel).GetPhaseState(pb.GetPhaseStateRequest(phase_id="p"))
+        more.set()

@@ -16,10 +16,12 @@ import pytest
 
 from board_client.v1 import board_pb2 as pb
 from board_server import feed
+from board_server.config import Config
 from board_server.convert import requests
-from board_server.convert.replies import encoded_commit
+from board_server.convert.replies import encoded_event
 from board_server.errors import FileAlreadyClaimed
 from board_server.feed import Feeds
+from board_server.limits import Limiter
 from board_server.model import (
     Completion,
     ContractDraft,
@@ -275,10 +277,14 @@ async def test_an_idle_writer_brings_the_wal_to_the_file(store, monkeypatch):
     assert in_wal == brought
 
 
+def holding():
+    return Limiter(Config().limits).begin("Watch", "w", None)
+
+
 async def test_a_commit_is_encoded_once_for_a_hundred_watchers(store, monkeypatch):
     encodings = []
     monkeypatch.setattr(
-        feed, "encoded_commit", lambda *args: encodings.append(args) or encoded_commit(*args)
+        feed, "encoded_event", lambda *args: encodings.append(args) or encoded_event(*args)
     )
     watched = requests.watch(pb.WatchRequest(board=BOARD))
     followed = await Feeds(store).of(BOARD)
@@ -296,12 +302,14 @@ async def test_a_commit_is_encoded_once_for_a_hundred_watchers(store, monkeypatc
         return send
 
     async with asyncio.TaskGroup() as group:
-        watches = [group.create_task(followed.watch(watched, sender(mine))) for mine in received]
+        watches = [
+            group.create_task(followed.watch(watched, sender(mine), holding())) for mine in received
+        ]
         await all_stand.wait()
         await store.publish_contracts(BOARD, drafts(10))
         await all_told.wait()
         for watch in watches:
             watch.cancel()
-    assert len(encodings) == 1
+    assert len(encodings) == 10
     first, *others = (messages[1] for messages in received)
     assert all(message == first for message in others)

@@ -1,0 +1,182 @@
+"""What each call can make the server hold is bounded; real callers drive it there.
+
+The server is a process of its own with low limits, and what it holds is read from /proc.
+"""
+
+import os
+from contextlib import ExitStack
+from pathlib import Path
+from queue import Queue
+
+import grpc
+import pytest
+
+from board_client.v1 import board_pb2 as pb
+from board_server.interceptors import SERVICE
+from board_server.limits import BATCH, KEPT, LARGE, LARGEST
+from tests.operations.test_metrics import Samples
+from tests.secured import metadata_of, program, reason_of, stub
+from tests.security.raw import Raw
+from tests.security.requests import sample
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "security.md"
+
+MIB = 2**20
+UNREAD = 16 * MIB
+HELD = 32 * MIB
+
+MOST = 3 * (UNREAD + HELD)
+"""Bytes of memory that all attacks together may take: what is counted, and what gRPC and the
+allocator make of it."""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    limits = {
+        "--max-unread": UNREAD,
+        "--max-held": HELD,
+        "--max-request": BATCH,
+        "--max-sessions": 50,
+    }
+    given = [str(each) for pair in limits.items() for each in pair]
+    directory = tmp_path_factory.mktemp("boards") / "b"
+    with program(directory, *given) as server:
+        with grpc.insecure_channel(server.address) as channel:
+            for part in range(2):
+                contracts = [
+                    pb.Contract(producer="p", kind=1, name=f"{part} {n}", signature="x" * MIB)
+                    for n in range(4)
+                ]
+                request = pb.PublishContractsRequest(contracts=contracts)
+                stub(channel).PublishContracts(request)
+        yield server
+
+
+@pytest.fixture(scope="module")
+def rested(server):
+    """Bytes of memory of the server before the first attack."""
+    return server.memory()
+
+
+@pytest.fixture(autouse=True)
+def bounded(server, rested):
+    """Hold each attack to its bound; once its callers are gone, nothing is held."""
+    yield
+    assert server.memory() - rested < MOST
+    samples = Samples(server.metrics)
+    while samples.of("board_held_bytes") or samples.of("board_rpcs_active"):
+        samples = Samples(server.metrics)  # the server hears of it in its own time
+
+
+@pytest.fixture
+def channel(server):
+    with grpc.insecure_channel(server.address) as channel:
+        yield channel
+
+
+def padded(method: str, size: int) -> bytes:
+    """Make a request of so many bytes, most of them in a field that nobody knows."""
+    request = sample(method, "").SerializeToString()
+    left = size - len(request) - 5  # a tag of two bytes, a length of three
+    length = bytes([left & 0x7F | 0x80, left >> 7 & 0x7F | 0x80, left >> 14])
+    return request + b"\xa2\x38" + length + os.urandom(8) + bytes(left - 8)
+
+
+def sent(channel, method: str, data: bytes) -> grpc.RpcError | None:
+    """Make a call with these bytes; return its error."""
+    call = channel.unary_stream if method in {"Watch", "GetSnapshot"} else channel.unary_unary
+    try:
+        reply = call(f"/{SERVICE.full_name}/{method}")(data, timeout=30)
+        if isinstance(reply, grpc.Call):
+            next(reply)
+            reply.cancel()
+    except grpc.RpcError as error:
+        return error
+    return None
+
+
+def test_the_table_has_every_call():
+    assert set(LARGEST) == set(KEPT) == set(SERVICE.methods_by_name)
+
+
+@pytest.mark.parametrize("method", LARGEST)
+def test_the_document_has_the_table(method):
+    bounds = ", ".join(f"`{name}`" for name in KEPT[method])
+    assert f"| {method} | {LARGEST[method]:,} | {bounds} |\n" in DOCUMENT.read_text()
+
+
+# Of a batch gRPC refuses what is larger: it is larger than max_request here.
+SINGLE = [name for name, size in LARGEST.items() if size < BATCH]
+
+
+@pytest.mark.parametrize("method", SINGLE)
+def test_a_request_that_is_larger_than_any_valid_one_is_refused_unread(channel, method):
+    refused = sent(channel, method, padded(method, LARGEST[method] + 1))
+    assert reason_of(refused) == "INVALID_ARGUMENT"
+    assert metadata_of(refused) == {"field": "request"}
+
+
+@pytest.mark.parametrize("method", SINGLE)
+def test_fields_that_nobody_knows_are_dropped(channel, method):
+    for _ in range(8):
+        refused = sent(channel, method, padded(method, LARGEST[method]))
+        assert refused is None or reason_of(refused) in {"SESSION_EXPIRED", "REVISION_MISMATCH"}
+
+
+def test_a_batch_of_items_of_nothing_is_refused_before_it_is_parsed(channel):
+    data = b"\x12\x00" * (2 * MIB)
+    refused = sent(channel, "PublishContracts", data)
+    assert reason_of(refused) == "INVALID_ARGUMENT"
+    assert metadata_of(refused) == {"field": "contracts"}
+
+
+def test_waits_are_counted_with_their_requests(channel):
+    call = channel.unary_unary(f"/{SERVICE.full_name}/WaitFor")
+    busy = pb.WaitForRequest(
+        conditions=[pb.WaitCondition(phase=pb.PhaseCondition(phase_id="p", states=[5]))]
+    )
+    filler = padded("ListBoards", MIB // 2)
+    data = busy.SerializeToString() + filler
+    waits = [call.future(data) for _ in range(100)]
+    refused: Queue[grpc.Future] = Queue()
+    for wait in waits:
+        wait.add_done_callback(refused.put)
+    allowed = HELD // MIB  # each is counted twice
+    errors = [refused.get().exception() for _ in range(len(waits) - allowed)]
+    for wait in waits:
+        wait.cancel()
+    assert {reason_of(error) for error in errors} == {"LIMIT_EXCEEDED"}
+    assert metadata_of(errors[0]) == {"limit": "held bytes", "maximum": str(HELD)}
+
+
+@pytest.mark.parametrize(
+    ("method", "request_"),
+    [
+        ("ListContracts", pb.ListContractsRequest()),
+        ("GetSnapshot", pb.GetSnapshotRequest()),
+        ("Watch", pb.WatchRequest(after_revision=0)),
+    ],
+)
+def test_what_nobody_reads_is_bounded(server, method, request_):
+    with ExitStack() as connections:
+        for _ in range(3):
+            raw = connections.enter_context(Raw(server.address, window=1_000))
+            for _ in range(30):
+                raw.call(method, request_)
+            raw.meet()
+        assert server.memory() > 0
+        held = Samples(server.metrics).of("board_held_bytes")
+        assert held > LARGE
+
+
+def test_sessions_of_one_caller_are_counted_until_they_end(channel):
+    board = stub(channel)
+    for session in board.ListSessions(pb.ListSessionsRequest()).sessions:
+        board.CloseSession(pb.CloseSessionRequest(session_id=session.session_id))
+    opened = [board.OpenSession(sample("OpenSession", "")).session for _ in range(50)]
+    with pytest.raises(grpc.RpcError) as refused:
+        board.OpenSession(sample("OpenSession", ""))
+    assert metadata_of(refused.value) == {"limit": "sessions", "maximum": "50"}
+    for session in opened:
+        board.CloseSession(pb.CloseSessionRequest(session_id=session.session_id))
+    board.OpenSession(sample("OpenSession", ""))

@@ -11,7 +11,7 @@ import logging
 import resource
 import signal
 import sys
-from contextlib import ExitStack
+from contextlib import AsyncExitStack
 
 import typer
 import uvloop
@@ -72,7 +72,7 @@ async def run(config: Config) -> None:
         loop.add_signal_handler(number, stopped.set)
     _warn(config)
     metrics = Metrics()
-    with tracing() as traced, ExitStack() as beside:
+    with tracing() as traced:
         store = SqliteStore(
             config.directory,
             synchronous=config.synchronous,
@@ -84,11 +84,12 @@ async def run(config: Config) -> None:
             on_commit=metrics.committed,
             on_close=metrics.closed,
         )
-        async with serving(store, config, metrics, traced) as addresses:
+        async with AsyncExitStack() as running:
+            addresses = await running.enter_async_context(serving(store, config, metrics, traced))
             # All of them listen before one is announced: what is announced is there.
             lines = [f"listening on {address}" for address in addresses]
             if config.metrics_listen:
-                where = beside.enter_context(exposed(metrics, config.metrics_listen))
+                where = await running.enter_async_context(exposed(metrics, config.metrics_listen))
                 lines.append(f"metrics on http://{where}/metrics")
             for line in lines:
                 print(line, flush=True)  # noqa: T201

@@ -1,23 +1,25 @@
 """Metrics: what Prometheus reads, from the calls, the writers, and the boards as they stand."""
 
 import asyncio
+import os
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from concurrent.futures import TimeoutError as TooLate
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from importlib.metadata import version
 from itertools import accumulate
 from math import inf
 
 from prometheus_client import (
+    CONTENT_TYPE_LATEST,
     CollectorRegistry,
     Gauge,
     Histogram,
     Info,
     PlatformCollector,
     ProcessCollector,
-    start_http_server,
+    generate_latest,
 )
 from prometheus_client.core import (
     CounterMetricFamily,
@@ -234,20 +236,89 @@ def _families(told: dict[str, str], records: Iterable[BoardStats | Following]) -
     return families
 
 
-@contextmanager
-def exposed(metrics: Metrics, address: str) -> Iterator[str]:
-    """Serve the metrics over HTTP, in threads; yield the address with the port that was picked.
+MAX_READERS = 16
+"""Connections that are served at once; for one more, the one that has waited longest is closed."""
+
+PATIENCE = 5.0
+"""Seconds that a connection has to ask, and to read its answer."""
+
+MAX_HEAD = 8 * 2**10
+"""Bytes that the head of a request may have."""
+
+
+class _Readers:
+    """Answers HTTP requests for the metrics, one on each connection."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        # In the order of their beginning.
+        self._reading: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+
+    def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve a connection; close the oldest where there are too many."""
+        if len(self._reading) >= MAX_READERS:
+            self._end(next(iter(self._reading)))
+        task = asyncio.create_task(self._serve(reader, writer))
+        self._reading[task] = writer
+        task.add_done_callback(lambda done: self._reading.pop(done, None))
+
+    def close(self) -> None:
+        """Close all connections."""
+        for task in list(self._reading):
+            self._end(task)
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        self._reading.pop(task).transport.abort()  # the task may not have begun
+        task.cancel()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                head = await reader.readuntil(b"\r\n\r\n")
+            answer = await self._answer(head)
+            async with asyncio.timeout(PATIENCE):
+                writer.write(answer)
+                await writer.drain()
+                writer.close()
+                await writer.wait_closed()
+        except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            pass  # it asks for nothing, or reads nothing
+        finally:
+            writer.transport.abort()
+
+    async def _answer(self, head: bytes) -> bytes:
+        """Answer a request: the metrics for any GET, as Prometheus asks for them."""
+        if not head.startswith(b"GET "):
+            return (
+                b"HTTP/1.1 405 Method Not Allowed\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            )
+        body = await asyncio.to_thread(generate_latest, self._metrics.registry)
+        lines = (
+            "HTTP/1.1 200 OK",
+            f"Content-Type: {CONTENT_TYPE_LATEST}",
+            f"Content-Length: {len(body)}",
+            "Connection: close",
+        )
+        return "\r\n".join((*lines, "", "")).encode() + body
+
+
+@asynccontextmanager
+async def exposed(metrics: Metrics, address: str) -> AsyncIterator[str]:
+    """Serve the metrics over HTTP; yield the address with the port that was picked.
 
     Raises CannotListen.
     """
     host, _, port = address.rpartition(":")
+    readers = _Readers(metrics)
     try:
-        server, thread = start_http_server(int(port), host.strip("[]"), metrics.registry)
+        server = await asyncio.start_server(
+            readers.connected, host.strip("[]"), int(port), limit=MAX_HEAD
+        )
     except OSError as error:
-        raise CannotListen(f"cannot listen on {address}: {error.strerror}") from error
+        why = os.strerror(error.errno) if error.errno else str(error)
+        raise CannotListen(f"cannot listen on {address}: {why}") from error
     try:
-        yield f"{host}:{server.server_port}"
+        yield f"{host}:{server.sockets[0].getsockname()[1]}"
     finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+        server.close()
+        readers.close()

@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -203,10 +203,12 @@ def running(
             on_commit=metrics.committed,
             on_close=metrics.closed,
         )
-        with ExitStack() as beside:
-            async with serving(opened, config, metrics, traced) as addresses:
-                where = beside.enter_context(exposed(metrics, ANY_PORT)) if expose else ""
-                yield Running(addresses, metrics, opened, where, Credentials(ca=ca))
+        async with AsyncExitStack() as running:
+            addresses = await running.enter_async_context(serving(opened, config, metrics, traced))
+            where = ""
+            if expose:
+                where = await running.enter_async_context(exposed(metrics, ANY_PORT))
+            yield Running(addresses, metrics, opened, where, Credentials(ca=ca))
 
     with in_thread(serve) as server:
         yield server

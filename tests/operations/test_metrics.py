@@ -1,13 +1,16 @@
 """The metrics tell what happened: they are read after known work, with Prometheus' own parser."""
 
+import socket
 import threading
 import urllib.request
 from collections import defaultdict
+from contextlib import ExitStack, suppress
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from board_client import BoardClient, FileAlreadyClaimed, StateMismatch
+from board_server import metrics
 from board_server.config import Config
 from tests.secured import ANY_PORT, program, running
 
@@ -165,6 +168,39 @@ def test_metrics_can_be_read_while_calls_go_on(client, read):
     assert failed == []
     assert revisions == sorted(revisions)
     assert read().of("board_revision", board="b") == 400
+
+
+def connected(server):
+    host, _, port = server.metrics_address.rpartition(":")
+    return socket.create_connection((host, int(port)), timeout=20)
+
+
+def test_connections_that_say_nothing_keep_nobody_from_the_metrics(server, read):
+    with ExitStack() as silent:
+        all_of_them = [
+            silent.enter_context(connected(server)) for _ in range(metrics.MAX_READERS + 5)
+        ]
+        assert read().of("board_revision", board="b") == 0
+        for connection in all_of_them[:5]:  # those that have waited longest
+            assert connection.recv(1) == b""
+
+
+def test_a_connection_that_says_nothing_is_closed(server, monkeypatch):
+    monkeypatch.setattr(metrics, "PATIENCE", 0.1)
+    with connected(server) as silent:
+        assert silent.recv(1) == b""
+
+
+def test_a_reader_that_asks_for_too_much_is_closed(server):
+    with connected(server) as large, suppress(ConnectionError):
+        large.sendall(b"GET /metrics HTTP/1.1\r\nX: " + b"x" * 2**20)
+        assert large.recv(1) == b""
+
+
+def test_what_is_no_reading_is_refused(server):
+    with connected(server) as other:
+        other.sendall(b"POST /metrics HTTP/1.1\r\nHost: board\r\n\r\n")
+        assert other.recv(100).startswith(b"HTTP/1.1 405 ")
 
 
 def test_the_program_serves_them_where_it_says(tmp_path):

@@ -2,6 +2,7 @@
 
 import struct
 import threading
+from itertools import islice
 
 import grpc
 import pytest
@@ -93,6 +94,31 @@ def test_a_request_that_takes_its_time_is_answered(request, shown, asked):
         raw.meet()
         raw.data(stream, grpc_message(b""))
         assert raw.trailers_of(stream)["grpc-status"] == "0"
+
+
+def test_no_more_batches_of_a_token_are_on_their_way_than_it_may_hold(tmp_path, tokens):
+    shown = dict(bearer(tokens.add("worker", Role.WORKER)))
+    other = dict(bearer(tokens.add("other", Role.WORKER)))
+    config = Config(
+        tmp_path / "boards",
+        "b",
+        (ANY_PORT,),
+        tokens=tokens.path,
+        max_held=2 * 40 * 2**20,
+    )
+    with running(config) as server, Raw(server.address) as raw:
+        begun = [raw.open(raw.headers("PublishContracts", shown)) for _ in range(3)]
+        for stream in begun[:2]:
+            raw.data(stream, HALF, end=False)
+        raw.data(begun[2], grpc_message(b""))  # waits for the two
+        of_another = raw.open(raw.headers("PublishContracts", other))
+        raw.data(of_another, grpc_message(b""))
+        reads = raw.open(raw.headers("GetPhaseState", shown))
+        raw.data(reads, grpc_message(b""))
+        ended = (stream for stream, told in raw.trailers() if "grpc-status" in told)
+        assert set(islice(ended, 2)) == {of_another, reads}
+        raw.reset(begun[0])
+        assert raw.trailers_of(begun[2])["grpc-status"] == "0"
 
 
 def test_who_has_no_token_is_refused_before_the_request_has_come(asking):

@@ -4,7 +4,7 @@ The server is a process of its own with low limits, and what it holds is read fr
 """
 
 import os
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from queue import Queue
 
@@ -167,6 +167,37 @@ def test_what_nobody_reads_is_bounded(server, method, request_):
         assert server.memory() > 0
         held = Samples(server.metrics).of("board_held_bytes")
         assert held > LARGE
+
+
+def test_a_session_is_counted_although_its_caller_went_away(server):
+    """Callers that go away as soon as they have asked cannot open more than those that stay."""
+    with grpc.insecure_channel(server.address) as channel:
+        board = stub(channel)
+        for session in board.ListSessions(pb.ListSessionsRequest()).sessions:
+            board.CloseSession(pb.CloseSessionRequest(session_id=session.session_id))
+        with Raw(server.address) as raw:
+            for _ in range(3):
+                for _ in range(40):
+                    raw.reset(raw.call("OpenSession", sample("OpenSession", "")))
+                raw.meet()
+        with suppress(grpc.RpcError):
+            while True:
+                board.OpenSession(sample("OpenSession", ""))
+        assert len(board.ListSessions(pb.ListSessionsRequest()).sessions) == 50
+        for session in board.ListSessions(pb.ListSessionsRequest()).sessions:
+            board.CloseSession(pb.CloseSessionRequest(session_id=session.session_id))
+
+
+def test_a_call_that_opens_a_session_and_is_sent_again_is_counted_once(channel):
+    board = stub(channel)
+    for turn in range(60):  # more often than there may be sessions
+        named = (("board-request-id", f"again {turn}"),)
+        first, again = (
+            board.OpenSession(sample("OpenSession", ""), metadata=named).session for _ in range(2)
+        )
+        assert first.session_id == again.session_id
+        board.CloseSession(pb.CloseSessionRequest(session_id=first.session_id))
+        board.OpenSession(sample("OpenSession", ""), metadata=named)  # has ended meanwhile
 
 
 def test_sessions_of_one_caller_are_counted_until_they_end(channel):

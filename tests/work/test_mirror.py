@@ -336,3 +336,12 @@ async def do(reader: Reader, sessions: list[str], step: Sequence) -> None:
                 await store.close_session(BOARD, sessions.pop(index))
         case "read", size:
             assert await reader.listed(size=size) == await reader.stored(size=size)
+
+
+async def test_pages_of_any_size_leave_a_bounded_number_of_replies_behind(reader):
+    await reader.store.publish_contracts(BOARD, [draft(f"name{n}") for n in range(3)])
+    await reader.loaded()
+    feed = await reader.feeds.of(BOARD)
+    for size in range(1, 3 * mirror.MAX_REPLIES):
+        assert (await reader.listed(size)).contracts
+        assert len(feed.mirror._replies) <= mirror.MAX_REPLIES

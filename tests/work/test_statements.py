@@ -277,6 +277,46 @@ async def test_an_idle_writer_brings_the_wal_to_the_file(store, monkeypatch):
     assert in_wal == brought
 
 
+async def test_a_large_commit_is_encoded_a_little_at_a_time(store, monkeypatch):
+    loop = asyncio.get_running_loop()
+    turn = 0
+    in_turn: Counter[int] = Counter()
+
+    def count_turns():
+        nonlocal turn
+        turn += 1
+        counting.append(loop.call_soon(count_turns))
+
+    def encode(*args):
+        in_turn[turn] += 1
+        return encoded_event(*args)
+
+    counting: list[asyncio.Handle] = []
+    monkeypatch.setattr(feed, "encoded_event", encode)
+    followed = await Feeds(store).of(BOARD)
+    sent: asyncio.Queue[bytes] = asyncio.Queue()
+    kinds = [["contract"], ["contract", "phase"], []]
+    watches = [
+        asyncio.create_task(followed.watch(watched(*each), sent.put, holding())) for each in kinds
+    ]
+    for _ in watches:
+        await sent.get()
+    count_turns()
+    await store.publish_contracts(BOARD, drafts(2_000))
+    messages = [pb.WatchResponse.FromString(await sent.get()) for _ in watches]
+    counting[-1].cancel()
+    for watch in watches:
+        watch.cancel()
+    assert {len(message.events) for message in messages} == {2_000}
+    assert sum(in_turn.values()) == 2_000
+    assert max(in_turn.values()) <= feed.ENCODED_AT_ONCE
+
+
+def watched(*kinds):
+    numbers = [pb.EventKind.Value(f"EVENT_KIND_{kind.upper()}") for kind in kinds]
+    return requests.watch(pb.WatchRequest(board=BOARD, kinds=numbers))
+
+
 def holding():
     return Limiter(Config().limits).begin("Watch", "w", None)
 

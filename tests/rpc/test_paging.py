@@ -190,9 +190,10 @@ def test_a_token_with_more_behind_it_is_refused(grpc_stub, filled, rpc, more):
     assert invalid(getattr(grpc_stub, rpc), request) == ("page_token",)
 
 
-def test_a_huge_token_is_refused(grpc_stub, filled):
-    request = make("ListPhases", board=filled, page_token="A" * 2**23)
-    assert invalid(grpc_stub.ListPhases, request) == ("page_token",)
+@pytest.mark.parametrize(("size", "field"), [(2**19, "page_token"), (2**23, "request")])
+def test_a_huge_token_is_refused(grpc_stub, filled, size, field):
+    request = make("ListPhases", board=filled, page_token="A" * size)
+    assert invalid(grpc_stub.ListPhases, request) == (field,)
 
 
 def test_a_list_pages_past_the_longest_path_of_the_strangest_characters(grpc_stub, board):

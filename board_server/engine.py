@@ -4,7 +4,7 @@ gRPC hands each read and write to threads of its event engine. The engine before
 it does them in the thread that waits for calls, which spares a server of one
 event loop a change of threads for each call. In return one connection that sends
 frames without a pause keeps that thread, and with it every other connection, so
-that it is only for peers that are trusted (docs/decisions/0005-grpc-engine.md).
+that it is only for peers that are trusted (docs/decisions/0009-grpc-engine.md).
 `make bench-engine` measures whether it is faster on a given machine.
 """
 

@@ -12,6 +12,7 @@ import grpc
 import pytest
 
 from board_client.v1 import board_pb2 as pb
+from board_server import malformed
 from board_server.interceptors import SERVICE
 from board_server.limits import BATCH, KEPT, LARGE, LARGEST
 from tests.operations.test_metrics import Samples
@@ -117,10 +118,17 @@ def test_a_request_that_is_larger_than_any_valid_one_is_refused_unread(channel, 
 
 
 @pytest.mark.parametrize("method", SINGLE)
-def test_fields_that_nobody_knows_are_dropped(channel, method):
+def test_fields_that_nobody_knows_are_passed_over(channel, method):
     for _ in range(8):
         refused = sent(channel, method, padded(method, LARGEST[method]))
         assert refused is None or reason_of(refused) in {"SESSION_EXPIRED", "REVISION_MISMATCH"}
+
+
+@pytest.mark.parametrize("method", LARGEST)
+def test_a_request_is_kept_without_fields_that_nobody_knows(method):
+    request = sample(method, "")
+    parse = malformed.parser(type(request))
+    assert parse(padded(method, MIB)).SerializeToString() == request.SerializeToString()
 
 
 def test_a_batch_of_items_of_nothing_is_refused_before_it_is_parsed(channel):

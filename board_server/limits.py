@@ -119,12 +119,6 @@ class Limiter:
         self._reading: dict[Key, asyncio.Semaphore] = {}
         self._waiting: list[asyncio.Future[None]] = []
 
-    @property
-    def idle(self) -> bool:
-        """Whether nothing is counted: what was taken has been given back."""
-        going = self.calls or self.held or self._by_caller or self._boards
-        return not (going or self._waiting)
-
     def begin(self, method: str, caller: str, context: Context) -> "Holding":
         """Count a call until its holding's `end`. Raises LimitExceeded."""
         if self.calls >= self._limits.calls:

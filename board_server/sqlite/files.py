@@ -67,7 +67,8 @@ class BoardFiles:
             self.identity = Identity(path)
         except (apsw.Error, OSError, StoreUnavailable) as error:
             for connection in opened:
-                connection.close()
+                with suppress(apsw.Error):  # a disk that failed may fail again
+                    connection.close()
             self._lock.release()
             raise storage_error(error, path) from error
         self.writing, self.reading, self.scanning = opened

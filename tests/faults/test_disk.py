@@ -5,6 +5,7 @@ import logging
 import os
 import shutil
 import subprocess
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -186,6 +187,27 @@ async def test_a_board_that_could_not_be_made_can_be_made_once_there_is_room(
 ):
     store = SqliteStore(tmp_path)
     with disk.fails(operation, error=FULL[1]), pytest.raises(StoreFull):
+        await store.open_board(BOARD)
+    assert (await store.open_board(BOARD)).revision == 0
+    await store.close()
+
+
+@pytest.mark.parametrize("good", range(8))
+async def test_a_board_can_be_opened_later_whenever_the_disk_began_to_fail(
+    tmp_path, disk, monkeypatch, good
+):
+    """Even if closing its files fails too: its lock was kept then, until the server's end."""
+    left = good
+
+    def fail(operation):
+        nonlocal left
+        left -= operation == "sync"
+        if left < 0:
+            raise FULL[1]
+
+    store = SqliteStore(tmp_path)
+    with monkeypatch.context() as failing, suppress(StoreFull):
+        failing.setattr(disk, "fail", fail)
         await store.open_board(BOARD)
     assert (await store.open_board(BOARD)).revision == 0
     await store.close()

@@ -4,7 +4,7 @@ BIN := .venv/bin
 
 .DEFAULT_GOAL := help
 
-QUICK_TESTS := tests/conformance tests/rpc tests/sqlite tests/work tests/test_*.py
+QUICK_TESTS := tests/simulation/test_seeds.py tests/conformance tests/rpc tests/sqlite tests/work tests/test_*.py
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -26,7 +26,7 @@ test: .venv/.installed  ## run the whole test suite
 	$(BIN)/python -m pytest -m alone
 
 quick: .venv/.installed  ## run the tests that start no process, in under a minute
-	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal -m "not alone" $(QUICK_TESTS)
+	BOARD_SEEDS=6 $(BIN)/python -m pytest --numprocesses 4 --dist worksteal -m "not alone" $(QUICK_TESTS)
 
 bench: .venv/.bench  ## measure everything: the table of docs/performance.md (QUICK=1: a smoke run)
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick,--out docs)
@@ -39,7 +39,7 @@ bench-engine: .venv/.bench  ## compare gRPC's engines, with two equal servers as
 	@touch $@
 
 soak: .venv/.installed  ## run the tests of crashes, disks, networks and load for hours
-	BOARD_SOAK=1 $(BIN)/python -m pytest --timeout 7200 tests/faults tests/model
+	BOARD_SOAK=1 $(BIN)/python -m pytest --timeout 7200 tests/faults tests/model tests/simulation
 
 lint: .venv/.installed  ## check style, types, and the proto
 	$(BIN)/ruff check

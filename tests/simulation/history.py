@@ -1,0 +1,500 @@
+"""What clients did and were answered, and whether the board in plain Python explains it.
+
+Revisions give the order of the writes, so that nothing has to be searched for: the model does
+each revision's call, and must leave its events and its answer. All else (a refusal, a read, a
+write that changed nothing) must be explained by one state between those that were known when it
+was called and those that could be known when it returned; the earliest such state is taken, in
+the order of the returns, which finds an order if there is one.
+"""
+
+import math
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from google.protobuf.message import Message
+
+from board_client.v1 import board_pb2 as pb
+from board_server.convert import replies, requests
+from board_server.convert.replies import encoded_commit
+from board_server.errors import BoardError, SessionExpired
+from board_server.model import Cause, Change, Commit, ContractCondition, FileCondition, Session
+from board_server.model import PhaseCondition as OfAPhase
+from board_server.status import status_of
+from tests.model.board import UNKNOWN, Board
+from tests.simulation.loop import Defect
+from tests.simulation.network import Refused, _error_info
+
+NEVER = 1 << 60
+
+PROMPT = 2.0
+"""Seconds within which a waiter is answered, whatever holds up the threads and the network."""
+
+SAYS_NOTHING = {
+    "STORE_UNAVAILABLE",
+    "STORE_FULL",
+    "SHUTTING_DOWN",
+    "LIMIT_EXCEEDED",
+    "BOARD_NOT_FOUND",
+    "BOARD_REPLACED",
+    "WATCH_TOO_SLOW",
+}
+"""Refusals that no state of the board explains. That they changed nothing is checked.
+
+They cannot be remembered with the board either: where one of them was the answer to a call that
+was sent again, an earlier attempt may still come and be done, as docs/guarantees.md says.
+"""
+
+
+class Unexplained(Defect):
+    """Answers that no order of the calls explains."""
+
+
+@dataclass(eq=False)
+class Operation:
+    """One call of a client's, with all its attempts.
+
+    `called` and `returned` are moments (NEVER: nobody knows what became of it); `sent` is the
+    time at which the attempt that was answered set out. `outcome` is the reply, or Refused.
+    """
+
+    method: str
+    request: Any
+    called: int
+    sent: float = 0.0
+    returned: int = NEVER
+    ended: float = 0.0
+    outcome: Any = None
+    revision: int = -1
+    """The state that explains it."""
+    attempts: int = 0
+
+    @property
+    def may_yet_be_done(self) -> bool:
+        """Whether what its caller was answered, if anything, leaves that open."""
+        refused = isinstance(self.outcome, Refused) and self.outcome.reason in SAYS_NOTHING
+        return self.returned == NEVER or (refused and self.attempts > 1)
+
+    def __str__(self) -> str:
+        said = " ".join(str(self.request).split())
+        outcome = " ".join(str(self.outcome).split()) or "{}"
+        return f"{self.method}({said}) -> {outcome} [{self.called}, {self.returned}]"
+
+
+@dataclass
+class Watched:
+    """What one watcher was told, and whether it still watches."""
+
+    events: list[pb.Event] = field(default_factory=list)
+    revision: int = 0
+    goes_on: bool = True
+
+
+@dataclass(frozen=True)
+class InVain:
+    """A WaitFor that its caller gave up: when it set out, and when that was."""
+
+    request: pb.WaitForRequest
+    sent: float
+    ended: float
+
+
+@dataclass
+class History:
+    """The operations on one board, in the order in which they were called."""
+
+    operations: list[Operation] = field(default_factory=list)
+    watched: list[Watched] = field(default_factory=list)
+    in_vain: list[InVain] = field(default_factory=list)
+
+
+class Checker:
+    """Explains a history by the commits that the board has at the end."""
+
+    def __init__(self, history: History, commits: Sequence[Commit]) -> None:
+        self._operations = history.operations
+        self._commits = commits
+        self._in_vain = history.in_vain
+        self._seen_by = _seen_by(history.operations, len(commits))
+        self.states = [Board()]
+        self._makers: list[Operation | None] = []
+        self._latest: list[int] = []  # the latest revision known at each return, in their order
+        self._returns: list[int] = []
+
+    def check(self) -> None:
+        """Raise Unexplained where the history cannot be explained."""
+        for commit in self._commits:
+            self._make(commit)
+        for operation in sorted(self._operations, key=lambda each: each.returned):
+            if operation.may_yet_be_done:
+                continue
+            if operation.revision < 0:
+                operation.revision = self._explain(operation)
+            elif operation.revision <= self._known(operation):
+                raise Unexplained(f"its revision was known before it was called: {operation}")
+            self._returns.append(operation.returned)
+            self._latest.append(max([operation.revision, *self._latest[-1:]]))
+
+    def check_in_vain(self, time_of: Callable[[Commit], float]) -> None:
+        """Nobody waits in vain where all that is waited for was there meanwhile."""
+        begins = [0.0, *map(time_of, self._commits)]
+        ends = [*begins[1:], math.inf]
+        for waited in self._in_vain:
+            first, last = waited.sent + PROMPT, waited.ended - PROMPT
+            for state, begin, end in zip(self.states, begins, ends, strict=True):
+                if max(begin, first) < min(end, last) and evidence(state, waited.request):
+                    found = f"all that {waited} asked for was there at revision {state.revision}"
+                    raise Unexplained(f"a WaitFor was forgotten: {found}")
+
+    def _make(self, commit: Commit) -> None:
+        """Find the call that made a revision."""
+        for operation in self._candidates(commit):
+            state = _copy(self.states[-1])
+            open_still = operation is None or operation.may_yet_be_done
+            try:
+                answer = _do(state, operation, commit) if operation else _expire(state, commit)
+            except BoardError:
+                continue
+            if state.commits == [commit] and (open_still or _is_the_answer(operation, answer)):
+                state.commits = []
+                self.states.append(state)
+                self._makers.append(operation)
+                if operation:
+                    operation.revision = commit.revision
+                return
+        raise Unexplained(f"no call explains revision {commit.revision}: {commit.events}")
+
+    def _candidates(self, commit: Commit) -> list[Operation | None]:
+        if commit.events[-1].cause is Cause.SESSION_EXPIRED:
+            return [None]
+        writes = [
+            each
+            for each in self._operations
+            if each.method in WRITES
+            and each.revision < 0
+            and each.called < self._seen_by[commit.revision]
+        ]
+        known = [each for each in writes if _revision(each) == commit.revision]
+        return [*known, *(each for each in writes if each.may_yet_be_done)]
+
+    def _known(self, operation: Operation) -> int:
+        """Return the latest revision that was known to anybody when it was called."""
+        place = bisect_left(self._returns, operation.called)
+        return self._latest[place - 1] if place else 0
+
+    def _possible(self, operation: Operation) -> int:
+        """Return the latest revision that could be there when it returned."""
+        for revision, maker in enumerate(self._makers, 1):
+            if maker and maker.called > operation.returned:
+                return revision - 1
+        return len(self._makers)
+
+    def _explain(self, operation: Operation) -> int:
+        """Return the earliest state that explains an answer."""
+        first, last = self._known(operation), self._possible(operation)
+        outcome = operation.outcome
+        if isinstance(outcome, Refused) and outcome.reason in SAYS_NOTHING:
+            return first
+        if at := _revision(operation):
+            if not first <= at <= last:
+                raise Unexplained(f"not of a revision from {first} to {last}: {operation}")
+            first = last = at
+        if operation.method == "OpenBoard":
+            return first
+        for revision in range(first, last + 1):
+            state = self.states[revision]
+            if operation.method == "RenewSession" and self._time_was_up(operation, revision):
+                return first
+            if _is_the_answer(operation, _answer(state, operation, revision)):
+                return revision
+        was = _answer(self.states[first], operation, first)
+        raise Unexplained(f"no state from {first} to {last} explains {operation}: not {was}")
+
+    def _time_was_up(self, operation: Operation, revision: int) -> bool:
+        """A session whose end is on its way is not renewed any more."""
+        return (
+            isinstance(operation.outcome, Refused)
+            and any(
+                event.change is Change.SESSION_ENDED
+                and event.record.session_id == operation.request.session_id  # type: ignore[union-attr]
+                for commit in self._commits[revision:]
+                for event in commit.events
+            )
+        )
+
+
+def _revision(operation: Operation) -> int:
+    """Return the revision that a reply tells, 0 if none."""
+    outcome = operation.outcome
+    if operation.method == "OpenBoard" and isinstance(outcome, Message):
+        outcome = outcome.board
+    return getattr(outcome, "revision", 0)
+
+
+def _seen_by(operations: Sequence[Operation], revisions: int) -> list[int]:
+    """Tell by which moment each revision had been seen, so that its call was made before."""
+    moments = [NEVER] * (revisions + 2)
+    for operation in operations:
+        if 0 < (at := _revision(operation)) <= revisions:
+            moments[at] = min(moments[at], operation.returned)
+    for revision in range(revisions, 0, -1):
+        moments[revision] = min(moments[revision], moments[revision + 1])
+    return moments
+
+
+def session_ends(commits: Sequence[Commit]) -> dict[str, tuple[datetime, Cause]]:
+    """Tell when each session ended, and why."""
+    return {
+        event.record.session_id: (commit.time, event.cause)  # type: ignore[union-attr]
+        for commit in commits
+        for event in commit.events
+        if event.change is Change.SESSION_ENDED
+    }
+
+
+def _copy(board: Board) -> Board:
+    copy = Board()
+    copy.phases, copy.contracts = dict(board.phases), dict(board.contracts)
+    copy.claims, copy.sessions = dict(board.claims), dict(board.sessions)
+    copy.revision, copy._last_id = board.revision, board._last_id
+    return copy
+
+
+def _expire(board: Board, commit: Commit) -> None:
+    session_id = commit.events[-1].record.session_id  # type: ignore[union-attr]
+    board.transact(
+        commit.time, lambda now: board.end_session(now, session_id, Cause.SESSION_EXPIRED)
+    )
+
+
+def _do(board: Board, operation: Operation, commit: Commit | None) -> Message:
+    """Do a write in the model, as the call that made a commit or as one that may make none."""
+    session_id, work, reply = _write(board, operation.method, operation.request, commit)
+    value, revision = board.transact(commit.time if commit else UNKNOWN, work, session_id)
+    return reply(value, revision)
+
+
+Write = tuple[str, Callable[[datetime], Any], Callable[[Any, int], Message]]
+
+
+def _write(board: Board, method: str, request: Any, commit: Commit | None) -> Write:
+    """Return a write's session, what it does, and the reply to a value and a revision."""
+    match method:
+        case "SetPhaseState":
+            _, change = requests.set_phase_state(request)
+            return (
+                change.session_id,
+                lambda now: board.set_phase_state(now, change),
+                lambda v, r: pb.SetPhaseStateResponse(phase=replies.phase(v), revision=r),
+            )
+        case "PublishContract":
+            _, draft, session_id = requests.publish_contract(request)
+            return (
+                session_id,
+                lambda now: board.publish_contract(now, draft),
+                lambda v, r: pb.PublishContractResponse(contract=replies.contract(v), revision=r),
+            )
+        case "PublishContracts":
+            _, drafts, session_id = requests.publish_contracts(request)
+            return (
+                session_id,
+                lambda now: board.publish(now, drafts),
+                lambda v, r: pb.PublishContractsResponse(published=v, revision=r),
+            )
+        case "ClaimFile":
+            _, path, owner, session_id = requests.claim_file(request)
+            return (
+                session_id,
+                lambda now: board.claim_files(now, [path], owner, session_id),
+                lambda v, r: pb.ClaimFileResponse(claim=replies.claim(v[0]), revision=r),
+            )
+        case "ClaimFiles":
+            _, paths, owner, session_id = requests.claim_files(request)
+            return (
+                session_id,
+                lambda now: board.claim_files(now, paths, owner, session_id),
+                lambda v, r: pb.ClaimFilesResponse(claims=map(replies.claim, v), revision=r),
+            )
+        case "ReleaseClaims":
+            _, owner, paths = requests.release_claims(request)
+            return (
+                "",
+                lambda _: board.release_claims(owner, paths),
+                lambda v, r: pb.ReleaseClaimsResponse(released=v, revision=r),
+            )
+        case "CompletePhase":
+            _, completion = requests.complete_phase(request)
+            return (
+                completion.session_id,
+                lambda now: board.complete_phase(now, completion),
+                lambda v, r: pb.CompletePhaseResponse(
+                    phase=replies.phase(v.phase),
+                    published=v.published,
+                    released=v.released,
+                    revision=r,
+                ),
+            )
+        case "OpenSession":
+            _, worker, ttl, on_expiry = requests.open_session(request)
+            opened = Session(_opened(commit), worker, ttl, UNKNOWN, on_expiry)
+            return (
+                "",
+                lambda now: board.open_session(now, opened),
+                lambda v, r: pb.OpenSessionResponse(session=replies.session(v), revision=r),
+            )
+        case "CloseSession":
+            _, closed = requests.session(request)
+            return (
+                "",
+                lambda now: board.end_session(now, closed, Cause.SESSION_CLOSED),
+                lambda v, r: pb.CloseSessionResponse(released=v, revision=r),
+            )
+        case "ArchiveBoard":
+            revision = requests.archive_board(request)[1]
+            return (
+                "",
+                lambda _: board.archive(revision),
+                lambda v, r: pb.ArchiveBoardResponse(
+                    phases=v.phases, contracts=v.contracts, claims=v.claims, revision=r
+                ),
+            )
+    raise AssertionError(method)
+
+
+def _opened(commit: Commit | None) -> str:
+    if commit and commit.events[0].change is Change.SESSION_OPENED:
+        return commit.events[0].record.session_id  # type: ignore[union-attr]
+    return ""
+
+
+WRITES = {
+    "SetPhaseState",
+    "PublishContract",
+    "PublishContracts",
+    "ClaimFile",
+    "ClaimFiles",
+    "ReleaseClaims",
+    "CompletePhase",
+    "OpenSession",
+    "CloseSession",
+    "ArchiveBoard",
+}
+
+
+def _answer(board: Board, operation: Operation, revision: int) -> Any:
+    """What a call is answered at a state that it does not change; None if it changes it."""
+    request = operation.request
+    match operation.method:
+        case "GetPhaseState":
+            phase = board.phases.get(request.phase_id)
+            return pb.GetPhaseStateResponse(phase=replies.phase(phase) if phase else None)
+        case "GetFileOwner":
+            claim = board.claims.get(request.filepath)
+            return pb.GetFileOwnerResponse(owner=claim.owner if claim else "")
+        case "ListPhases":
+            phases = map(replies.phase, board.listed_phases())
+            return pb.ListPhasesResponse(phases=phases, revision=revision)
+        case "ListContracts":
+            contracts = map(replies.contract, board.listed_contracts())
+            return pb.ListContractsResponse(contracts=contracts, revision=revision)
+        case "ListClaims":
+            claims = map(replies.claim, board.listed_claims())
+            return pb.ListClaimsResponse(claims=claims, revision=revision)
+        case "ListSessions":
+            sessions = map(replies.session, board.listed_sessions())
+            return pb.ListSessionsResponse(sessions=sessions, revision=revision)
+        case "GetSnapshot":
+            return pb.GetSnapshotResponse(
+                revision=revision,
+                phases=map(replies.phase, board.listed_phases()),
+                contracts=map(replies.contract, board.listed_contracts()),
+                claims=map(replies.claim, board.listed_claims()),
+                sessions=map(replies.session, board.listed_sessions()),
+            )
+        case "WaitFor":
+            met = evidence(board, request)
+            return None if met is None else replies.met(revision, met)
+        case "RenewSession":
+            session = board.sessions.get(request.session_id)
+            if session:
+                written = replies.session(session)
+                return pb.RenewSessionResponse(session=written, revision=revision)
+            return _refusal(SessionExpired(request.session_id))
+        case _:
+            state = _copy(board)
+            try:
+                reply = _do(state, operation, None)
+            except BoardError as error:
+                return _refusal(error)
+            return None if state.commits else reply
+
+
+def evidence(board: Board, request: pb.WaitForRequest) -> list[Any] | None:
+    """What meets the conditions at a state; None if not all are met."""
+    found: list[Any] = []
+    for condition in requests.wait_for(request)[1]:
+        match condition:
+            case OfAPhase(phase_id, states):
+                phase = board.phases.get(phase_id)
+                found.append(phase if phase and phase.state in states else None)
+            case ContractCondition():
+                found.append(
+                    next(
+                        (c for c in board.listed_contracts() if c.name == condition.name),
+                        None,
+                    )
+                )
+            case FileCondition(filepath):
+                found.append(None if filepath in board.claims else condition)
+    return None if None in found else found
+
+
+def _refusal(error: BoardError) -> Refused:
+    status = status_of(error)
+    reason, metadata = _error_info(status.trailing_metadata[0][1])
+    return Refused(status.code, reason, metadata)
+
+
+def _is_the_answer(operation: Operation, expected: Any) -> bool:
+    """Compare what a client was answered with what it should be; one in doubt may be anything."""
+    got = operation.outcome
+    if got is None:
+        return True
+    if isinstance(got, Refused) or isinstance(expected, Refused):
+        return (
+            isinstance(got, Refused)
+            and isinstance(expected, Refused)
+            and (got.reason, got.metadata) == (expected.reason, expected.metadata)
+        )
+    return expected is not None and undated(got) == undated(expected)
+
+
+def undated(reply: Any) -> Any:
+    """A reply without what the loop's clock says of sessions, and without the board's identity."""
+    copy = type(reply)()
+    copy.CopyFrom(reply)
+    if hasattr(copy, "board_id"):
+        copy.ClearField("board_id")
+    for session in [*getattr(copy, "sessions", ()), getattr(copy, "session", None)]:
+        if isinstance(session, pb.Session):
+            session.ClearField("expires_at")
+    if isinstance(copy, pb.OpenSessionResponse | pb.RenewSessionResponse):
+        copy.session.ClearField("expires_at")
+    return copy
+
+
+def check_watched(watched: Watched, commits: Sequence[Commit]) -> None:
+    """A watcher is told of every revision, once, in order, whole; by now of all of them."""
+    expected = [
+        event
+        for commit in commits
+        for event in pb.WatchResponse.FromString(encoded_commit(commit, frozenset(Change))).events
+    ]
+    told = watched.events
+    for event, right in zip(told, expected, strict=False):
+        if event != right:
+            raise Unexplained(f"a watcher was told\n{event}where this had happened:\n{right}")
+    if len(told) > len(expected) or (watched.goes_on and len(told) < len(expected)):
+        raise Unexplained(f"a watcher was told of {len(told)} events, not of {len(expected)}")

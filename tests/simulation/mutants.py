@@ -1,0 +1,86 @@
+"""Defects that the simulation must find: one that the board had, and three that it might have."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import partial
+from typing import Any
+from unittest.mock import patch
+
+from board_server.feed import Feed, Feeds
+from board_server.sqlite.boards import Boards
+from board_server.sqlite.leases import Leases, _Lease
+
+
+@contextmanager
+def a_get_that_starves_its_callback() -> Iterator[None]:
+    """Boards as it was: a change that is done stays in `_changes` until its callback runs.
+
+    Boards.get awaits it meanwhile. That does not yield, so that the callback never runs, and the
+    whole server stands still.
+    """
+
+    def change(self: Boards, name: str, work: Any) -> asyncio.Task[None]:
+        task = self._changes[name] = asyncio.create_task(work)
+        task.add_done_callback(partial(changed, self, name))
+        return task
+
+    def changed(self: Boards, name: str, task: asyncio.Task[None]) -> None:
+        del self._changes[name]
+        if not task.cancelled():
+            task.exception()
+
+    with patch.object(Boards, "_change", change):
+        yield
+
+
+@contextmanager
+def a_waiter_that_registers_too_late() -> Iterator[None]:
+    """A commit between the look at the store, in a thread, and the registration wakes nobody."""
+
+    async def wait_for(self: Feed, conditions: Any) -> Any:
+        met = None
+        while met is None:
+            found = await self._store.find(self.board, conditions)
+            await asyncio.to_thread(lambda: None)
+            with self._waiters.add(conditions) as waiter:
+                waiter.begin(found)
+                met = await waiter.met
+        return met
+
+    with patch.object(Feed, "wait_for", wait_for):
+        yield
+
+
+@contextmanager
+def a_lease_that_is_renewed_after_its_end() -> Iterator[None]:
+    """A session whose end is under way is renewed, and ends all the same."""
+    real = Leases.renew
+
+    def renew(self: Leases, session_id: str) -> None:
+        if session_id not in self._leases and self._ending:
+            self._leases[session_id] = _Lease(timedelta(seconds=10))
+        real(self, session_id)
+
+    with patch.object(Leases, "renew", renew):
+        yield
+
+
+@contextmanager
+def a_cache_that_is_read_before_the_feed_is_there() -> Iterator[None]:
+    """A list shows less than another read has shown."""
+
+    async def caught_up(self: Feeds, board: str) -> Feed:
+        return await self.of(board)
+
+    with patch.object(Feeds, "caught_up", caught_up):
+        yield
+
+
+MUTANTS: tuple[Callable[[], Any], ...] = (
+    a_get_that_starves_its_callback,
+    a_waiter_that_registers_too_late,
+    a_lease_that_is_renewed_after_its_end,
+    a_cache_that_is_read_before_the_feed_is_there,
+)

@@ -1,0 +1,256 @@
+"""The network: grpc.aio's server and the calls to it, without sockets.
+
+A request takes a drawn time to come, and so does its reply; a request may come long after its
+caller has given it up and sent it again, and a reply may be lost.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2
+
+from board_server.status import DETAILS_KEY
+from tests.simulation.loop import Defect, SimulatedLoop
+
+TRAVEL = (0.0, 0.0, 0.0, 0.001, 0.001, 0.01)
+"""Seconds that a message is on its way. Few values, so that many things coincide."""
+
+LATE = (0.5, 3.0, 20.0)
+"""Seconds that a message is on its way which a proxy has held up."""
+
+WINDOW = 4
+"""Messages of a stream that may be unread before its writer has to wait."""
+
+SERVICE = "/board.v1.BoardService/"
+
+
+class Refused(Exception):
+    """A status that the server gave: its code, and the reason in its ErrorInfo, "" if none."""
+
+    def __init__(self, code: grpc.StatusCode, reason: str, metadata: dict[str, str]) -> None:
+        super().__init__(f"{code.name} {reason} {metadata}")
+        self.code, self.reason, self.metadata = code, reason, metadata
+
+
+class Broken(Exception):
+    """The connection broke: nobody knows what became of the call."""
+
+
+class Aborted(Exception):
+    """What `abort` raises in a handler."""
+
+
+@dataclass(frozen=True)
+class Weather:
+    """How often a message is held up, and a reply lost."""
+
+    late: float
+    lost: float
+
+
+class SimulatedServer:
+    """Stands in for grpc.aio.Server."""
+
+    def __init__(self, network: "Network") -> None:
+        self._network = network
+        self._handlers: list[grpc.GenericRpcHandler] = []
+        self._calls: dict[ServerCall, None] = {}
+        self._stopped = False
+
+    def add_generic_rpc_handlers(self, handlers: Any) -> None:
+        self._handlers += handlers
+
+    def add_insecure_port(self, address: str) -> int:
+        return int(address.rpartition(":")[2])
+
+    async def start(self) -> None:
+        self._network.server = self
+
+    async def stop(self, grace: float | None) -> None:
+        """Take no more calls; cancel those that go on when `grace` seconds have passed."""
+        self._stopped = True
+        self._network.server = None
+        tasks = [call.task for call in self._calls if call.task]
+        if tasks:
+            _, left = await asyncio.wait(tasks, timeout=grace or 0)
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
+
+    def begin(self, call: "ServerCall") -> None:
+        """Answer a call in a task of its own."""
+        for handlers in self._handlers:
+            if handler := handlers.service(call):  # type: ignore[arg-type]  # has its two fields
+                call.task = asyncio.get_running_loop().create_task(self._answer(handler, call))
+                self._calls[call] = None
+                return
+        raise Defect(f"nobody answers {call.method}")
+
+    async def _answer(self, handler: Any, call: "ServerCall") -> None:
+        call.serialize = handler.response_serializer
+        try:
+            if handler.response_streaming:
+                await handler.unary_stream(call.request, call)
+                call.end(None)
+            else:
+                call.end(call.serialize(await handler.unary_unary(call.request, call)))
+        except Aborted:
+            pass  # which has ended it
+        except asyncio.CancelledError:
+            call.end(Refused(grpc.StatusCode.CANCELLED, "", {}))
+        except Exception as error:
+            raise Defect(f"{call.method} raised {error!r}") from error
+        finally:
+            del self._calls[call]
+            for callback in call.callbacks:
+                callback(call)
+
+
+class ServerCall:
+    """One attempt at a call, as the server sees it: grpc.aio's ServicerContext."""
+
+    def __init__(
+        self,
+        network: "Network",
+        method: str,
+        request: bytes,
+        metadata: tuple[tuple[str, str], ...],
+        peer: str,
+    ) -> None:
+        self.method = SERVICE + method
+        self.request = request
+        self.task: asyncio.Task[None] | None = None
+        self.serialize: Callable[[Any], bytes]
+        self.callbacks: list[Callable[[Any], None]] = []
+        self.outcome: asyncio.Future[bytes | None] = network.loop.create_future()
+        self.late = False
+        self.abandoned = False
+        self._coming: deque[tuple[Callable[[Any], None], Any]] = deque()  # in their order
+        self._unread: deque[bytes] = deque()
+        self._read = asyncio.Event()
+        self._written = asyncio.Event()
+        self._network = network
+        self._metadata = metadata
+        self._peer = peer
+
+    def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
+        return self._metadata
+
+    def peer(self) -> str:
+        return f"ipv4:192.0.2.{self._peer}:1"
+
+    def auth_context(self) -> dict[str, Any]:
+        return {}
+
+    def set_trailing_metadata(self, metadata: Any) -> None:
+        """Nothing reads it."""
+
+    def add_done_callback(self, callback: Callable[[Any], None]) -> None:
+        self.callbacks.append(callback)
+
+    async def abort(self, code: grpc.StatusCode, details: str, trailing: Any = ()) -> None:
+        reason, metadata = "", {}
+        for key, value in trailing:
+            if key == DETAILS_KEY:
+                reason, metadata = _error_info(value)
+        if reason == "INTERNAL":
+            network = self._network
+            network.loop.fail(Defect(f"{self.method} was answered {details}"), network.logged)
+        self.end(Refused(code, reason, metadata))
+        raise Aborted
+
+    async def write(self, message: Any) -> None:
+        while len(self._unread) + len(self._coming) >= WINDOW:
+            self._read.clear()
+            await self._read.wait()
+        self._send(self._arrive, self.serialize(message))
+
+    def end(self, outcome: "bytes | Exception | None") -> None:
+        """Send what ends the call; a client that has gone does not get it."""
+        lost = self._network.loop.chance.random() < self._network.weather.lost
+        self._send(self._settle, Broken() if lost else outcome)
+
+    def _send(self, take: Callable[[Any], None], what: Any) -> None:
+        self._coming.append((take, what))
+        self._network.loop.later(TRAVEL, self._take)
+
+    def _take(self) -> None:
+        take, what = self._coming.popleft()
+        take(what)
+
+    def _arrive(self, message: bytes) -> None:
+        self._unread.append(message)
+        self._written.set()
+
+    def _settle(self, outcome: Any) -> None:
+        self._written.set()
+        if self.outcome.done():
+            return
+        if isinstance(outcome, Exception):
+            self.outcome.set_exception(outcome)
+            self.outcome.exception()  # the client may have gone
+        else:
+            self.outcome.set_result(outcome)
+
+    async def next_message(self) -> bytes | None:
+        """Return the next message of the stream, None at its end; the client's side."""
+        while not self._unread:
+            if self.outcome.done():
+                return self.outcome.result()
+            self._written.clear()
+            await self._written.wait()
+        self._read.set()
+        return self._unread.popleft()
+
+
+class Network:
+    """Carries calls to the server of the moment."""
+
+    def __init__(self, loop: SimulatedLoop, weather: Weather) -> None:
+        self.loop = loop
+        self.weather = weather
+        self.server: SimulatedServer | None = None
+        self.logged: BaseException | None = None
+        """The last exception that the server has logged."""
+
+    def new_server(self, **_: Any) -> SimulatedServer:
+        """Stands in for grpc.aio.server."""
+        return SimulatedServer(self)
+
+    def send(self, method: str, request: Message, key: str, peer: str) -> ServerCall:
+        """Send a call on its way."""
+        metadata = (("board-request-id", key),) if key else ()
+        call = ServerCall(self, method, request.SerializeToString(), metadata, peer)
+        call.late = self.loop.chance.random() < self.weather.late
+        self.loop.later(LATE if call.late else TRAVEL, self._arrive, call)
+        return call
+
+    def abandon(self, call: ServerCall) -> None:
+        """Tell the server that the client has gone; behind the request, which may be late."""
+        if not call.outcome.done():
+            call.outcome.cancel()
+        self.loop.later(TRAVEL, self._cancel, call)
+
+    def _arrive(self, call: ServerCall) -> None:
+        if self.server is None:
+            call.end(Broken())
+            return
+        self.server.begin(call)
+        if call.abandoned:
+            self.loop.later(TRAVEL, self._cancel, call)
+
+    def _cancel(self, call: ServerCall) -> None:
+        call.abandoned = True
+        if call.task:
+            call.task.cancel()
+
+
+def _error_info(details: bytes) -> tuple[str, dict[str, str]]:
+    info = error_details_pb2.ErrorInfo()
+    status_pb2.Status.FromString(details).details[0].Unpack(info)
+    return info.reason, dict(sorted(info.metadata.items()))

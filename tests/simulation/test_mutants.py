@@ -1,0 +1,51 @@
+"""The simulation finds defects that are put into the server, each within so many seeds."""
+
+from itertools import count, islice
+
+import pytest
+
+from tests.simulation.history import Unexplained
+from tests.simulation.loop import Defect, Livelock
+from tests.simulation.mutants import (
+    a_cache_that_is_read_before_the_feed_is_there,
+    a_get_that_starves_its_callback,
+    a_lease_that_is_renewed_after_its_end,
+    a_waiter_that_registers_too_late,
+)
+from tests.simulation.run import Plan, simulate
+
+WITHIN = 60
+
+# A simulation that is broken off leaves coroutines that nobody awaits any more.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+def found(mutant, mix):
+    """What is found in the first seeds of a mix."""
+    for seed in islice((seed for seed in count() if Plan.draw(seed).mix == mix), WITHIN):
+        try:
+            simulate(seed, mutant())
+        except Defect as defect:
+            return defect
+    return None
+
+
+def test_it_finds_the_callback_that_starved_the_whole_server():
+    """As the server was: readers that poll for a board until it is opened hung it for ever."""
+    defect = found(a_get_that_starves_its_callback, "openings")
+    assert isinstance(defect, Livelock)
+
+
+def test_it_finds_a_lost_wake_up():
+    defect = found(a_waiter_that_registers_too_late, "waits")
+    assert str(defect).startswith("a WaitFor was forgotten")
+
+
+def test_it_finds_a_lease_that_is_renewed_after_its_end():
+    defect = found(a_lease_that_is_renewed_after_its_end, "all")
+    assert str(defect).startswith("session")
+
+
+def test_it_finds_a_cache_that_is_read_before_the_feed_is_there():
+    defect = found(a_cache_that_is_read_before_the_feed_is_there, "all")
+    assert isinstance(defect, Unexplained)

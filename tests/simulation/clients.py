@@ -171,7 +171,7 @@ class Client:
                 board = self.chance.choice(boards)
                 await self.pause()
             else:
-                await self.pause(0.0, 0.0, 0.001, 0.01)
+                await self.pause(0.0, 0.0, 0.0, 0.001)
 
     async def dispatch(self, boards: list[str], times: int) -> None:
         """Open boards; delete the files of some that nobody needs any more."""
@@ -179,6 +179,8 @@ class Client:
             board = self.chance.choice(boards)
             await self.call("OpenBoard", pb.OpenBoardRequest(board=board))
             await self.pause()
+            if self.chance.random() < 0.3:
+                await self.call("ListBoards", pb.ListBoardsRequest())
             if self.chance.random() < 0.5:
                 self.world.loop.trace.note(f"delete {board}")
                 for file in self.world.directory.glob(f"{board}.board.db*"):

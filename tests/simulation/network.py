@@ -23,6 +23,9 @@ TRAVEL = (0.0, 0.0, 0.0, 0.001, 0.001, 0.01)
 LATE = (0.5, 3.0, 20.0)
 """Seconds that a message is on its way which a proxy has held up."""
 
+MAX_HOPS = 3
+"""Callbacks of gRPC's that a request passes through before its handler is called."""
+
 WINDOW = 4
 """Messages of a stream that may be unread before its writer has to wait."""
 
@@ -227,7 +230,8 @@ class Network:
         metadata = (("board-request-id", key),) if key else ()
         call = ServerCall(self, method, request.SerializeToString(), metadata, peer)
         call.late = self.loop.chance.random() < self.weather.late
-        self.loop.later(LATE if call.late else TRAVEL, self._arrive, call)
+        hops = self.loop.chance.randrange(MAX_HOPS + 1)
+        self.loop.later(LATE if call.late else TRAVEL, self._arrive, call, hops)
         return call
 
     def abandon(self, call: ServerCall) -> None:
@@ -236,7 +240,10 @@ class Network:
             call.outcome.cancel()
         self.loop.later(TRAVEL, self._cancel, call)
 
-    def _arrive(self, call: ServerCall) -> None:
+    def _arrive(self, call: ServerCall, hops: int) -> None:
+        if hops:
+            self.loop.call_soon(self._arrive, call, hops - 1)
+            return
         if self.server is None:
             call.end(Broken())
             return

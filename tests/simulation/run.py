@@ -137,10 +137,10 @@ class Simulation:
     async def run(self) -> None:
         async with asyncio.timeout(TOO_LONG):
             for _ in range(self.plan.lives - 1):
-                async with self._served():
-                    await self._busy()
+                async with self._served() as store:
+                    await self._busy(store)
             async with self._served() as store:
-                await self._busy()
+                await self._busy(store)
                 await self._quiet(store)
         await asyncio.sleep(1.0)  # for what the default executor has been given
         self._nothing_is_left()
@@ -148,7 +148,7 @@ class Simulation:
     def _served(self) -> Any:
         return _served(self)
 
-    async def _busy(self) -> None:
+    async def _busy(self, store: SqliteStore) -> None:
         """Let clients do what they do, until those have ended that do so by themselves."""
         every = [*KEPT, *self.deleted]
         calls = self.plan.calls
@@ -167,6 +167,7 @@ class Simulation:
             *self._each("watchers", lambda c, n: c.watch(KEPT[n % 2])),
             *self._each("waiters", lambda c, n: c.wait_for_good(KEPT[n % 2])),
         ]
+        lasting.append(self._scrape(store))
         if self.plan.disk_fails:
             lasting.append(self._break_the_disk())
         self._lasting = [asyncio.create_task(self._played(each)) for each in lasting]
@@ -188,6 +189,12 @@ class Simulation:
 
     def _client(self, name: str) -> Client:
         return Client(self.world, name, f"{self.seed} {self.loop.steps}")
+
+    async def _scrape(self, store: SqliteStore) -> None:
+        """Ask now and then how the boards stand, as Prometheus does."""
+        while True:
+            await asyncio.sleep(self.chance.choice((1.0, 5.0)))
+            await store.stats()
 
     async def _break_the_disk(self) -> None:
         failures = (

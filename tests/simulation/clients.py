@@ -53,6 +53,8 @@ class World:
         self.histories: defaultdict[str, History] = defaultdict(History)
         self.renewed: dict[str, float] = {}
         """When the last renewal was sent that was answered, by session."""
+        self.deleted: dict[str, float] = {}
+        """When the files of a board were deleted last."""
         self.over = False
         self.waiting: dict[asyncio.Task[Any], Operation] = {}
         self._moments = count(1)
@@ -183,6 +185,7 @@ class Client:
                 await self.call("ListBoards", pb.ListBoardsRequest())
             if self.chance.random() < 0.5:
                 self.world.loop.trace.note(f"delete {board}")
+                self.world.deleted[board] = self.world.loop.time()
                 for file in self.world.directory.glob(f"{board}.board.db*"):
                     if not file.name.endswith(".lock"):
                         file.unlink()

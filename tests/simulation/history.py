@@ -17,10 +17,20 @@ from typing import Any
 from google.protobuf.message import Message
 
 from board_client.v1 import board_pb2 as pb
-from board_server.convert import replies, requests
-from board_server.convert.replies import encoded_commit
+from board_server.convert import replies, requests, words
 from board_server.errors import BoardError, SessionExpired
-from board_server.model import Cause, Change, Commit, ContractCondition, FileCondition, Session
+from board_server.model import (
+    Cause,
+    Change,
+    Commit,
+    Contract,
+    ContractCondition,
+    Event,
+    FileClaim,
+    FileCondition,
+    Phase,
+    Session,
+)
 from board_server.model import PhaseCondition as OfAPhase
 from board_server.status import status_of
 from tests.model.board import UNKNOWN, Board
@@ -487,14 +497,26 @@ def undated(reply: Any) -> Any:
 
 def check_watched(watched: Watched, commits: Sequence[Commit]) -> None:
     """A watcher is told of every revision, once, in order, whole; by now of all of them."""
-    expected = [
-        event
-        for commit in commits
-        for event in pb.WatchResponse.FromString(encoded_commit(commit, frozenset(Change))).events
-    ]
+    expected = [_event(commit, event) for commit in commits for event in commit.events]
     told = watched.events
     for event, right in zip(told, expected, strict=False):
         if event != right:
             raise Unexplained(f"a watcher was told\n{event}where this had happened:\n{right}")
     if len(told) > len(expected) or (watched.goes_on and len(told) < len(expected)):
         raise Unexplained(f"a watcher was told of {len(told)} events, not of {len(expected)}")
+
+
+def _event(commit: Commit, event: Event) -> pb.Event:
+    written = pb.Event(revision=commit.revision, cause=words.CAUSE_NUMBERS[event.cause])
+    written.time.FromDatetime(commit.time)
+    # A change is called as its field in the message is.
+    getattr(written, event.change.value).CopyFrom(_WRITTEN[type(event.record)](event.record))
+    return written
+
+
+_WRITTEN: dict[type, Callable[[Any], Message]] = {
+    Phase: replies.phase,
+    Contract: replies.contract,
+    FileClaim: replies.claim,
+    Session: replies.session,
+}

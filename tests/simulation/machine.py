@@ -22,7 +22,8 @@ from unittest.mock import patch
 import apsw
 import grpc
 
-from board_server import faults, feed, waiters
+from board_server import faults, feed, server, waiters
+from board_server.limits import Limiter
 from board_server.sqlite import leases
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.loop import SimulatedLoop
@@ -37,6 +38,13 @@ class Machine:
 
     def __init__(self, loop: SimulatedLoop, threads: Threads, disk: SimulatedDisk) -> None:
         self.loop, self.threads, self.disk = loop, threads, disk
+        self.limiters: list[Limiter] = []
+        """Those of all servers, to be looked at in the end."""
+
+    def limiter(self, limits: Any) -> Limiter:
+        """Stands in for Limiter, which it makes."""
+        self.limiters.append(Limiter(limits))
+        return self.limiters[-1]
 
     def now(self) -> datetime:
         return BEGINNING + timedelta(seconds=self.loop.time())
@@ -74,6 +82,7 @@ def simulated(loop: SimulatedLoop, network: Network, seed: object) -> Iterator[M
         (concurrent.futures.ThreadPoolExecutor, "shutdown", shutdown),
         (loop, "run_in_executor", threads.run_in_executor),
         (grpc.aio, "server", network.new_server),
+        (server, "Limiter", machine.limiter),
         # Sets of these are gone through in an order that must not depend on addresses.
         (waiters.Waiter, "__hash__", number),
         (feed._Subscription, "__hash__", number),

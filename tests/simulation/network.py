@@ -131,6 +131,7 @@ class ServerCall:
         self.serialize: Callable[[Any], bytes]
         self.callbacks: list[Callable[[Any], None]] = []
         self.outcome: asyncio.Future[bytes | None] = network.loop.create_future()
+        self.sent = network.loop.time()
         self.late = False
         self.abandoned = False
         self._coming: deque[tuple[Callable[[Any], None], Any]] = deque()  # in their order
@@ -161,7 +162,7 @@ class ServerCall:
         for key, value in trailing:
             if key == DETAILS_KEY:
                 reason, metadata = _error_info(value)
-        if reason == "INTERNAL":
+        if reason == "INTERNAL" and not self._network.excused(self):
             network = self._network
             network.loop.fail(Defect(f"{self.method} was answered {details}"), network.logged)
         self.end(Refused(code, reason, metadata))
@@ -218,6 +219,8 @@ class Network:
         self.loop = loop
         self.weather = weather
         self.server: SimulatedServer | None = None
+        self.excused: Callable[[ServerCall], bool] = lambda _: False
+        """Whether a call may be answered INTERNAL."""
         self.logged: BaseException | None = None
         """The last exception that the server has logged."""
 

@@ -82,6 +82,7 @@ def simulated(loop: SimulatedLoop, network: Network, seed: object) -> Iterator[M
         (concurrent.futures.ThreadPoolExecutor, "shutdown", shutdown),
         (loop, "run_in_executor", threads.run_in_executor),
         (grpc.aio, "server", network.new_server),
+        (grpc.aio, "insecure_channel", network.new_channel),
         (server, "Limiter", machine.limiter),
         # Sets of these are gone through in an order that must not depend on addresses.
         (waiters.Waiter, "__hash__", number),

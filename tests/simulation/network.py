@@ -31,6 +31,9 @@ WINDOW = 4
 
 SERVICE = "/board.v1.BoardService/"
 
+ADDRESS = "127.0.0.1:7447"
+"""Where the clients reach the board."""
+
 
 class Refused(Exception):
     """A status that the server gave: its code, and the reason in its ErrorInfo, "" if none."""
@@ -63,21 +66,23 @@ class SimulatedServer:
         self._network = network
         self._handlers: list[grpc.GenericRpcHandler] = []
         self._calls: dict[ServerCall, None] = {}
-        self._stopped = False
+        self._addresses: list[str] = []
 
     def add_generic_rpc_handlers(self, handlers: Any) -> None:
         self._handlers += handlers
 
     def add_insecure_port(self, address: str) -> int:
-        return int(address.rpartition(":")[2])
+        self._addresses.append(address)
+        port = address.rpartition(":")[2]
+        return int(port) if port.isdecimal() else 1
 
     async def start(self) -> None:
-        self._network.server = self
+        self._network.servers.update(dict.fromkeys(self._addresses, self))
 
     async def stop(self, grace: float | None) -> None:
         """Take no more calls; cancel those that go on when `grace` seconds have passed."""
-        self._stopped = True
-        self._network.server = None
+        for address in self._addresses:
+            self._network.servers.pop(address, None)
         tasks = [call.task for call in self._calls if call.task]
         if tasks:
             _, left = await asyncio.wait(tasks, timeout=grace or 0)
@@ -95,7 +100,7 @@ class SimulatedServer:
         raise Defect(f"nobody answers {call.method}")
 
     async def _answer(self, handler: Any, call: "ServerCall") -> None:
-        call.serialize = handler.response_serializer
+        call.serialize = handler.response_serializer or bytes
         try:
             if handler.response_streaming:
                 await handler.unary_stream(call.request, call)
@@ -125,7 +130,8 @@ class ServerCall:
         metadata: tuple[tuple[str, str], ...],
         peer: str,
     ) -> None:
-        self.method = SERVICE + method
+        self.method = method
+        self.reliable = False
         self.request = request
         self.task: asyncio.Task[None] | None = None
         self.serialize: Callable[[Any], bytes]
@@ -177,7 +183,7 @@ class ServerCall:
     def end(self, outcome: "bytes | Exception | None") -> None:
         """Send what ends the call; a client that has gone does not get it."""
         lost = self._network.loop.chance.random() < self._network.weather.lost
-        self._send(self._settle, Broken() if lost else outcome)
+        self._send(self._settle, Broken() if lost and not self.reliable else outcome)
 
     def _send(self, take: Callable[[Any], None], what: Any) -> None:
         self._coming.append((take, what))
@@ -218,7 +224,8 @@ class Network:
     def __init__(self, loop: SimulatedLoop, weather: Weather) -> None:
         self.loop = loop
         self.weather = weather
-        self.server: SimulatedServer | None = None
+        self.servers: dict[str, SimulatedServer] = {}
+        """The servers that run, by their addresses."""
         self.excused: Callable[[ServerCall], bool] = lambda _: False
         """Whether a call may be answered INTERNAL."""
         self.logged: BaseException | None = None
@@ -228,10 +235,15 @@ class Network:
         """Stands in for grpc.aio.server."""
         return SimulatedServer(self)
 
+    def new_channel(self, address: str, **_: Any) -> "SimulatedChannel":
+        """Stands in for grpc.aio.insecure_channel."""
+        return SimulatedChannel(self, address)
+
     def send(self, method: str, request: Message, key: str, peer: str) -> ServerCall:
         """Send a call on its way."""
         metadata = (("board-request-id", key),) if key else ()
-        call = ServerCall(self, method, request.SerializeToString(), metadata, peer)
+        data = request.SerializeToString()
+        call = ServerCall(self, SERVICE + method, data, metadata, peer)
         call.late = self.loop.chance.random() < self.weather.late
         hops = self.loop.chance.randrange(MAX_HOPS + 1)
         self.loop.later(LATE if call.late else TRAVEL, self._arrive, call, hops)
@@ -247,10 +259,11 @@ class Network:
         if hops:
             self.loop.call_soon(self._arrive, call, hops - 1)
             return
-        if self.server is None:
+        server = self.servers.get(ADDRESS)
+        if server is None:
             call.end(Broken())
             return
-        self.server.begin(call)
+        server.begin(call)
         if call.abandoned:
             self.loop.later(TRAVEL, self._cancel, call)
 
@@ -258,6 +271,30 @@ class Network:
         call.abandoned = True
         if call.task:
             call.task.cancel()
+
+
+class SimulatedChannel:
+    """A connection of the server's to itself: its calls take their time and are never lost."""
+
+    def __init__(self, network: Network, address: str) -> None:
+        self._network = network
+        self._address = address
+
+    def unary_unary(self, method: str) -> Callable[..., Any]:
+        async def call(request: bytes, **_: Any) -> bytes | None:
+            made = ServerCall(self._network, method, request, (), "0")
+            made.reliable = True
+            self._network.loop.later(TRAVEL, self._arrive, made)
+            return await made.outcome
+
+        return call
+
+    def _arrive(self, call: ServerCall) -> None:
+        if server := self._network.servers.get(self._address):
+            server.begin(call)
+
+    async def close(self) -> None:
+        """There is nothing to close."""
 
 
 def _error_info(details: bytes) -> tuple[str, dict[str, str]]:

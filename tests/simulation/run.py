@@ -28,7 +28,7 @@ from tests.simulation.clients import Client, World
 from tests.simulation.history import PROMPT, Checker, check_watched, evidence, session_ends
 from tests.simulation.loop import Defect, SimulatedLoop, Trace
 from tests.simulation.machine import BEGINNING, Machine, simulated
-from tests.simulation.network import SERVICE, Network, ServerCall, Weather
+from tests.simulation.network import ADDRESS, SERVICE, Network, ServerCall, Weather
 
 MAX_BOARDS = 4
 
@@ -304,7 +304,7 @@ class _served:  # noqa: N801  reads as the function that it is
             rest=plan.rest,
             stays=KEPT[0],
         )
-        config = Config(simulation.directory, KEPT[0], ("127.0.0.1:7447",), grace=GRACE)
+        config = Config(simulation.directory, KEPT[0], (ADDRESS,), grace=GRACE)
         self._serving = serving(self._store, config)
 
     async def __aenter__(self) -> SqliteStore:

@@ -209,6 +209,8 @@ class Limiter:
 
     def more(self, key: Key, size: int) -> None:
         """Count bytes, whether or not there is room."""
+        if not size:
+            return  # nobody would give it back, and the caller's name would stay for ever
         self._by_caller[key] += size
         self.held += size
 

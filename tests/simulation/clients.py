@@ -121,13 +121,17 @@ class Client:
             operation.returned, operation.sent = world.moment(), sent
             operation.ended = world.loop.time()
             break
-        world.loop.trace.note(f"{self.name} {operation}")
         self._learn(operation)
+        world.loop.trace.note(f"{self.name} {operation}")
         return operation.outcome
 
     def _learn(self, operation: Operation) -> None:
         world, outcome = self.world, operation.outcome
         match operation.method, outcome:
+            case "ListBoards", Message():
+                for board in outcome.boards:
+                    if not board.board_id:  # half made: this is its file's time, the machine's
+                        board.ClearField("created_at")
             case "OpenSession" | "RenewSession", Message():
                 session_id = outcome.session.session_id
                 world.renewed[session_id] = max(operation.sent, world.renewed.get(session_id, 0.0))

@@ -65,6 +65,15 @@ MIXES: dict[str, dict[str, tuple[int, ...]]] = {
         "pollers": (8, 16),
         "deleted": (4, 6),
     },
+    "reads": {
+        "workers": (4, 8),
+        "readers": (6, 8),
+        "keepers": (0,),
+        "watchers": (1,),
+        "waiters": (0,),
+        "pollers": (0,),
+        "deleted": (0,),
+    },
     "waits": {
         "workers": (4, 8),
         "readers": (0,),

@@ -47,5 +47,5 @@ def test_it_finds_a_lease_that_is_renewed_after_its_end():
 
 
 def test_it_finds_a_cache_that_is_read_before_the_feed_is_there():
-    defect = found(a_cache_that_is_read_before_the_feed_is_there, "all")
+    defect = found(a_cache_that_is_read_before_the_feed_is_there, "reads")
     assert isinstance(defect, Unexplained)

@@ -39,7 +39,7 @@ bench-engine: .venv/.bench  ## compare gRPC's engines, with two equal servers as
 	@touch $@
 
 soak: .venv/.installed  ## run the tests of crashes, disks, networks and load for hours
-	BOARD_SOAK=1 $(BIN)/python -m pytest --timeout 7200 tests/faults tests/model tests/simulation
+	BOARD_SOAK=1 $(BIN)/python -m pytest --timeout 7200 tests/faults tests/keeping tests/model tests/simulation
 
 lint: .venv/.installed  ## check style, types, and the proto
 	$(BIN)/ruff check

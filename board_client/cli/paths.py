@@ -12,6 +12,8 @@ from collections.abc import Iterable
 
 from board_client.cli.failure import ExitCode, Failure
 
+_FOR_HOOKS = frozenset({"GIT_DIR", "GIT_COMMON_DIR"})
+
 
 def repository_paths(paths: Iterable[str]) -> list[str]:
     """Return each path as the board has it, without repeats, in the order given.
@@ -46,9 +48,20 @@ def _root() -> str:
     # A repository of another user's, as in a container, is one too: nothing of it is run.
     command = ["git", "-c", "safe.directory=*", "rev-parse", "--show-toplevel"]
     try:
-        found = subprocess.run(command, capture_output=True, check=False)
+        found = subprocess.run(command, env=_environment(), capture_output=True, check=False)
     except OSError:  # there is no git
         return os.path.realpath(".")
     if found.returncode != 0:
         return os.path.realpath(".")
     return os.path.realpath(os.fsdecode(found.stdout).removesuffix("\n"))
+
+
+def _environment() -> dict[str, str]:
+    """Return our environment, for git to look for the repository from the working directory up.
+
+    Git sets GIT_DIR for the hooks and aliases of a linked worktree, and then takes the
+    working directory for the root. With GIT_WORK_TREE, which names the root, both count.
+    """
+    if "GIT_WORK_TREE" in os.environ:
+        return dict(os.environ)
+    return {name: value for name, value in os.environ.items() if name not in _FOR_HOOKS}

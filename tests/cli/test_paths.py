@@ -52,6 +52,21 @@ def test_in_a_linked_worktree_a_file_has_the_path_that_it_has_in_the_repository(
     assert repository_path("./pkg/a.go") == "pkg/a.go"
 
 
+def test_in_a_hook_of_a_linked_worktree_a_file_has_the_path_that_it_has_elsewhere(
+    repository, monkeypatch
+):
+    monkeypatch.setenv("GIT_DIR", str(repository / ".git"))  # as git does
+    monkeypatch.chdir(repository / "pkg" / "inner")
+    assert repository_path("../a.go") == "pkg/a.go"
+
+
+def test_a_work_tree_that_the_environment_names_is_the_root(repository, monkeypatch):
+    monkeypatch.setenv("GIT_DIR", str(repository / ".git"))
+    monkeypatch.setenv("GIT_WORK_TREE", str(repository / "pkg"))
+    monkeypatch.chdir(repository / "pkg" / "inner")
+    assert repository_path("../a.go") == "a.go"
+
+
 def test_without_a_repository_paths_are_from_the_working_directory(tmp_path, monkeypatch):
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     monkeypatch.chdir(tmp_path)

@@ -5,20 +5,21 @@ of its own, and a coding agent starts its tools in sessions of their own. Linux 
 """
 
 import ctypes
+import errno
 import os
 import select
 import signal
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, suppress
 from itertools import islice
 from pathlib import Path
 
 _PR_SET_CHILD_SUBREAPER = 36
 _GONE = frozenset({"Z", "X"})
-_MOST_AT_ONCE = 500
-"""How many processes to look at together: each takes a file descriptor."""
+_MOST_AT_ONCE = 100
+"""How many processes to wait for together: each takes a file descriptor."""
 _SECONDS_TO_DIE = 5.0
 """How long a process may take to end after SIGKILL; one in a system call that hangs never does."""
 
@@ -30,56 +31,82 @@ def adopt_orphans() -> None:
 
 def end_descendants(grace: float) -> None:
     """End all descendants: SIGTERM, then SIGKILL for those that are left after `grace` seconds."""
-    with _descendants() as processes:
-        _send(processes, signal.SIGTERM)
-        _send(processes, signal.SIGCONT)  # a stopped process cannot end
+    _send_all(signal.SIGTERM, signal.SIGCONT)  # a stopped process cannot end
     if not _wait_for_all(time.monotonic() + grace):
         _kill_all(time.monotonic() + _SECONDS_TO_DIE)
+
+
+def _send_all(*numbers: signal.Signals) -> None:
+    """Send the signals to each descendant that lives now."""
+    for pid in _living():
+        with suppress(ProcessLookupError), closing(_Process(pid)) as process:
+            for number in numbers:
+                process.send(number)
 
 
 def _kill_all(deadline: float) -> None:
     """Send SIGKILL until none is left: one may have forked in the meantime."""
     while time.monotonic() < deadline:
-        with _descendants() as processes:
-            if not processes:
-                return
-            _send(processes, signal.SIGKILL)
-            _wait_for_any(processes, deadline)
+        _send_all(signal.SIGKILL)
+        if not _wait_for_any(deadline):
+            return
 
 
 def _wait_for_all(deadline: float) -> bool:
     """Return whether all descendants have ended by the deadline."""
-    while True:
-        with _descendants() as processes:
-            if not processes or not _wait_for_any(processes, deadline):
-                return not processes
+    while _wait_for_any(deadline):
+        if time.monotonic() > deadline:
+            return False
+    return True
 
 
-def _wait_for_any(processes: Sequence[int], deadline: float) -> bool:
-    """Wait until one of the processes has ended; return False at the deadline."""
-    left = max(0.0, deadline - time.monotonic())
-    poll = select.poll()
-    for process in processes:
-        poll.register(process, select.POLLIN)
-    return bool(poll.poll(left * 1000))
-
-
-def _send(processes: Sequence[int], number: signal.Signals) -> None:
-    for process in processes:
-        with suppress(ProcessLookupError, PermissionError):  # ended, or another user's by now
-            signal.pidfd_send_signal(process, number)
-
-
-@contextmanager
-def _descendants() -> Iterator[Sequence[int]]:
-    """Yield a descriptor of each living descendant; unlike its ID, it is never another's."""
+def _wait_for_any(deadline: float) -> bool:
+    """Wait until a descendant has ended, or for the deadline; return False if none lives."""
     with ExitStack() as stack:
-        processes = []
-        for pid in islice(_below(os.getpid(), _children()), _MOST_AT_ONCE):
-            with suppress(ProcessLookupError):
-                processes.append(os.pidfd_open(pid))
-                stack.callback(os.close, processes[-1])
-        yield processes
+        poll = select.poll()
+        found = 0
+        for process in islice(_opened(stack), _MOST_AT_ONCE):
+            poll.register(process.descriptor, select.POLLIN)
+            found += 1
+        if found:
+            poll.poll(1000 * max(0.0, deadline - time.monotonic()))
+        return found > 0
+
+
+def _opened(stack: ExitStack) -> Iterator["_Process"]:
+    """Yield living descendants, the first at least, for as long as files may be opened."""
+    found = False
+    for pid in _living():
+        with suppress(ProcessLookupError):
+            try:
+                process = _Process(pid)
+            except OSError as error:
+                if found and error.errno == errno.EMFILE:
+                    return
+                raise
+            found = True
+            stack.callback(process.close)
+            yield process
+
+
+class _Process:
+    """A process by a file descriptor, which unlike its ID is never another's."""
+
+    def __init__(self, pid: int) -> None:
+        """Open it. Raises ProcessLookupError if it has ended, and OSError."""
+        self.descriptor = os.pidfd_open(pid)
+
+    def send(self, number: signal.Signals) -> None:
+        with suppress(ProcessLookupError, PermissionError):  # ended, or another user's by now
+            signal.pidfd_send_signal(self.descriptor, number)
+
+    def close(self) -> None:
+        os.close(self.descriptor)
+
+
+def _living() -> Iterator[int]:
+    """Yield the ID of each descendant that lives now."""
+    return _below(os.getpid(), _children())
 
 
 def _below(parent: int, children: Mapping[int, Sequence[int]]) -> Iterator[int]:

@@ -1,6 +1,8 @@
 """What becomes of a command, and of all that it has started, when its session is lost."""
 
 import os
+import signal
+import subprocess
 import sys
 
 import pytest
@@ -84,6 +86,22 @@ def test_what_a_command_leaves_behind_lives_on_if_its_session_has_not_ended(boar
             assert is_alive(pid)
         finally:
             os.kill(pid, 9)
+
+
+# Starts more processes than it may have files open, ends them, and prints what ended them.
+MANY = """
+import resource, subprocess
+from board_client.cli.descendants import end_descendants
+started = [subprocess.Popen(["sleep", "600"]) for _ in range(40)]
+resource.setrlimit(resource.RLIMIT_NOFILE, (20, 20))
+end_descendants(grace=60)
+print({process.wait() for process in started})
+"""
+
+
+def test_more_processes_than_files_that_may_be_open_all_get_sigterm():
+    ended = subprocess.run([sys.executable, "-c", MANY], capture_output=True, text=True, check=True)
+    assert ended.stdout == f"{{{-signal.SIGTERM}}}\n"
 
 
 # Waits until the process that started it has no zombie among its children.

@@ -111,7 +111,8 @@ def set_phase_state(
     """Create or update a phase, and return it as it now is.
 
     Without `worker` the phase keeps the one it has. With `expected_state` the
-    call raises StateMismatch unless the phase is in that state.
+    call raises StateMismatch unless the phase is in that state; with one of "",
+    unless there is no such phase.
     """
     request = pb.SetPhaseStateRequest(
         board=scope.board,

@@ -93,7 +93,7 @@ class StateMismatch(BoardError):
 
     @property
     def expected(self) -> str:
-        """State that the call expected."""
+        """State that the call expected; "" where there was to be no such phase."""
         return self.metadata.get("expected", "")
 
     @property

@@ -46,11 +46,11 @@ class FileAlreadyClaimed(BoardError):
 
 
 class StateMismatch(BoardError):
-    """A phase is not in the state that the caller expected; `actual` is "" for no phase."""
+    """A phase is not in the state that the caller expected. A state of "" means no phase."""
 
     def __init__(self, phase_id: str, expected: str, actual: str) -> None:
         found = f"is {actual}" if actual else "does not exist"
-        super().__init__(f'phase "{phase_id}" {found}, expected {expected}')
+        super().__init__(f'phase "{phase_id}" {found}, expected {expected or "no such phase"}')
         self.phase_id = phase_id
         self.expected = expected
         self.actual = actual

@@ -136,8 +136,8 @@ class PhaseChange:
     """A write to one phase.
 
     A `worker` of None keeps the current one. An `expected_state` makes it
-    compare-and-set. RUNNING with a session binds the phase to it; any other
-    write ends the bond.
+    compare-and-set; UNSPECIFIED expects that there is no such phase. RUNNING
+    with a session binds the phase to it; any other write ends the bond.
     """
 
     phase_id: str

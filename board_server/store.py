@@ -111,7 +111,7 @@ class Store(Protocol):
 
         Always a change, even to an equal state: `updated_at` moves and never
         goes back; `posted_at` stays. Raises StateMismatch when the phase is not
-        in `change.expected_state`.
+        in `change.expected_state`, or exists where that is UNSPECIFIED.
         """
         ...
 

@@ -3,6 +3,7 @@
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, replace
 from enum import StrEnum
 from pathlib import Path
@@ -61,7 +62,7 @@ def load(
     with connect(replace(given, board=board, session="")) as client:
         info = client.open_board()
         loaded = [
-            _post(client, phase.phase_id, reset=reset)
+            post(client, phase.phase_id, reset=reset)
             for phase in _progress(nebula.phases, f"Loading {board}")
         ]
     counts = Counter(outcome for _, outcome in loaded)
@@ -76,14 +77,22 @@ def load(
         )
 
 
-def _post(client: "BoardClient", phase_id: str, *, reset: bool) -> tuple[Phase, Outcome]:
+def post(client: "BoardClient", phase_id: str, *, reset: bool) -> tuple[Phase, Outcome]:
     """Queue a phase that the board does not know; with `reset`, one that it knows too."""
-    known = client.get_phase(phase_id)
-    if known and (not reset or (known.state, known.worker) == (PhaseState.QUEUED, "")):
-        return known, Outcome.KEPT
-    # Nobody has a queued phase, whoever had it in an earlier run.
-    queued = client.set_phase_state(phase_id, PhaseState.QUEUED, worker="")
-    return queued, Outcome.CHANGED if known else Outcome.NEW
+    from board_client.errors import StateMismatch  # noqa: PLC0415  it imports grpc
+
+    while True:
+        known = client.get_phase(phase_id)
+        if known and (not reset or (known.state, known.worker) == (PhaseState.QUEUED, "")):
+            return known, Outcome.KEPT
+        # Nobody has a queued phase, whoever had it in an earlier run.
+        if known:
+            return client.set_phase_state(phase_id, PhaseState.QUEUED, worker=""), Outcome.CHANGED
+        with suppress(StateMismatch):  # somebody has posted it in the meantime: look again
+            posted = client.set_phase_state(
+                phase_id, PhaseState.QUEUED, worker="", expected_state=PhaseState.UNSPECIFIED
+            )
+            return posted, Outcome.NEW
 
 
 def _progress(items: Sequence[T], title: str) -> Iterable[T]:

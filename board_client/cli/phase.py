@@ -48,7 +48,8 @@ def set_(
         typer.Option(
             metavar="STATE",
             autocompletion=_states,
-            help="Change nothing, and exit with 5, unless the phase is in this state.",
+            help="Change nothing, and exit with 5, unless the phase is in this state; "
+            'with "", unless there is no such phase.',
         ),
     ] = None,
     json: Json = False,

@@ -76,8 +76,8 @@ class _PhaseState:
 class _PhaseStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PhaseState.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     PHASE_STATE_UNSPECIFIED: _PhaseState.ValueType  # 0
-    """No state. Not accepted in a write; in a reply, the board file holds a word
-    that this version of the server does not know.
+    """No state. Not accepted as the state of a write; in a reply, the board file
+    holds a word that this version of the server does not know.
     """
     PHASE_STATE_QUEUED: _PhaseState.ValueType  # 1
     """Posted and waiting for its dependencies or for a worker."""
@@ -102,8 +102,8 @@ class PhaseState(_PhaseState, metaclass=_PhaseStateEnumTypeWrapper):
     """
 
 PHASE_STATE_UNSPECIFIED: PhaseState.ValueType  # 0
-"""No state. Not accepted in a write; in a reply, the board file holds a word
-that this version of the server does not know.
+"""No state. Not accepted as the state of a write; in a reply, the board file
+holds a word that this version of the server does not know.
 """
 PHASE_STATE_QUEUED: PhaseState.ValueType  # 1
 """Posted and waiting for its dependencies or for a worker."""
@@ -316,7 +316,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_STATE_MISMATCH: _ErrorReason.ValueType  # 4
     """The phase is not in the expected state. Status FAILED_PRECONDITION.
-    `actual` is empty when there is no such phase. The caller reads again.
+    `actual` is empty when there is no such phase, `expected` when there was to
+    be none. The caller reads again.
 
         { "reason": "STATE_MISMATCH", "domain": "board.v1",
           "metadata": { "phase_id": "board-store", "expected": "queued",
@@ -439,7 +440,8 @@ waits, or picks other work.
 """
 ERROR_REASON_STATE_MISMATCH: ErrorReason.ValueType  # 4
 """The phase is not in the expected state. Status FAILED_PRECONDITION.
-`actual` is empty when there is no such phase. The caller reads again.
+`actual` is empty when there is no such phase, `expected` when there was to
+be none. The caller reads again.
 
     { "reason": "STATE_MISMATCH", "domain": "board.v1",
       "metadata": { "phase_id": "board-store", "expected": "queued",
@@ -1113,7 +1115,8 @@ class SetPhaseStateRequest(_message.Message):
     """worker that has the phase now. Absent keeps the current one; empty clears it."""
     expected_state: Global___PhaseState.ValueType
     """expected_state makes the call a compare-and-set: it is refused with
-    STATE_MISMATCH unless the phase exists and is in this state.
+    STATE_MISMATCH unless the phase exists and is in this state; present and
+    UNSPECIFIED, unless there is no such phase.
     """
     session_id: _builtins.str
     """session_id of the caller's session; empty for none."""

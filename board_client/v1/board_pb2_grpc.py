@@ -178,8 +178,9 @@ class BoardServiceServicer:
         With a `session_id`, RUNNING binds the phase to that session; any other
         write to the phase ends the bond.
 
-        Errors: STATE_MISMATCH when the phase is not in `expected_state` (or does
-        not exist): nothing was changed; read the phase again and decide anew.
+        Errors: STATE_MISMATCH when the phase is not in `expected_state`, or does
+        not exist, or does where it was not to: nothing was changed; read the phase
+        again and decide anew.
         SESSION_EXPIRED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -100,8 +100,9 @@ class BoardServiceStub:
     With a `session_id`, RUNNING binds the phase to that session; any other
     write to the phase ends the bond.
 
-    Errors: STATE_MISMATCH when the phase is not in `expected_state` (or does
-    not exist): nothing was changed; read the phase again and decide anew.
+    Errors: STATE_MISMATCH when the phase is not in `expected_state`, or does
+    not exist, or does where it was not to: nothing was changed; read the phase
+    again and decide anew.
     SESSION_EXPIRED.
     """
     GetPhaseState: _grpc.UnaryUnaryMultiCallable[_board_pb2.GetPhaseStateRequest, _board_pb2.GetPhaseStateResponse]
@@ -254,8 +255,9 @@ class BoardServiceAsyncStub(BoardServiceStub):
     With a `session_id`, RUNNING binds the phase to that session; any other
     write to the phase ends the bond.
 
-    Errors: STATE_MISMATCH when the phase is not in `expected_state` (or does
-    not exist): nothing was changed; read the phase again and decide anew.
+    Errors: STATE_MISMATCH when the phase is not in `expected_state`, or does
+    not exist, or does where it was not to: nothing was changed; read the phase
+    again and decide anew.
     SESSION_EXPIRED.
     """
     GetPhaseState: _aio.UnaryUnaryMultiCallable[_board_pb2.GetPhaseStateRequest, _board_pb2.GetPhaseStateResponse]  # type: ignore[assignment]
@@ -423,8 +425,9 @@ class BoardServiceServicer(metaclass=_abc_1.ABCMeta):
         With a `session_id`, RUNNING binds the phase to that session; any other
         write to the phase ends the bond.
 
-        Errors: STATE_MISMATCH when the phase is not in `expected_state` (or does
-        not exist): nothing was changed; read the phase again and decide anew.
+        Errors: STATE_MISMATCH when the phase is not in `expected_state`, or does
+        not exist, or does where it was not to: nothing was changed; read the phase
+        again and decide anew.
         SESSION_EXPIRED.
         """
 

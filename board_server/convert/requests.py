@@ -61,7 +61,9 @@ def set_phase_state(request: pb.SetPhaseStateRequest) -> tuple[str, PhaseChange]
         fields.identifier("worker", request.worker, may_be_empty=True)
         if request.HasField("worker")
         else None,
-        _state(fields, "expected_state", request.expected_state)
+        fields.word(
+            "expected_state", request.expected_state, words.STATES, instead=PhaseState.UNSPECIFIED
+        )
         if request.HasField("expected_state")
         else None,
         _session_id(fields, request.session_id),

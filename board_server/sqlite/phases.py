@@ -58,8 +58,8 @@ def set_state(tx: Transaction, change: PhaseChange, cause: Cause = Cause.CALL) -
     """Store.set_phase_state, for a session that lives."""
     if change.expected_state is not None:
         current = get(tx.db, change.phase_id)
-        if current is None or current.state != change.expected_state:
-            actual = current.state.value if current else ""
+        if (current.state if current else None) != (change.expected_state or None):
+            actual = (current.state.value or "unknown") if current else ""
             raise StateMismatch(change.phase_id, change.expected_state, actual)
     rows = tx.db.execute(
         _UPSERT,

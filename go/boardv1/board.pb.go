@@ -77,8 +77,8 @@ const (
 type PhaseState int32
 
 const (
-	// No state. Not accepted in a write; in a reply, the board file holds a word
-	// that this version of the server does not know.
+	// No state. Not accepted as the state of a write; in a reply, the board file
+	// holds a word that this version of the server does not know.
 	PhaseState_PHASE_STATE_UNSPECIFIED PhaseState = 0
 	// Posted and waiting for its dependencies or for a worker.
 	PhaseState_PHASE_STATE_QUEUED PhaseState = 1
@@ -481,7 +481,8 @@ const (
 	//	                "owner": "board-store" } }
 	ErrorReason_ERROR_REASON_FILE_ALREADY_CLAIMED ErrorReason = 3
 	// The phase is not in the expected state. Status FAILED_PRECONDITION.
-	// `actual` is empty when there is no such phase. The caller reads again.
+	// `actual` is empty when there is no such phase, `expected` when there was to
+	// be none. The caller reads again.
 	//
 	//	{ "reason": "STATE_MISMATCH", "domain": "board.v1",
 	//	  "metadata": { "phase_id": "board-store", "expected": "queued",
@@ -1837,7 +1838,8 @@ type SetPhaseStateRequest struct {
 	// worker that has the phase now. Absent keeps the current one; empty clears it.
 	Worker *string `protobuf:"bytes,4,opt,name=worker,proto3,oneof" json:"worker,omitempty"`
 	// expected_state makes the call a compare-and-set: it is refused with
-	// STATE_MISMATCH unless the phase exists and is in this state.
+	// STATE_MISMATCH unless the phase exists and is in this state; present and
+	// UNSPECIFIED, unless there is no such phase.
 	ExpectedState *PhaseState `protobuf:"varint,5,opt,name=expected_state,json=expectedState,proto3,enum=board.v1.PhaseState,oneof" json:"expected_state,omitempty"`
 	// session_id of the caller's session; empty for none.
 	SessionId     string `protobuf:"bytes,6,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`

@@ -113,8 +113,9 @@ type BoardServiceClient interface {
 	// With a `session_id`, RUNNING binds the phase to that session; any other
 	// write to the phase ends the bond.
 	//
-	// Errors: STATE_MISMATCH when the phase is not in `expected_state` (or does
-	// not exist): nothing was changed; read the phase again and decide anew.
+	// Errors: STATE_MISMATCH when the phase is not in `expected_state`, or does
+	// not exist, or does where it was not to: nothing was changed; read the phase
+	// again and decide anew.
 	// SESSION_EXPIRED.
 	SetPhaseState(ctx context.Context, in *SetPhaseStateRequest, opts ...grpc.CallOption) (*SetPhaseStateResponse, error)
 	// GetPhaseState reads one phase. The reply has no phase when there is none.
@@ -493,8 +494,9 @@ type BoardServiceServer interface {
 	// With a `session_id`, RUNNING binds the phase to that session; any other
 	// write to the phase ends the bond.
 	//
-	// Errors: STATE_MISMATCH when the phase is not in `expected_state` (or does
-	// not exist): nothing was changed; read the phase again and decide anew.
+	// Errors: STATE_MISMATCH when the phase is not in `expected_state`, or does
+	// not exist, or does where it was not to: nothing was changed; read the phase
+	// again and decide anew.
 	// SESSION_EXPIRED.
 	SetPhaseState(context.Context, *SetPhaseStateRequest) (*SetPhaseStateResponse, error)
 	// GetPhaseState reads one phase. The reply has no phase when there is none.

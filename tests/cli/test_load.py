@@ -6,6 +6,7 @@ from datetime import datetime
 import pytest
 
 from board_client import BoardClient, BoardNotFound, Contract
+from board_client.cli.load import post
 from tests.cli.conftest import NEBULAS, Board
 
 
@@ -55,6 +56,23 @@ def test_loading_again_keeps_what_the_board_knows_and_writes_nothing(underway):
     assert again.out.endswith(": 0 new, 5 kept, 0 changed\n")
     assert underway.client.list_phases() == before
     assert underway.client.open_board().revision == revision
+
+
+class Overtaken(BoardClient):
+    """A client that reads of no phase before another one takes it."""
+
+    def get_phase(self, phase_id):
+        found = super().get_phase(phase_id)
+        if found is None:
+            self.set_phase_state(phase_id, "running", worker="w1")
+        return found
+
+
+def test_a_phase_that_is_taken_while_it_is_loaded_stays_with_its_worker(board):
+    with Overtaken(board.target, board.name) as client:
+        phase, outcome = post(client, "p1", reset=False)
+    assert (phase.state, phase.worker, outcome) == ("running", "w1", "kept")
+    assert board.client.list_phases() == [phase]
 
 
 def test_loading_again_posts_what_is_new(underway, tmp_path):

@@ -94,7 +94,11 @@ import resource, subprocess
 from board_client.cli.descendants import end_descendants
 started = [subprocess.Popen(["sleep", "600"]) for _ in range(40)]
 resource.setrlimit(resource.RLIMIT_NOFILE, (20, 20))
-end_descendants(grace=60)
+try:
+    end_descendants(grace=60)
+finally:
+    for process in started:
+        process.kill()
 print({process.wait() for process in started})
 """
 

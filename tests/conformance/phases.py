@@ -111,6 +111,21 @@ class PhasesConformance(Conformance):
         assert caught.value.actual == ""
         assert await contents(store) == before
 
+    async def test_a_phase_that_is_expected_not_to_exist_is_created(self, store):
+        phase, _ = await store.set_phase_state(
+            BOARD, queued("p", expected_state=PhaseState.UNSPECIFIED)
+        )
+        assert phase.state == PhaseState.QUEUED
+
+    async def test_a_phase_that_was_expected_not_to_exist_is_left_as_it_is(self, store):
+        await store.set_phase_state(BOARD, PhaseChange("p", PhaseState.DONE, "w1"))
+        before = await contents(store)
+        with pytest.raises(StateMismatch) as caught:
+            await store.set_phase_state(BOARD, queued("p", expected_state=PhaseState.UNSPECIFIED))
+        error = caught.value
+        assert (error.phase_id, error.expected, error.actual) == ("p", "", "done")
+        assert await contents(store) == before
+
     async def test_phases_are_listed_in_the_order_they_were_posted(self, store):
         for phase_id in reversed(IDS):
             await store.set_phase_state(BOARD, queued(phase_id))

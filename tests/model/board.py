@@ -84,9 +84,8 @@ class Board:
         self, now: datetime, change: PhaseChange, cause: Cause = Cause.CALL
     ) -> Phase:
         old = self.phases.get(change.phase_id)
-        if change.expected_state is not None and (
-            old is None or old.state != change.expected_state
-        ):
+        actual = old.state if old else None
+        if change.expected_state is not None and actual != (change.expected_state or None):
             raise StateMismatch(
                 change.phase_id, change.expected_state, old.state.value if old else ""
             )

@@ -164,7 +164,7 @@ class StoreMachine(RuleBasedStateMachine):
         phase=phase_ids,
         state=states,
         worker=workers,
-        expected=st.none() | states,
+        expected=st.none() | states | st.just(PhaseState.UNSPECIFIED),
         session=which_session,
         request=which_request,
     )

@@ -68,7 +68,18 @@ def create(
             kept = Tokens([*known, made])
         write(file, kept)
     if secret:
-        print(secret)  # noqa: T201
+        _show(secret, file, name)
+
+
+def _show(secret: str, file: Path, name: str) -> None:
+    """Print a token. Raises BadTokens where it cannot be written: it is in the file then."""
+    try:
+        print(secret, flush=True)  # noqa: T201
+    except OSError as error:
+        raise BadTokens(
+            f'{file}: the token "{name}" was made, and cannot be shown: {error.strerror}; '
+            f"revoke it and make another"
+        ) from error
 
 
 @app.command("list")

@@ -225,7 +225,7 @@ def bound(name: str, role: str, boards: object = None, worker: str = "") -> Call
         )
     if role not in {known.name.lower() for known in Role}:
         raise BadTokens(f'role must be reader, worker, dispatcher or admin, not "{role}"')
-    if len(worker.encode()) > MAX_ID or not worker.isprintable():
+    if not worker.isprintable() or len(worker.encode()) > MAX_ID:
         raise BadTokens(f"worker must be printable and at most {MAX_ID} bytes")
     if worker and role != "worker":
         raise BadTokens("only the role worker can be bound to a worker")

@@ -241,6 +241,18 @@ def test_a_revoked_token_is_unknown_and_the_others_stay(run, create, refused, fi
     assert '"first"' in refused("revoke", "-f", file, "first", code=1)
 
 
+def test_a_token_that_cannot_be_shown_is_named_and_can_be_revoked(run, file):
+    create = ["create", "-f", file, "--name", "lost", "--role", "admin"]
+    with Path("/dev/full").open("wb") as full:
+        told = subprocess.run(
+            [sys.executable, "-m", "board_server.tokens", *create],
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert told.stderr.startswith(f'board token: {file}: the token "lost" was made, and cannot be')
+    assert (told.returncode, told.stderr.count("\n")) == (1, 1)
+    assert run("revoke", "-f", file, "lost").returncode == 0
+
+
 def test_what_makes_no_sense_is_refused_and_the_file_left_alone(create, refused, file):
     create(file, "taken")
     before = file.read_bytes()
@@ -250,6 +262,7 @@ def test_what_makes_no_sense_is_refused_and_the_file_left_alone(create, refused,
     assert "name a token" in refused(*base, "--name", "a b", "--role", "reader")
     assert "'../x'" in refused(*base, "--name", "x", "--role", "reader", "--board", "../x")
     assert "worker" in refused(*base, "--name", "x", "--role", "admin", "--worker", "w")
+    assert "printable" in refused(*base, "--name", "x", "--role", "worker", "--worker", "\udcff")
     assert file.read_bytes() == before
 
 

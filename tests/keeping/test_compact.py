@@ -1,5 +1,7 @@
 """`board compact` makes a file small, and changes nothing but how far back it goes."""
 
+from contextlib import closing
+
 import pytest
 
 from board_client import BoardClient, Contract, RevisionCompacted
@@ -28,6 +30,19 @@ def test_a_compacted_board_is_smaller_and_holds_what_it_held(tmp_path):
         watch = client.watch(after_revision=held.revision - 10)
         assert next(watch).revision == held.revision - 9
         watch.close()
+
+
+def test_a_board_of_fewer_revisions_than_are_to_be_kept_keeps_them_all(tmp_path):
+    board = file_of(tmp_path)
+    with server_thread(tmp_path, board=BOARD) as address, BoardClient(address) as client:
+        client.set_phase_state("p1", "queued")
+    compact(board, 10**30)
+    with (
+        server_thread(tmp_path, board=BOARD) as address,
+        BoardClient(address) as client,
+        closing(client.watch(after_revision=0)) as events,
+    ):
+        assert next(events).revision == 1
 
 
 def test_a_board_that_is_not_sound_keeps_its_events(tmp_path):

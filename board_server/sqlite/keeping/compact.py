@@ -37,13 +37,13 @@ def compact(board: Path, keep_revisions: int) -> tuple[int, int]:
 
 
 def _forget(db: apsw.Connection, keep_revisions: int) -> None:
+    oldest = meta.revision(db) - keep_revisions
+    if oldest <= 0:
+        return
     with db:
-        oldest = meta.revision(db) - keep_revisions
         db.execute("DELETE FROM events WHERE revision <= ?", (oldest,))
         if db.table_exists(None, "requests"):
             db.execute("DELETE FROM requests WHERE revision <= ?", (oldest,))
-        db.execute(
-            "UPDATE meta SET compacted_revision = max(compacted_revision, ?)", (max(0, oldest),)
-        )
+        db.execute("UPDATE meta SET compacted_revision = max(compacted_revision, ?)", (oldest,))
         if db.execute(_COUNTS_EVENTS).get:
             db.execute(events.RECOUNT)

@@ -33,7 +33,7 @@ def listen(
     """
     try:
         if address.startswith("unix:"):
-            path = Path(os.fsdecode(unquote_to_bytes(address.removeprefix("unix:"))))
+            path = Path(os.fsdecode(unquote_to_bytes(os.fsencode(address.removeprefix("unix:")))))
             listening.enter_context(_unix_socket(server, path))
             return address
         if credentials:

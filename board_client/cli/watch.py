@@ -30,7 +30,9 @@ def watch(
     after: Annotated[
         int | None,
         typer.Option(
-            metavar="REVISION", help="Begin with what happened after this revision, not with now."
+            metavar="REVISION",
+            max=2**63 - 1,
+            help="Begin with what happened after this revision, not with now.",
         ),
     ] = None,
     count: Annotated[

@@ -73,3 +73,6 @@ def test_a_revision_that_never_was_is_bad_input(board):
         refused = board("watch", "--after", revision)
         assert (refused.code, refused.out) == (2, "")
         assert "after_revision" in refused.err
+    refused = board("watch", "--after", str(2**63))
+    assert (refused.code, refused.out) == (2, "")
+    assert "--after" in refused.err

@@ -1,8 +1,10 @@
 """A Unix socket has one server at a time, which leaves other programs' files alone."""
 
+import os
 import socket
 import threading
 from contextlib import ExitStack
+from dataclasses import replace
 
 import pytest
 
@@ -114,6 +116,12 @@ def test_a_file_or_link_in_the_place_of_a_socket_is_left_alone(config, path, tmp
         pass
     assert path.is_symlink()
     assert elsewhere.read_text() == "in the way"
+
+
+def test_a_path_need_not_be_utf8(config, tmp_path):
+    path = tmp_path / os.fsdecode(b"\xff.sock")
+    with running(replace(config("first"), listen=(f"unix:{path}",))):
+        assert path.is_socket()
 
 
 def test_a_path_that_is_too_long_is_refused(tmp_path):

@@ -48,7 +48,8 @@ one, and may have sent the call before, sends it again to be sure. A key that
 comes with another method or request is refused with INVALID_ARGUMENT.
 Clients that retry (the service config's retries keep the metadata) should
 send a key with every write; one that begins with the time, as a UUID of
-version 7 does, costs the board least. In reads it is ignored.
+version 7 does, costs the board least. Each board remembers its own keys; reads,
+OpenBoard and RenewSession ignore them.
 """
 
 from collections import abc as _abc

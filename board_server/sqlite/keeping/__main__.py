@@ -154,7 +154,7 @@ def compact(
         ),
     ] = 100_000,
 ) -> None:
-    """Drop old events and give free pages back to the disk. Stop the server first."""
+    """Drop old events and remembered calls, and give free pages back. Stop the server first."""
     path = _path(directory, board)
     before, after = make_small(path, keep_revisions)
     print(f"{path}: {before:,} bytes before, {after:,} now")  # noqa: T201

@@ -1,6 +1,7 @@
 """Command: a command that runs for us, and gets the signals that we get."""
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -24,7 +25,7 @@ class Command:
 
     It is a process group of its own, so that a signal reaches all that it
     starts, unless its input is the terminal, which only our group can read.
-    Should we be killed, it gets SIGTERM.
+    Should we be killed, it gets SIGTERM. Signals that come after its end make `pause` return.
     """
 
     def __init__(self, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
@@ -34,6 +35,7 @@ class Command:
         self._terminal = termios.tcgetattr(0) if self._interactive else None
         self._process: subprocess.Popen[bytes] | None = None
         self._early: list[int] = []
+        self._late = os.eventfd(0)
         self._handlers: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Self:
@@ -60,6 +62,7 @@ class Command:
             self._restore_terminal()
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
+        os.close(self._late)
 
     def wait(self) -> int:
         """Return its exit code once it has ended: 128 + N where signal N ended it, as shells do."""
@@ -69,6 +72,10 @@ class Command:
                 os.waitpid(ended, 0)  # it had lost its parent
         code = self._process.wait()
         return code if code >= 0 else 128 - code
+
+    def pause(self, seconds: float) -> bool:
+        """Wait; return False, at once, if a signal has come since the command ended."""
+        return not select.select([self._late], [], [], seconds)[0]
 
     def end(self, grace: float) -> None:
         """End it and all that it has started; kill what is left after `grace` seconds."""
@@ -93,8 +100,18 @@ class Command:
     def _forward(self, number: int, _frame: FrameType | None) -> None:
         if self._process is None:
             self._early.append(number)
+        elif self._has_ended():
+            os.eventfd_write(self._late, 1)
         elif not (number in _BY_TERMINAL and self._in_foreground()):
             self._send(number)
+
+    def _has_ended(self) -> bool:
+        assert self._process
+        try:
+            how = os.WEXITED | os.WNOHANG | os.WNOWAIT
+            return os.waitid(os.P_PID, self._process.pid, how) is not None
+        except ChildProcessError:  # and has been waited for
+            return True
 
     def _restore_terminal(self) -> None:
         """Leave the terminal's modes as they were: a command that was killed could not."""

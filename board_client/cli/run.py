@@ -5,7 +5,6 @@ import shutil
 import signal
 import socket
 import threading
-import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import timedelta
@@ -117,7 +116,9 @@ def run(
         environment = os.environ | _variables(given, ours.scope.session_id, phase, worker)
         patience = max(ttl.total_seconds(), given.timeout)
         with Command(command, environment) as running:
-            code = _wait(running, ours, grace, lambda code: _complete(ours, phase, code, patience))
+            code = _wait(
+                running, ours, grace, lambda code: _complete(running, ours, phase, code, patience)
+            )
     raise typer.Exit(code)
 
 
@@ -182,8 +183,10 @@ def _end_when_lost(command: Command, lost: threading.Event, grace: timedelta) ->
     command.end(grace.total_seconds())
 
 
-def _complete(ours: "BoardClient", phase: str, code: int, patience: float) -> None:
-    """Say how the phase ended, if there is one; retry for `patience` seconds."""
+def _complete(
+    command: Command, ours: "BoardClient", phase: str, code: int, patience: float
+) -> None:
+    """Say how the phase ended, if there is one; retry for `patience` seconds, or until a signal."""
     from board_client.errors import BoardError  # noqa: PLC0415  it imports grpc
     from board_client.watch import Patience  # noqa: PLC0415
 
@@ -191,15 +194,17 @@ def _complete(ours: "BoardClient", phase: str, code: int, patience: float) -> No
         return
     tries = Patience(patience)
     try:
-        while (pause := _try_to_complete(ours, phase, code, tries)) is not None:
-            time.sleep(pause)
+        while not _try_to_complete(command, ours, phase, code, tries):
+            pass
     except BoardError as error:
         why = failure_of(error, ours.target)
         raise Failure(f"{why}; the command had ended with {code}", why.code) from error
 
 
-def _try_to_complete(ours: "BoardClient", phase: str, code: int, tries: "Patience") -> float | None:
-    """Return None once it is done, or the seconds until the next try."""
+def _try_to_complete(
+    command: Command, ours: "BoardClient", phase: str, code: int, tries: "Patience"
+) -> bool:
+    """Return True once it is done, or False when it is time for the next try."""
     from board_client.errors import BoardError  # noqa: PLC0415  it imports grpc
 
     try:
@@ -212,5 +217,7 @@ def _try_to_complete(ours: "BoardClient", phase: str, code: int, tries: "Patienc
         if now and now.state == PhaseState.RUNNING:  # else the command has set it itself
             ours.complete_phase(phase, PhaseState.DONE if code == 0 else PhaseState.FAILED)
     except BoardError as error:
-        return tries.pause(error)
-    return None
+        if not command.pause(tries.pause(error)):
+            raise
+        return False
+    return True

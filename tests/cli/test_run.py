@@ -226,6 +226,23 @@ def test_a_phase_is_completed_though_the_server_was_away_when_the_command_ended(
             assert client.list_claims() == []
 
 
+def test_a_signal_ends_the_tries_to_complete_a_phase_while_the_server_is_away(tmp_path):
+    waits = script("echo $$; read line; exit 3")
+    run_it = ("--timeout", "1", *AS_P1, "--ttl", "1h", *waits)
+    with (
+        server_process(tmp_path) as server,
+        started("--target", server.address, *run_it) as run,
+        ended(int(run.stdout.readline())) as command,
+    ):
+        server.kill()
+        run.stdin.write("go on\n")
+        run.stdin.flush()
+        assert command()
+        run.terminate()
+        assert run.wait(timeout=60) == 4
+        assert "the command had ended with 3" in run.stderr.read()
+
+
 @contextmanager
 def ended(pid):
     """Yield a function that waits for the end of a process, and tells whether it came."""

@@ -12,21 +12,19 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from board_client.errors import (
-    BoardError,
-    DeadlineExceeded,
-    InternalError,
-    RevisionMismatch,
-    Unavailable,
-)
+from board_client.errors import BoardError, BoardReplaced, PermissionDenied, RevisionMismatch
 from board_client.model import Archived, Contract, FileClaim, Phase, Snapshot
 from board_client.sync import BoardClient
 
 ATTEMPTS = 5
 """How often a board that changes under way is archived anew."""
 
-IN_DOUBT = (Unavailable, DeadlineExceeded, InternalError)
-"""Errors after which the board may be empty or not."""
+REFUSED = (RevisionMismatch, BoardReplaced, PermissionDenied)
+"""Errors after which no attempt of the call, not even a late one, will have emptied the board.
+
+After any other it may be empty. STORE_FULL, say, answers one attempt, and one before it
+that got no answer may still be on its way.
+"""
 
 
 def archive(client: BoardClient, file: Path) -> Archived:
@@ -47,7 +45,7 @@ def archive(client: BoardClient, file: Path) -> Archived:
             try:
                 return client.archive_board(snapshot.revision, snapshot.board_id)
             except BoardError as error:
-                all_there_is = isinstance(error, IN_DOUBT)
+                all_there_is = not isinstance(error, REFUSED)
                 if attempt == ATTEMPTS or not isinstance(error, RevisionMismatch):
                     raise
     finally:

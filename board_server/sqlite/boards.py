@@ -128,7 +128,7 @@ class Boards:
         if board := self._boards.pop(name, None):
             await self._end(board, self._why_closed(board))
         path = self._directory.file(name)
-        if name not in self._to_create and not path.exists():
+        if name not in self._to_create and not self._directory.has(name):
             raise BoardNotFound(name)
         await self._make_room()
         create = name in self._to_create
@@ -138,7 +138,7 @@ class Boards:
                 BoardFiles, path, self._settings, create=create, served=served
             )
         except StorageError as error:
-            if not create and not path.exists():  # it has gone meanwhile
+            if not create and not self._directory.has(name):  # it has gone meanwhile
                 raise BoardNotFound(name) from None
             # A server that cannot open its default board does not start, and says why itself.
             if self._patrol or name != self._stays:

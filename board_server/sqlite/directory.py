@@ -19,6 +19,7 @@ from board_server.sqlite.connection import connect
 from board_server.sqlite.files import require_one_name
 from board_server.sqlite.meta import info
 from board_server.sqlite.migrate import check
+from board_server.sqlite.trouble import storage_error
 
 SUFFIX = ".board.db"
 
@@ -58,6 +59,14 @@ class Directory:
         """Return the path of a board's file, whether or not it is there."""
         return self._path / f"{board}{SUFFIX}"
 
+    def has(self, board: str) -> bool:
+        """Return whether a board's file is there. Raises StoreUnavailable if nobody can say."""
+        path = self.file(board)
+        try:
+            return path.exists()
+        except OSError as error:
+            raise storage_error(error, path) from error
+
     def opened(self, board: str) -> None:
         """Take note of a board that may have been created: lists have it from now on."""
         with self._lock:
@@ -68,7 +77,10 @@ class Directory:
     ) -> Page[BoardInfo]:
         """Store.list_boards. What other programs put there is listed within a second."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._list, page, among)
+        try:
+            return await loop.run_in_executor(self._thread, self._list, page, among)
+        except OSError as error:
+            raise storage_error(error, self._path) from error
 
     async def close(self) -> None:
         """End the thread, once the lists under way are made."""
@@ -83,7 +95,7 @@ class Directory:
         return Page(boards, 0, (wanted[-1],) if more else None)
 
     def _of(self, among: Collection[str]) -> list[str]:
-        return sorted(name for name in among if is_board_name(name) and self.file(name).exists())
+        return sorted(name for name in among if is_board_name(name) and self.has(name))
 
     def _all(self) -> list[str]:
         """Return the names of all boards, sorted, those included that this server has created."""

@@ -8,7 +8,7 @@ import sqlite3
 import stat
 import sys
 import threading
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -221,6 +221,34 @@ async def test_a_refused_file_can_be_mended_and_opened(unopened, file):
         await unopened.open_board(BOARD)
     file.unlink()
     await fill_new(unopened)
+
+
+async def test_a_directory_that_may_not_be_read_any_more_makes_boards_unavailable(store, directory):
+    set_state = PhaseChange("p", PhaseState.RUNNING)
+    with unreadable(directory):
+        for call in (
+            lambda: store.set_phase_state(BOARD, set_state),
+            lambda: store.get_phase_state(BOARD, "p"),
+            lambda: store.list_boards(PageRequest(10)),
+            lambda: store.list_boards(PageRequest(10), [BOARD]),
+        ):
+            with pytest.raises(StoreUnavailable, match="Permission denied") as caught:
+                await call()
+            assert caught.value.where.startswith(str(directory))
+    await store.set_phase_state(BOARD, set_state)
+
+
+@contextmanager
+def unreadable(directory):
+    """Keep the tests' user out of a directory; root becomes another user for it."""
+    user, mode = os.geteuid(), directory.stat().st_mode
+    directory.chmod(0)
+    os.seteuid(user or 12345)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+        directory.chmod(mode)
 
 
 def test_a_file_where_the_directory_should_be_is_refused(tmp_path):

@@ -219,7 +219,7 @@ class Boards:
             log.warning("the file of board %s %s", board.name, damage.value)
             return BoardReplaced("")
         log.error("the file of board %s %s; it is opened anew", board.name, damage.value)
-        if damage is Damage.LOG_REMOVED:
+        if damage in {Damage.LOG_REMOVED, Damage.OUT_OF_REACH}:
             return StoreUnavailable(f"the board's file {damage.value}; it is opened anew; retry")
         return BoardReplaced("")
 

@@ -23,6 +23,7 @@ class Damage(Enum):
     LOG_REMOVED = "has lost its write-ahead log, which was deleted"
     LOG_CUT = "has lost a part of its write-ahead log, which was cut short"
     OVERWRITTEN = "was overwritten by another program"
+    OUT_OF_REACH = "cannot be reached"
 
 
 class Identity:
@@ -45,6 +46,12 @@ class Identity:
 
     def damage(self) -> Damage | None:
         """Tell what is wrong with the files now. For any thread: costs three system calls."""
+        try:
+            return self._damage()
+        except OSError:
+            return Damage.OUT_OF_REACH
+
+    def _damage(self) -> Damage | None:
         seen, log_bytes = self._seen, self._log_bytes
         database, log, index = map(_lstat, (self._path, self._log, self._index))
         if database is None or _file(database) != self._files[0]:
@@ -88,9 +95,10 @@ class Identity:
 
 
 def _lstat(path: str) -> os.stat_result | None:
+    """Return what is at the path, None if nothing is. Raises OSError where nobody can say."""
     try:
         return os.lstat(path)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
 
 

@@ -238,6 +238,15 @@ async def test_a_directory_that_may_not_be_read_any_more_makes_boards_unavailabl
     await store.set_phase_state(BOARD, set_state)
 
 
+async def test_who_follows_a_board_that_is_out_of_reach_is_not_told_of_another(store, directory):
+    listener = Listener()
+    await store.follow(BOARD, listener)
+    with unreadable(directory), pytest.raises(StoreUnavailable):
+        await store.set_phase_state(BOARD, PhaseChange("p", PhaseState.RUNNING))
+    await listener.until(lambda: listener.error)
+    assert isinstance(listener.error, StoreUnavailable)
+
+
 @contextmanager
 def unreadable(directory):
     """Keep the tests' user out of a directory; root becomes another user for it."""

@@ -93,6 +93,16 @@ def test_a_disk_with_little_room_is_told(board, monkeypatch):
     assert "make room" in found.advice
 
 
+def test_a_link_that_no_server_opens_is_found_and_hides_no_other_board(board, tmp_path, command):
+    for name, target in (("a", board), ("z", tmp_path / "nowhere")):
+        (tmp_path / f"{name}.board.db").symlink_to(target)
+    code, out, err = command("doctor", "--dir", tmp_path)
+    assert (code, err) == (1, "")
+    assert out.count("✗ no server opens it") == 2
+    assert out.count("symbolic link") == 2
+    assert out.count("✓ its contents are sound") == 2
+
+
 def test_what_a_file_is_called_inside_does_nothing_to_the_terminal(board, command):
     spoil(board, 'CREATE TABLE "\x1b[2J" (text); INSERT INTO "\x1b[2J" VALUES (NULL)')
     declared = "sql = replace(sql, 'text', 'text NOT NULL') WHERE name LIKE '%2J'"

@@ -170,8 +170,8 @@ def doctor(
 ) -> None:
     """Examine one board, or all of DIR, served or not. Exit code 1 if anything is to be done."""
     paths = [_path(directory, only)] if only else sorted(directory.glob(f"*{SUFFIX}"))
-    if not paths or not all(path.exists() for path in paths):
-        raise CannotKeep(f"{paths[0] if paths else directory}: there is no board")
+    if not any(map(os.path.lexists, paths)):
+        raise CannotKeep(f"{paths[0] if only else directory}: there is no board")
     ill = False
     for path in paths:
         print(path)  # noqa: T201

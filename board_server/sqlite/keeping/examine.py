@@ -12,6 +12,7 @@ import apsw
 from board_server.errors import StoreUnavailable
 from board_server.sqlite import rows
 from board_server.sqlite.connection import UnsafeSqlite, connect_to_read, require_safe_sqlite
+from board_server.sqlite.files import require_one_name
 from board_server.sqlite.keeping.aside import put_aside_before
 from board_server.sqlite.migrate import migrations
 from board_server.sqlite.replay import differences
@@ -35,6 +36,12 @@ class Finding(NamedTuple):
 
 def examine(board: Path) -> Iterator[Finding]:
     """Look at all there is to see of one board, changing nothing."""
+    try:
+        require_one_name(board)
+    except StoreUnavailable as error:
+        yield Finding("no server opens it", str(error))
+    if not board.exists():
+        return
     yield _sqlite()
     yield _holder(board)
     yield _room(board)

@@ -284,7 +284,7 @@ class Feed:
             # Beside the sending, which stands still while the watcher does not read.
             both: set[asyncio.Future[Any]] = {sending, subscription.over}
             await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-            if sending.done():
+            if not subscription.over.done():
                 await sending
             raise subscription.over.result()
         finally:
@@ -322,9 +322,12 @@ class Feed:
         while True:
             size = await subscription.next_size()
             await holding.room(size)
-            message = await subscription.next_message(size)
+            message, revision = await subscription.next_message(size)
+            if subscription.over.done():
+                return  # its error names the last revision that was sent: that stays the last
             reach("before-watch-send")
             holding.resize(size, len(message))
+            subscription.sent = revision
             try:
                 await send(message)
             finally:
@@ -343,9 +346,11 @@ class Feed:
         try:
             if not page:
                 subscription.sent = upto
-            while page and not subscription.over.done():
+            while page:
                 delivery = page.popleft()
                 await delivery.encode()
+                if subscription.over.done():
+                    return  # as above
                 subscription.sent = delivery.revision
                 await send(delivery.message(subscription.kinds))
         finally:
@@ -435,18 +440,22 @@ class _Subscription:
                 return 0
         return min(self.size, max(self._waiting[0].size, MAX_MESSAGE))
 
-    async def next_message(self, size: int) -> bytes:
-        """Return what waits, up to so many bytes, as one message; a bookmark if nothing does."""
+    async def next_message(self, size: int) -> tuple[bytes, int]:
+        """Return what waits, up to so many bytes, as one message, and the revision of its end.
+
+        A bookmark if nothing waits.
+        """
         parts: list[bytes] = []
+        revision = self.sent
         while self._waiting and (not parts or size > 0):
             delivery = self._waiting[0]
             await delivery.encode()
             if self.over.done():
                 break
             self._waiting.popleft()
-            self.sent = delivery.revision
+            revision = delivery.revision
             self.size -= delivery.size
             size -= delivery.size
             parts.append(delivery.message(self.kinds))
         # Protobuf merges messages that stand one behind the other.
-        return b"".join(parts) or encoded_bookmark(self.sent)
+        return b"".join(parts) or encoded_bookmark(revision), revision

@@ -1,5 +1,6 @@
 """Watch: what is told, in which order, from where on, and how a stream ends."""
 
+import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -522,6 +523,40 @@ def test_nothing_is_told_behind_what_was_dropped(tmp_path, watch, after_commit, 
         assert [event.revision for event in events_of(messages)] == list(range(1, last + 1))
         resumed = events_of(messages_until(watch(stub, board="", after_revision=last), 30))
         assert [event.revision for event in resumed] == list(range(last + 1, 31))
+
+
+def test_what_was_being_encoded_when_a_watch_ended_is_not_called_sent(
+    grpc_stub, board, watch, claim, monkeypatch
+):
+    """Resuming from the last revision that the error names misses nothing."""
+    begun, permits = threading.Semaphore(0), threading.Semaphore(0)
+    encode_all = feed._Delivery._encode_all
+
+    async def held_up(delivery, commit):
+        begun.release()
+        await asyncio.to_thread(permits.acquire, timeout=PATIENCE)
+        await encode_all(delivery, commit)
+
+    def publish(name):
+        many = [contract(f"{name} {number}") for number in range(feed.ENCODED_AT_ONCE + 1)]
+        grpc_stub.PublishContracts(pb.PublishContractsRequest(board=board, contracts=many))
+
+    monkeypatch.setattr(feed._Delivery, "_encode_all", held_up)
+    monkeypatch.setattr(feed, "MAX_COMMITS_BEHIND", 3)
+    stream = watch()
+    next(stream)
+    publish("first")
+    assert begun.acquire(timeout=PATIENCE)
+    claim("a.go")  # it waits, and is to be sent in one message with the next
+    publish("second")
+    permits.release()
+    assert begun.acquire(timeout=PATIENCE)
+    for number in range(3):  # too many, while that message is being made
+        claim(f"{number}.go")
+    permits.release()
+    messages, found = ended(stream)
+    assert found.reason == "WATCH_TOO_SLOW"
+    assert int(found.metadata["last_revision"]) == messages[-1].revision == 1
 
 
 def test_a_single_commit_of_any_size_makes_nobody_too_slow(grpc_stub, board, watch, monkeypatch):

@@ -6,10 +6,10 @@ server hold; docs/security.md has the same one.
 """
 
 import asyncio
-from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
 
@@ -117,7 +117,7 @@ class Limiter:
         self._by_caller: Counter[Key] = Counter()
         self._boards: dict[str, Counter[str]] = {}  # that each caller keeps open
         self._reading: dict[Key, asyncio.Semaphore] = {}
-        self._waiting: list[asyncio.Future[None]] = []
+        self._waiting: dict[Key, deque[_Waiting]] = {}  # in the order in which they came
 
     def begin(self, method: str, caller: str, context: Context) -> "Holding":
         """Count a call until its holding's `end`. Raises LimitExceeded."""
@@ -197,15 +197,22 @@ class Limiter:
         """Tell whether a caller, and all, may hold so much more; one alone may be of any size."""
         used = self._by_caller[key]
         mine = not used or used + size <= self._bytes[key[0]]
-        return mine and (not self.held or self.held + size <= self._limits.held_in_all)
+        return mine and (not self.held or self._leaves_enough(key, size))
 
     def refuse(self, key: Key, size: int) -> None:
         """Raise LimitExceeded where a caller, or all, would hold too much with so much more."""
         kind, _ = key
         if self._by_caller[key] + size > self._bytes[kind]:
             raise LimitExceeded(kind, self._bytes[kind])
-        if self.held + size > self._limits.held_in_all:
+        if not self._leaves_enough(key, size):
             raise LimitExceeded("held bytes in all", self._limits.held_in_all)
+
+    def _leaves_enough(self, key: Key, size: int) -> bool:
+        """Tell whether as much stays free for the others as the caller then has.
+
+        So those who hold all that they may do not leave the next one with nothing.
+        """
+        return self._by_caller[key] + size <= self._limits.held_in_all - self.held - size
 
     def more(self, key: Key, size: int) -> None:
         """Count bytes, whether or not there is room."""
@@ -215,23 +222,38 @@ class Limiter:
         self.held += size
 
     def less(self, key: Key, size: int) -> None:
-        """Count bytes no longer, and let those look again who wait for room."""
+        """Count bytes no longer, and give the room to those who wait for it."""
         self._less(key, size)
         self.held -= size
-        for waiting in self._waiting:
-            if not waiting.done():
-                waiting.set_result(None)
+        self._give_room()
 
     async def room(self, key: Key, size: int) -> None:
-        """Count bytes, as soon as there is room for them."""
-        while not self.fits(key, size):
-            waiting = asyncio.get_running_loop().create_future()
-            self._waiting.append(waiting)
-            try:
-                await waiting
-            finally:
-                self._waiting.remove(waiting)
-        self.more(key, size)
+        """Count bytes, as soon as there is room for them, and behind those who came before."""
+        if key not in self._waiting and self.fits(key, size):
+            self.more(key, size)
+            return
+        waiting = _Waiting(size, asyncio.get_running_loop().create_future())
+        self._waiting.setdefault(key, deque()).append(waiting)
+        try:
+            await waiting.given
+        except asyncio.CancelledError:
+            if waiting.given.cancelled():
+                self._waiting[key].remove(waiting)
+                self._give_room()  # to those behind it
+            else:
+                self.less(key, size)
+            raise
+
+    def _give_room(self) -> None:
+        """Count the bytes of those for whom there is room now. Wakes nobody else."""
+        for key, line in list(self._waiting.items()):
+            # One whose caller has gone is about to leave, and to give room to those behind it.
+            while line and not line[0].given.done() and self.fits(key, line[0].size):
+                size, given = line.popleft()
+                self.more(key, size)
+                given.set_result(None)
+            if not line:
+                del self._waiting[key]
 
     def _count(self, key: Key, most: int) -> None:
         if self._by_caller[key] >= most:
@@ -242,6 +264,13 @@ class Limiter:
         self._by_caller[key] -= amount
         if not self._by_caller[key]:
             del self._by_caller[key]
+
+
+class _Waiting(NamedTuple):
+    """A stream that waits for room: how many bytes of it, and what is done once it has it."""
+
+    size: int
+    given: asyncio.Future[None]
 
 
 class Holding:
@@ -268,28 +297,18 @@ class Holding:
 
     async def room(self, size: int) -> None:
         """Count bytes of a stream that wait for their reader, as soon as there is room."""
-        await self._limiter.room(self._of("unread bytes"), size)
-        self._unread += size
+        if size >= LARGE:
+            await self._limiter.room(self._of("unread bytes"), size)
+            self._unread += size
 
     def resize(self, before: int, after: int) -> None:
         """Count `after` bytes of a stream in place of `before`, which turned out to be as many."""
+        before, after = (size if size >= LARGE else 0 for size in (before, after))
         if before != after:
             key = self._of("unread bytes")
             self._limiter.more(key, after)
             self._limiter.less(key, before)
             self._unread += after - before
-
-    async def send(self, write: Callable[[bytes], Awaitable[None]], message: bytes) -> None:
-        """Write a message of a stream; its bytes are counted until they are on their way."""
-        size = len(message)
-        if size < LARGE:
-            await write(message)
-            return
-        await self.room(size)
-        try:
-            await write(message)
-        finally:
-            self.resize(size, 0)
 
     def reply(self, size: int, *, changed: bool) -> None:
         """Count a reply's bytes until the call is over, when the caller has read it or gone.

@@ -137,10 +137,26 @@ class Limiter:
         if key:
             self._less(key, 1)
 
-    def session(self, key: Key) -> Callable[[], None]:
-        """Count a session; return what is called at its end. Raises LimitExceeded."""
-        self._count(key, self._limits.sessions)
-        return lambda: self._less(key, 1)
+    def session(self, key: Key, board: str) -> Callable[[], None]:
+        """Count a session, and the board that it keeps open; return what is called at its end.
+
+        A `board` of "" stays open anyway. Raises LimitExceeded.
+        """
+        _, whose = key
+        closed = self._keep_open(board, whose) if board else None
+        try:
+            self._count(key, self._limits.sessions)
+        except LimitExceeded:
+            if closed:
+                closed()
+            raise
+
+        def over() -> None:
+            self._less(key, 1)
+            if closed:
+                closed()
+
+        return over
 
     @contextmanager
     def standard(self, kind: str, caller: str, context: Context) -> Iterator[None]:
@@ -166,20 +182,28 @@ class Limiter:
 
         Only so many boards may be open at once: nobody may have them all. Raises LimitExceeded.
         """
-        whose = caller or host_of(context)
-        boards = self._boards.get(whose, Counter())
-        if board not in boards and len(boards) >= self._limits.boards:
-            raise LimitExceeded("watched boards", self._limits.boards)
-        boards[board] += 1
-        self._boards[whose] = boards
+        closed = self._keep_open(board, caller or host_of(context))
         try:
             yield
         finally:
+            closed()
+
+    def _keep_open(self, board: str, whose: str) -> Callable[[], None]:
+        """Count a board that a caller keeps open; return what is called once it does not."""
+        boards = self._boards.get(whose, Counter())
+        if board not in boards and len(boards) >= self._limits.boards:
+            raise LimitExceeded("boards kept open", self._limits.boards)
+        boards[board] += 1
+        self._boards[whose] = boards
+
+        def closed() -> None:
             boards[board] -= 1
             if not boards[board]:
                 del boards[board]
             if not boards:
                 del self._boards[whose]
+
+        return closed
 
     def reading(self, method: str, caller: str) -> asyncio.Semaphore:
         """Return what a request is read under: its bytes are in memory before they are counted.
@@ -324,9 +348,12 @@ class Holding:
         over: Any = lambda _: self._limiter.less(key, size)  # noqa: E731  its stubs call it ctx
         self._context.add_done_callback(over)
 
-    def session(self) -> Callable[[], None]:
-        """Count a session; return what is called at its end. Raises LimitExceeded."""
-        return self._limiter.session(self._of("sessions"))
+    def session(self, board: str) -> Callable[[], None]:
+        """Count a session, and its board, unless it is ""; return what is called at its end.
+
+        Raises LimitExceeded.
+        """
+        return self._limiter.session(self._of("sessions"), board)
 
     def end(self) -> None:
         """Give back what was counted, but for a reply that has still to be read."""

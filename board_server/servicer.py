@@ -206,9 +206,9 @@ class BoardServicer(BoardServiceServicer):
     ) -> pb.OpenSessionResponse:
         board, worker, ttl, on_expiry = requests.open_session(request)
         name = self._named(board)
-        feed = await self._feeds.of(name)
         key = await _key(context)
-        over = _holding().session()
+        feed = await self._feeds.of(name)  # which is over once its board has been closed
+        over = _holding().session("" if name == self._default_board else name)
         session, revision = await feed.open_session(
             self._store.open_session(name, worker, ttl, on_expiry, key), over
         )

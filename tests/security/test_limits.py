@@ -100,7 +100,7 @@ def test_boards_that_one_caller_keeps_open_by_watching(serve, tokens):
         wait = pb.WaitForRequest(board="b2", conditions=[BUSY])
         for method, request in (("Watch", pb.WatchRequest(board="b2")), ("WaitFor", wait)):
             told = refused(board, method, request, bearer(greedy))
-            assert told == exceeded("watched boards", 2)
+            assert told == exceeded("boards kept open", 2)
         for number in range(8):
             state = pb.GetPhaseStateRequest(board=f"b{number}", phase_id="p")
             board.GetPhaseState(state, metadata=bearer(honest))
@@ -109,6 +109,32 @@ def test_boards_that_one_caller_keeps_open_by_watching(serve, tokens):
         # The server hears of it in its own time.
         while code_of(board, "Watch", pb.WatchRequest(board="b2"), bearer(greedy)) is not OK:
             pass
+
+
+def test_boards_that_one_caller_keeps_open_by_sessions(serve, tokens):
+    """Of eight boards a quarter, watched ones among them; the default board is open anyway."""
+    greedy, honest = tokens.add("greedy", role=Role.WORKER), tokens.add("honest", role=Role.ADMIN)
+    with serve(max_boards=8, tokens=tokens.path) as server, server.channel() as channel:
+        board = stub(channel)
+
+        def opening(name):
+            return pb.OpenSessionRequest(board=name, worker="w", ttl={"seconds": 3600})
+
+        def open_session(name):
+            return board.OpenSession(opening(name), metadata=bearer(greedy)).session.session_id
+
+        for number in range(8):
+            board.OpenBoard(pb.OpenBoardRequest(board=f"b{number}"), metadata=bearer(honest))
+        opened = {name: open_session(name) for name in ("b0", "b0", "", "b", "b1")}
+        too_many = exceeded("boards kept open", 2)
+        assert refused(board, "OpenSession", opening("b2"), bearer(greedy)) == too_many
+        assert refused(board, "Watch", pb.WatchRequest(board="b2"), bearer(greedy)) == too_many
+        for number in range(8):
+            state = pb.GetPhaseStateRequest(board=f"b{number}", phase_id="p")
+            board.GetPhaseState(state, metadata=bearer(honest))
+        close = pb.CloseSessionRequest(board="b1", session_id=opened["b1"])
+        board.CloseSession(close, metadata=bearer(greedy))
+        open_session("b2")
 
 
 async def test_waiters_of_one_caller(serve):

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
+from functools import partial
 from weakref import WeakSet
 
 from board_server.convert import replies
@@ -39,7 +40,8 @@ class Mirrors:
         self._read: OrderedDict[Feed, None] = OrderedDict()
         self._reads = 0
         self._too_large: WeakSet[Feed] = WeakSet()
-        self._loading: set[asyncio.Task[None]] = set()
+        self._loading: dict[Feed, asyncio.Task[None]] = {}
+        self._turn = asyncio.Lock()
 
     async def list_contracts(self, board: str, listed: Listed) -> bytes | None:
         """Return an encoded ListContractsResponse with no filter."""
@@ -81,9 +83,10 @@ class Mirrors:
 
     async def close(self) -> None:
         """Stop what is being loaded."""
-        for task in self._loading:
+        loading = list(self._loading.values())
+        for task in loading:
             task.cancel()
-        await asyncio.gather(*self._loading, return_exceptions=True)
+        await asyncio.gather(*loading, return_exceptions=True)
 
     def _mirror(self, board: str, feed: Feed) -> Mirror | None:
         """Return the feed's mirror if it can be read; begin to load one where there is none."""
@@ -93,25 +96,33 @@ class Mirrors:
         if self._reads >= len(self._read):  # so that it costs each read the same
             self._make_room()
         mirror = feed.mirror
-        if mirror is None and feed not in self._too_large:
-            feed.mirror = Mirror()
-            task = asyncio.create_task(self._load(board, feed, feed.mirror))
-            self._loading.add(task)
-            task.add_done_callback(self._loading.discard)
+        if mirror is None and feed not in self._too_large and feed not in self._loading:
+            task = self._loading[feed] = asyncio.create_task(self._load(board, feed))
+            task.add_done_callback(partial(self._loaded, feed))
         if mirror is None or not mirror.loaded:
             return None
         mirror.unread = 0
         return mirror
 
-    async def _load(self, board: str, feed: Feed, mirror: Mirror) -> None:
-        try:
-            fits = await mirror.load(self._store, board, BUDGET)
-        except BoardError:
-            fits = True  # for all we know; whoever reads next is told what is wrong
-        if not fits:
-            self._too_large.add(feed)
-        if not mirror.loaded and feed.mirror is mirror:
-            feed.mirror = None
+    async def _load(self, board: str, feed: Feed) -> None:
+        """Load a mirror, one at a time: how much memory one takes shows only as it grows."""
+        async with self._turn:
+            if feed.over:
+                return
+            mirror = feed.mirror = Mirror()
+            try:
+                fits = await mirror.load(self._store, board, BUDGET)
+            except BoardError:
+                fits = True  # for all we know; whoever reads next is told what is wrong
+            if not fits:
+                self._too_large.add(feed)
+            if not mirror.loaded and feed.mirror is mirror:
+                feed.mirror = None
+
+    def _loaded(self, feed: Feed, _: asyncio.Task[None]) -> None:
+        del self._loading[feed]
+        if feed.mirror and not feed.mirror.loaded:
+            feed.mirror = None  # given up halfway
         self._make_room()
 
     def _make_room(self) -> None:
@@ -122,5 +133,7 @@ class Mirrors:
         for feed in list(self._read):
             if feed.over or (excess > 0 and feed.mirror):
                 excess -= weights.get(feed, 0)
+                if loading := self._loading.get(feed):
+                    loading.cancel()
                 feed.mirror = None
                 del self._read[feed]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from board_client.v1 import board_pb2 as pb
 from board_server import mirror, mirrors
 from board_server.convert import lists, replies
-from board_server.errors import BoardNotFound
+from board_server.errors import BoardNotFound, ShuttingDown
 from board_server.feed import Feeds
 from board_server.mirrors import Mirrors
 from board_server.model import (
@@ -45,7 +45,7 @@ class Reader:
     async def loaded(self) -> "Reader":
         """Have the mirror loaded."""
         await self.mirrors.snapshot(BOARD)
-        await asyncio.gather(*self.mirrors._loading)
+        await asyncio.gather(*self.mirrors._loading.values())
         return self
 
     async def listed(
@@ -107,7 +107,7 @@ def without_expiry(snapshot: pb.GetSnapshotResponse) -> pb.GetSnapshotResponse:
 async def test_the_first_list_comes_from_the_store_and_the_next_from_memory(reader):
     await reader.store.publish_contracts(BOARD, [draft("a"), draft("b")])
     assert await reader.listed() is None
-    await asyncio.gather(*reader.mirrors._loading)
+    await asyncio.gather(*reader.mirrors._loading.values())
     assert await reader.listed() == await reader.stored()
 
 
@@ -205,9 +205,50 @@ async def test_of_several_boards_that_do_not_fit_together_the_last_read_stays(re
     alone = (await reader.feeds.of(BOARD)).mirror.weight
     monkeypatch.setattr(mirrors, "BUDGET", int(1.5 * alone))
     await reader.listed(board="other")
-    await asyncio.gather(*reader.mirrors._loading)
+    await asyncio.gather(*reader.mirrors._loading.values())
     assert len((await reader.listed(board="other")).contracts) == 100
     assert (await reader.feeds.of(BOARD)).mirror is None
+
+
+async def test_mirrors_of_many_boards_are_loaded_one_after_the_other(reader, monkeypatch):
+    """All at once they would take more memory than all mirrors together may."""
+    load, loading, most = mirror.Mirror.load, set(), 0
+
+    async def counted(self, *args):
+        nonlocal most
+        loading.add(self)
+        most = max(most, len(loading))
+        fits = await load(self, *args)
+        loading.discard(self)
+        return fits
+
+    monkeypatch.setattr(mirror.Mirror, "load", counted)
+    for board in "abc":
+        await reader.store.open_board(board)
+    for board in "abc":
+        await reader.listed(board=board)
+    await asyncio.gather(*reader.mirrors._loading.values())
+    assert [len((await reader.listed(board=board)).contracts) for board in "abc"] == [0, 0, 0]
+    assert most == 1
+
+
+async def test_a_mirror_of_a_board_that_was_closed_is_loaded_no_further(reader, monkeypatch):
+    begun = asyncio.Event()
+
+    async def load_for_ever(*_):
+        begun.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(mirror.Mirror, "load", load_for_ever)
+    await reader.listed()
+    await begun.wait()
+    (task,) = reader.mirrors._loading.values()
+    (await reader.feeds.of(BOARD)).ended(ShuttingDown())
+    await reader.store.open_board("other")
+    for _ in range(2):  # now and then a read looks for what nobody needs
+        await reader.listed(board="other")
+    await asyncio.wait([task])
+    assert task.cancelled()
 
 
 async def test_a_mirror_that_nobody_reads_is_let_go(reader, monkeypatch):

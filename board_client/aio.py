@@ -18,7 +18,7 @@ from board_client.arguments import checked
 from board_client.calls import Call, Listing, Scope, Stream
 from board_client.channel import DEFAULT_TIMEOUT, Connection, metadata
 from board_client.credentials import Credentials, Metadata
-from board_client.diagnosis import explained, unexplained
+from board_client.diagnosis import PATIENCE, Diagnosis, explained, unexplained
 from board_client.errors import (
     BoardError,
     ClientClosed,
@@ -89,6 +89,7 @@ class AsyncBoardClient:
         self.timeout = timeout
         self._connection = Connection(grpc.aio, target, self.credentials)
         self.target = self._connection.target
+        self._diagnosis = Diagnosis(self.target, self.credentials)
 
     open_board = _one(calls.open_board)
     list_boards = _all(calls.list_boards)
@@ -196,12 +197,12 @@ class AsyncBoardClient:
         return other
 
     @asynccontextmanager
-    async def _failing(self) -> AsyncIterator[None]:
-        """Raise as BoardErrors what goes wrong with a call."""
+    async def _failing(self, ends: float) -> AsyncIterator[None]:
+        """Raise as BoardErrors what goes wrong with a call that ends by `ends`."""
         try:
             yield
         except grpc.RpcError as error:
-            raise await self._failure(error) from None
+            raise await self._failure(error, ends) from None
         except asyncio.CancelledError:
             # Closing cancels the calls that are under way, and not the tasks that wait for them.
             task = asyncio.current_task()
@@ -209,12 +210,15 @@ class AsyncBoardClient:
                 raise ClientClosed.of(self.target) from None
             raise
 
-    async def _failure(self, error: grpc.RpcError) -> BoardError:
+    async def _failure(self, error: grpc.RpcError, ends: float) -> BoardError:
         failure = from_rpc_error(error, self.target, self.timeout)
         if failure.reason:
             self._connection.answered()
         if unexplained(failure):
-            return await asyncio.to_thread(explained, failure, self.target, self.credentials)
+            left = max(0.0, min(PATIENCE, ends - time.monotonic()))
+            with suppress(TimeoutError):
+                found = asyncio.wrap_future(self._diagnosis.begin())
+                return explained(failure, await asyncio.wait_for(found, left))
         return failure
 
     def _following(self, kinds: Sequence[EventKind | str], **asked: Any) -> Follow:
@@ -243,7 +247,7 @@ class AsyncBoardClient:
     async def _whole(self, stream: Stream[Any, T], seconds: float) -> T:
         """Read a stream once, to its end."""
         method = self._connection.method(stream.method)
-        async with self._failing():
+        async with self._failing(time.monotonic() + seconds):
             parts = [part async for part in method(stream.request, timeout=seconds)]
         self._connection.answered()
         return stream.result(parts)
@@ -263,7 +267,7 @@ class AsyncBoardClient:
         if call.request is None:
             return call.result(None)
         method = self._connection.method(call.method)
-        async with self._failing():
+        async with self._failing(time.monotonic() + seconds):
             response = await method(call.request, timeout=seconds, metadata=given)
         self._connection.answered()
         return call.result(response)
@@ -284,12 +288,13 @@ class AsyncBoardClient:
         stream: Any = self._connection.method("Watch")(follow.request())
         try:
             # The stream has no deadline, its first message has.
-            async with self._failing(), asyncio.timeout(self.timeout):
+            ends = time.monotonic() + self.timeout
+            async with self._failing(ends), asyncio.timeout(self.timeout):
                 response = await stream.read()
             self._connection.answered()
             while response is not grpc.aio.EOF:
                 yield [*follow.take(response)]
-                async with self._failing():
+                async with self._failing(math.inf):
                     response = await stream.read()
         except TimeoutError:
             raise DeadlineExceeded.of(self.target, self.timeout) from None

@@ -1,7 +1,10 @@
 """Why a server cannot be reached: ask Python's own sockets and TLS, for gRPC has only a text."""
 
+import copy
 import socket
 import ssl
+import threading
+from concurrent.futures import Future
 
 import grpc
 
@@ -10,7 +13,7 @@ from board_client.errors import BadCredentials, BoardError, Unavailable
 from board_client.target import address_of, is_unix, socket_path_of
 
 PATIENCE = 2.0
-"""Seconds that looking into it may take."""
+"""Seconds that looking into it may take; a call waits no longer than to its deadline."""
 
 # OpenSSL's codes of a chain that ends in nobody whom we trust: X509_V_ERR_*
 # DEPTH_ZERO_SELF_SIGNED_CERT, SELF_SIGNED_CERT_IN_CHAIN,
@@ -23,9 +26,35 @@ def unexplained(error: BoardError) -> bool:
     return isinstance(error, Unavailable) and not error.reason
 
 
-def explained(error: BoardError, target: str, credentials: Credentials) -> BoardError:
-    """Return an error that names the cause, if it is found; blocks for up to `PATIENCE`."""
-    return _why_unreachable(target, credentials) or error
+class Diagnosis:
+    """Looks into it in a thread, once at a time for all calls that a client has lost."""
+
+    def __init__(self, target: str, credentials: Credentials) -> None:
+        self._target = target
+        self._credentials = credentials
+        self._starting = threading.Lock()
+        self._found: Future[BoardError | None] = Future()
+        self._found.set_result(None)
+
+    def begin(self) -> "Future[BoardError | None]":
+        """Return what will hold an error that names the cause, or None where none is found."""
+        with self._starting:
+            if self._found.done():
+                self._found = Future()
+                self._found.set_running_or_notify_cancel()  # a call that waits cannot cancel it
+                threading.Thread(target=self._look, args=(self._found,), daemon=True).start()
+            return self._found
+
+    def _look(self, found: "Future[BoardError | None]") -> None:
+        try:
+            found.set_result(_why_unreachable(self._target, self._credentials))
+        except BaseException as error:
+            found.set_exception(error)
+
+
+def explained(error: BoardError, found: BoardError | None) -> BoardError:
+    """Return the error to raise: the one that was found, where there is one."""
+    return copy.copy(found) if found else error  # each call raises one of its own
 
 
 def _why_unreachable(target: str, credentials: Credentials) -> BoardError | None:

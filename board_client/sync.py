@@ -6,6 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import TimeoutError as TimedOut
 from contextlib import closing, suppress
 from datetime import timedelta
 from types import TracebackType
@@ -18,7 +19,7 @@ from board_client.arguments import checked
 from board_client.calls import Call, Listing, Scope, Stream
 from board_client.channel import DEFAULT_TIMEOUT, Connection, metadata
 from board_client.credentials import Credentials, Metadata
-from board_client.diagnosis import explained, unexplained
+from board_client.diagnosis import PATIENCE, Diagnosis, explained, unexplained
 from board_client.errors import (
     BoardError,
     ClientClosed,
@@ -94,6 +95,7 @@ class BoardClient:
         self.timeout = timeout
         self._connection = Connection(grpc, target, self.credentials)
         self.target = self._connection.target
+        self._diagnosis = Diagnosis(self.target, self.credentials)
 
     open_board = _one(calls.open_board)
     list_boards = _all(calls.list_boards)
@@ -221,10 +223,13 @@ class BoardClient:
         vars(other).update(changed)
         return other
 
-    def _failure(self, error: grpc.RpcError) -> BoardError:
+    def _failure(self, error: grpc.RpcError, ends: float) -> BoardError:
+        """Read the error of a call that ends by `ends`, and look into its cause until then."""
         failure = self._read(error)
         if unexplained(failure):
-            return explained(failure, self.target, self.credentials)
+            left = max(0.0, min(PATIENCE, ends - time.monotonic()))
+            with suppress(TimedOut):
+                return explained(failure, self._diagnosis.begin().result(left))
         return failure
 
     def _read(self, error: grpc.RpcError) -> BoardError:
@@ -267,11 +272,12 @@ class BoardClient:
         """Send a call once. Raises its failure, without gRPC's own error before it."""
         if call.request is None:
             return call.result(None)
+        ends = time.monotonic() + seconds
         method = self._connection.method(call.method)
         try:
             result = call.result(method(call.request, timeout=seconds, metadata=given))
         except grpc.RpcError as error:
-            raise self._failure(error) from None
+            raise self._failure(error, ends) from None
         self._connection.answered()
         return result
 
@@ -287,6 +293,7 @@ class BoardClient:
                 time.sleep(follow.pause(error))
 
     def _one_stream(self, follow: Follow) -> Generator[list[Snapshot | Event], None, None]:
+        ends = time.monotonic() + self.timeout
         stream: Any = self._connection.method("Watch")(follow.request())
         # The stream has no deadline, its first message has.
         late = threading.Timer(self.timeout, stream.cancel)
@@ -295,7 +302,7 @@ class BoardClient:
         try:
             for response in stream:
                 late.cancel()
-                stands = True
+                stands, ends = True, math.inf
                 self._connection.answered()
                 yield [*follow.take(response)]
         except grpc.RpcError as error:
@@ -304,7 +311,7 @@ class BoardClient:
             raise (
                 DeadlineExceeded.of(self.target, self.timeout)
                 if late_answer
-                else self._failure(error)
+                else self._failure(error, ends)
             ) from None
         finally:
             late.cancel()

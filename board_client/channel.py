@@ -116,9 +116,10 @@ class Connection:
         if self.closed:
             raise ClientClosed.of(self.target)
         self._belongs_here()
-        if len(self._stubs) <= self.line:
-            self._open()
-        return getattr(self._stubs[self.line], name)
+        line = self.line  # another thread may switch meanwhile
+        if len(self._stubs) <= line:
+            self._open(line)
+        return getattr(self._stubs[line], name)
 
     def answered(self) -> None:
         """Remember that a server has answered: it is worth waiting for from now on."""
@@ -158,14 +159,14 @@ class Connection:
                 "make one in each event loop"
             )
 
-    def _open(self) -> None:
-        """Open the channels up to that of `self.line`."""
+    def _open(self, line: int) -> None:
+        """Open the channels up to that of `line`."""
         with self._opening:
             if self.closed:
                 raise ClientClosed.of(self.target)
             if self._kind is grpc.aio:
                 self._loop = asyncio.get_running_loop()
-            for options in (OPTIONS, _OPTIONS_OF_SECOND)[len(self._channels) : self.line + 1]:
+            for options in (OPTIONS, _OPTIONS_OF_SECOND)[len(self._channels) : line + 1]:
                 channel = self._channel(options)
                 self._channels.append(channel)
                 bearing: Any = _Bearing(channel, self._bearer) if self._bearer else channel

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import TimeoutError as TimedOut
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
@@ -223,6 +223,18 @@ class BoardClient:
         vars(other).update(changed)
         return other
 
+    @contextmanager
+    def _failing(self, ends: float) -> Generator[None, None, None]:
+        """Raise as BoardErrors what goes wrong with a call that ends by `ends`."""
+        try:
+            yield
+        except grpc.RpcError as error:
+            raise self._failure(error, ends) from None
+        except ValueError:  # gRPC's, for a channel that is closed at this moment
+            if self._connection.closed:
+                raise ClientClosed.of(self.target) from None
+            raise
+
     def _failure(self, error: grpc.RpcError, ends: float) -> BoardError:
         """Read the error of a call that ends by `ends`, and look into its cause until then."""
         failure = self._read(error)
@@ -274,10 +286,8 @@ class BoardClient:
             return call.result(None)
         ends = time.monotonic() + seconds
         method = self._connection.method(call.method)
-        try:
+        with self._failing(ends):
             result = call.result(method(call.request, timeout=seconds, metadata=given))
-        except grpc.RpcError as error:
-            raise self._failure(error, ends) from None
         self._connection.answered()
         return result
 
@@ -294,7 +304,8 @@ class BoardClient:
 
     def _one_stream(self, follow: Follow) -> Generator[list[Snapshot | Event], None, None]:
         ends = time.monotonic() + self.timeout
-        stream: Any = self._connection.method("Watch")(follow.request())
+        with self._failing(ends):
+            stream: Any = self._connection.method("Watch")(follow.request())
         # The stream has no deadline, its first message has.
         late = threading.Timer(self.timeout, stream.cancel)
         late.start()

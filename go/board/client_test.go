@@ -159,6 +159,32 @@ func TestACallThatIsCancelledEndsAtOnce(t *testing.T) {
 	}
 }
 
+func TestACallThatIsCancelledBeforeItsClientIsClosedWasCancelled(t *testing.T) {
+	t.Parallel()
+	client := fresh(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	waited := make(chan error)
+	go func() {
+		_, err := client.WaitFor(ctx, board.ContractPublished{Name: "never"})
+		waited <- err
+	}()
+	watch, err := client.Watch(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	if err := client.Close(); err != nil {
+		t.Error(err)
+	}
+	for range watch.Events() {
+	}
+	for _, err := range []error{<-waited, watch.Err(), client.SetPhaseState(ctx, "p", board.StateDone)} {
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v, want context.Canceled", err)
+		}
+	}
+}
+
 func TestACallWithoutADeadlineEndsAfterTheClientsTimeout(t *testing.T) {
 	t.Parallel()
 	client, between := far(t, board.WithTimeout(200*time.Millisecond))

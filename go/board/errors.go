@@ -215,10 +215,10 @@ func (c *Client) failure(ctx context.Context, request proto.Message, err error) 
 	e := &Error{Code: s.Code(), Message: fmt.Sprintf("the board at %s: %v: %s", c.target, s.Code(), s.Message())}
 	away := fmt.Sprintf("no board answers at %s (%s); is it running? `board serve` starts one", c.target, s.Message())
 	switch {
+	case errors.Is(ctx.Err(), context.Canceled): // whatever else has ended meanwhile
+		e.kinds = []error{context.Canceled}
 	case c.closed():
 		e.Message, e.kinds = ErrClosed.Error(), []error{ErrClosed}
-	case errors.Is(ctx.Err(), context.Canceled):
-		e.kinds = []error{context.Canceled}
 	case e.Code == codes.DeadlineExceeded && c.unreachable():
 		e.Message, e.kinds = away, []error{ErrUnavailable, context.DeadlineExceeded}
 	case e.Code == codes.DeadlineExceeded:

@@ -112,7 +112,7 @@ func (c *Client) Watch(ctx context.Context, opts ...WatchOption) (*Watch, error)
 		return w, nil
 	case <-late:
 		silence := status.Error(codes.DeadlineExceeded, fmt.Sprintf("no answer within %v", c.timeout))
-		w.end(c.failure(ctx, w.request, silence))
+		w.end(ended{c.failure(ctx, w.request, silence)})
 	case <-w.ctx.Done():
 	}
 	for range w.events { // until it is closed: nothing is left running
@@ -125,9 +125,22 @@ func (c *Client) Watch(ctx context.Context, opts ...WatchOption) (*Watch, error)
 func (w *Watch) Events() <-chan Event { return w.events }
 
 // Err tells why the watch has ended, nil while it goes on: that its context
-// ended, or what it cannot heal, ErrRevisionCompacted and ErrBoardReplaced
-// among it. FromSnapshot heals those two.
-func (w *Watch) Err() error { return context.Cause(w.ctx) }
+// ended, and the cause of that where it has another, or what it cannot heal,
+// ErrRevisionCompacted and ErrBoardReplaced among it. FromSnapshot heals those two.
+func (w *Watch) Err() error {
+	cause := context.Cause(w.ctx)
+	var own ended
+	switch {
+	case errors.As(cause, &own):
+		return own.error
+	case cause != nil && !errors.Is(cause, w.ctx.Err()):
+		return fmt.Errorf("%w: %w", w.ctx.Err(), cause)
+	}
+	return cause
+}
+
+// ended is an error of the watch's own, by which it ends its context.
+type ended struct{ error }
 
 // Revision returns the revision up to which every event has been received, to go
 // on after it in another watch.
@@ -148,7 +161,7 @@ func (w *Watch) follow() {
 		case w.snapshots && (errors.Is(err, ErrRevisionCompacted) || errors.Is(err, ErrBoardReplaced)):
 			w.request.AfterRevision = nil
 		default:
-			w.end(err)
+			w.end(ended{err})
 			return
 		}
 		if !pause.wait(w.ctx) {

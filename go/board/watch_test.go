@@ -335,6 +335,26 @@ func TestAWatchEndsWithItsContextAndWithItsClient(t *testing.T) {
 	}
 }
 
+func TestAWatchWhoseContextIsCancelledForACauseWasCancelledForIt(t *testing.T) {
+	t.Parallel()
+	client := fresh(t)
+	ctx, cancel := context.WithCancelCause(t.Context()) // as errgroup does
+	watch, err := client.Watch(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := errors.New("another goroutine failed")
+	cancel(other)
+	for range watch.Events() {
+	}
+	_, again := client.Watch(ctx)
+	for _, err := range []error{watch.Err(), again} {
+		if !errors.Is(err, context.Canceled) || !errors.Is(err, other) {
+			t.Errorf("got %v, want context.Canceled and its cause", err)
+		}
+	}
+}
+
 func TestAWatchThatCannotBeginSaysWhy(t *testing.T) {
 	t.Parallel()
 	client := fresh(t)

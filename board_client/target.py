@@ -2,12 +2,16 @@
 
 import ipaddress
 import re
+from urllib.parse import unquote_to_bytes
 
 from board_client import arguments
 from board_client.errors import InvalidArgument
 
 DEFAULT_PORT = 7447
 DEFAULT_TARGET = f"127.0.0.1:{DEFAULT_PORT}"
+
+LONGEST_PATH = 107
+"""Bytes of the longest path that a Unix socket can be connected to by, on Linux."""
 
 _MAX_PORT = 65535
 
@@ -25,6 +29,8 @@ def normalized(target: str) -> str:
     if arguments.text("target", target).startswith(_UNIX):
         if target in _NO_SOCKET:
             raise _refused(target, "must be HOST:PORT or unix:PATH")
+        if len(unquote_to_bytes(socket_path_of(target))) > LONGEST_PATH:
+            raise _refused(target, f"has a path of more than {LONGEST_PATH} bytes")
         return target
     found = _SCHEME.match(target)
     scheme = found[0] if found else ""

@@ -24,6 +24,8 @@ from tests.servers import server_thread
         ("127.0.0.1:9", "127.0.0.1:9"),
         ("[::1]:9", "[::1]:9"),
         ("unix:board.sock", "unix:board.sock"),
+        (f"unix:{'x' * 107}", f"unix:{'x' * 107}"),
+        (f"unix:{'%20' * 107}", f"unix:{'%20' * 107}"),
         ("unix:///run/board.sock", "unix:///run/board.sock"),
     ],
 )
@@ -37,6 +39,7 @@ def test_a_target_without_a_port_means_7447(kind, given, meant):
     [
         *("", "unix:", "unix://", "unix-abstract:", ":7447", "host:", "host:port", "host:70000"),
         *("http://127.0.0.1:7447", "a b:1", "a:1,b:2", "[::1", "::1:x"),
+        *(f"unix:{'x' * 108}", f"unix:{'%20' * 108}", "unix:" + "é" * 54),
         *("x" * 64 + ".example:7447", f"{'x' * 64}", "a..b:1"),
     ],
 )

@@ -11,6 +11,8 @@ pytest.register_assert_rewrite("tests.conformance", "tests.rpc", "tests.servers"
 
 # A shell has what it runs in the background ignore Ctrl-C, and so would all that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# Likewise nohup, and the end of a terminal: servers that tests start would ignore SIGHUP.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 settings.register_profile(
     "board",

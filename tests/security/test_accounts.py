@@ -45,9 +45,8 @@ sizes = st.sampled_from([0, 1, LARGE, 2 * LARGE, 5 * LARGE])
 steps = st.one_of(
     st.tuples(st.just("hold"), sizes),
     st.tuples(st.just("reply"), sizes, st.booleans()),
-    st.tuples(st.just("send"), sizes),
     st.tuples(st.just("room"), sizes, sizes),
-    st.tuples(st.just("session")),
+    st.tuples(st.just("session"), st.sampled_from(["", "x", "y", "z"])),
 )
 calls = st.tuples(
     st.sampled_from(["GetPhaseState", "Watch", "WaitFor", "GetSnapshot"]),
@@ -81,14 +80,12 @@ async def take(holding, step, arguments, sessions):
             holding.hold(size)
         case "reply", [size, changed]:
             holding.reply(size, changed=changed)
-        case "send", [size]:
-            await holding.send(lambda _: asyncio.sleep(0), b"." * size)
         case "room", [before, after]:
             await holding.room(before)
             await asyncio.sleep(0)
             holding.resize(before, after)
-        case "session", []:
-            sessions.append(holding.session())
+        case "session", [board]:
+            sessions.append(holding.session(board))
 
 
 @given(made=st.lists(calls, max_size=8), turns=st.lists(st.integers(0, 7), max_size=8))
@@ -109,8 +106,7 @@ def test_nothing_stays_counted_whichever_calls_end_and_when(made, turns):
 
     limiter = asyncio.run(run())
     assert (limiter.calls, limiter.held) == (0, 0)
-    assert dict(limiter._by_caller) == {}
-    assert limiter._waiting == []
+    assert (dict(limiter._by_caller), limiter._boards, limiter._waiting) == ({}, {}, {})
 
 
 @pytest.mark.parametrize("size", [0, 2 * LARGE])

@@ -123,7 +123,7 @@ class AsyncBoardClient:
 
     async def wait_for(self, *conditions: Condition) -> Met:
         """As BoardClient.wait_for."""
-        return await self._insist(calls.wait_for(self.scope, *conditions), math.inf)
+        return await self._insist(calls.wait_for(self.scope, *conditions), Patience(self.timeout))
 
     def watch(
         self, *kinds: EventKind | str, after_revision: int | None = None
@@ -225,13 +225,16 @@ class AsyncBoardClient:
         return Follow(self.scope, kinds, attempts=self._connection.attempts, **asked)
 
     async def _send(self, call: Call[T]) -> T:
-        return await self._insist(call, self._connection.attempts)
+        return await self._insist(call, Patience(self.timeout, self._connection.attempts))
 
     async def _collect(self, listing: Listing[T]) -> list[T]:
+        """Send one call for each page, all within the time of one."""
+        patience = Patience(self.timeout, self._connection.attempts)
         items: list[T] = []
         more = True
         while more:
-            response = await self._send(Call(listing.method, listing.request, lambda r: r))
+            page = Call(listing.method, listing.request, lambda r: r)
+            response = await self._insist(page, patience)
             items += listing.items(response)
             more = listing.follow(response)
         return items
@@ -252,9 +255,8 @@ class AsyncBoardClient:
         self._connection.answered()
         return stream.result(parts)
 
-    async def _insist(self, call: Call[T], attempts: float) -> T:
+    async def _insist(self, call: Call[T], patience: Patience) -> T:
         """Send a call, and again while its server is away, as one: a write has one ID."""
-        patience = Patience(self.timeout, attempts)
         given = metadata(call.method)
         while True:
             try:

@@ -134,7 +134,7 @@ class BoardClient:
         raises DeadlineExceeded after five minutes. A server that goes away and
         comes back meanwhile is waited for too.
         """
-        return self._insist(calls.wait_for(self.scope, *conditions), math.inf)
+        return self._insist(calls.wait_for(self.scope, *conditions), Patience(self.timeout))
 
     def watch(
         self, *kinds: EventKind | str, after_revision: int | None = None
@@ -256,13 +256,16 @@ class BoardClient:
         return Follow(self.scope, kinds, attempts=self._connection.attempts, **asked)
 
     def _send(self, call: Call[T]) -> T:
-        return self._insist(call, self._connection.attempts)
+        return self._insist(call, Patience(self.timeout, self._connection.attempts))
 
     def _collect(self, listing: Listing[T]) -> list[T]:
+        """Send one call for each page, all within the time of one."""
+        patience = Patience(self.timeout, self._connection.attempts)
         items: list[T] = []
         more = True
         while more:
-            response = self._send(Call(listing.method, listing.request, lambda r: r))
+            page = Call(listing.method, listing.request, lambda r: r)
+            response = self._insist(page, patience)
             items += listing.items(response)
             more = listing.follow(response)
         return items
@@ -270,9 +273,8 @@ class BoardClient:
     def _assemble(self, stream: Stream[Any, T]) -> T:
         return self._send(_whole(stream))
 
-    def _insist(self, call: Call[T], attempts: float) -> T:
+    def _insist(self, call: Call[T], patience: Patience) -> T:
         """Send a call, and again while its server is away, as one: a write has one ID."""
-        patience = Patience(self.timeout, attempts)
         given = metadata(call.method)
         while True:
             try:

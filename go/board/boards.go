@@ -28,7 +28,7 @@ func (c *Client) OpenBoard(ctx context.Context) (Info, error) {
 // ListBoards tells about every board of the server, in the byte order of their
 // names.
 func (c *Client) ListBoards(ctx context.Context) ([]Info, error) {
-	return pages(func(token string) ([]Info, string, error) {
+	return pages(ctx, c, func(ctx context.Context, token string) ([]Info, string, error) {
 		response, err := call(ctx, c, c.stub.ListBoards, &boardv1.ListBoardsRequest{PageToken: token})
 		return each(response.GetBoards(), info), response.GetNextPageToken(), err
 	})

@@ -1,6 +1,7 @@
 package board_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"reflect"
@@ -10,7 +11,10 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc"
+
 	"github.com/papapumpkin/quasar-board/go/board"
+	"github.com/papapumpkin/quasar-board/go/boardv1"
 	"github.com/papapumpkin/quasar-board/go/internal/servertest"
 )
 
@@ -264,5 +268,30 @@ func TestSomeFilesAreReleasedAndTheOthersKept(t *testing.T) {
 	left, err := client.ListClaims(t.Context(), "")
 	if err != nil || len(left) != 2 || left[0].Filepath != "b.go" || left[1].Filepath != "c.go" {
 		t.Errorf("got %+v, %v", left, err)
+	}
+}
+
+func TestThePagesOfAListShareOneTimeout(t *testing.T) {
+	t.Parallel()
+	var ends []time.Time
+	note := func(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+		if end, ok := ctx.Deadline(); ok && method == boardv1.BoardService_ListContracts_FullMethodName {
+			ends = append(ends, end)
+		}
+		return invoke(ctx, method, req, reply, conn, opts...)
+	}
+	client := fresh(t, board.WithDialOptions(grpc.WithChainUnaryInterceptor(note)))
+	contracts := make([]board.Contract, 2100)
+	for i := range contracts {
+		contracts[i] = board.Contract{Producer: "p", Kind: board.KindType, Name: fmt.Sprint("T", i)}
+	}
+	if err := client.PublishContracts(t.Context(), contracts); err != nil {
+		t.Fatal(err)
+	}
+	if all, err := client.AllContracts(t.Context()); err != nil || len(all) != len(contracts) {
+		t.Fatalf("got %d contracts, %v", len(all), err)
+	}
+	if len(ends) < 2 || !ends[0].Equal(ends[len(ends)-1]) {
+		t.Errorf("the pages end at %v, want one deadline for several", ends)
 	}
 }

@@ -61,7 +61,7 @@ func (c *Client) ListClaims(ctx context.Context, ownerPhaseID string) ([]FileCla
 }
 
 func (c *Client) listClaims(ctx context.Context, request *boardv1.ListClaimsRequest) ([]FileClaim, error) {
-	return pages(func(token string) ([]FileClaim, string, error) {
+	return pages(ctx, c, func(ctx context.Context, token string) ([]FileClaim, string, error) {
 		request.PageToken = token
 		response, err := call(ctx, c, c.stub.ListClaims, request)
 		return each(response.GetClaims(), claim), response.GetNextPageToken(), err

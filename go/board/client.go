@@ -121,17 +121,21 @@ func call[Request proto.Message, Response any](
 	method func(context.Context, Request, ...grpc.CallOption) (Response, error),
 	request Request,
 ) (Response, error) {
-	timeout := c.timeout
-	if _, ok := ctx.Deadline(); ok {
-		timeout = 0
-	}
-	callCtx, cancel := bounded(ctx, timeout)
+	callCtx, cancel := c.bound(ctx)
 	defer cancel()
 	response, err := method(callCtx, request)
 	if err != nil {
 		return response, c.failure(ctx, request, err)
 	}
 	return response, nil
+}
+
+// bound gives ctx the client's timeout where it has no deadline.
+func (c *Client) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return ctx, func() {}
+	}
+	return bounded(ctx, c.timeout)
 }
 
 // bounded gives ctx a deadline, unless timeout is 0.

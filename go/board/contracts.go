@@ -71,7 +71,7 @@ func (c *Client) ListContracts(ctx context.Context, filter ContractFilter) ([]Co
 }
 
 func (c *Client) listContracts(ctx context.Context, request *boardv1.ListContractsRequest) ([]Contract, error) {
-	return pages(func(token string) ([]Contract, string, error) {
+	return pages(ctx, c, func(ctx context.Context, token string) ([]Contract, string, error) {
 		request.PageToken = token
 		response, err := call(ctx, c, c.stub.ListContracts, request)
 		return each(response.GetContracts(), contract), response.GetNextPageToken(), err

@@ -1,10 +1,19 @@
 package board
 
-// pages collects a list whose pages fetch gets, each by its token.
-func pages[T any](fetch func(token string) (items []T, next string, err error)) ([]T, error) {
+import "context"
+
+// pages collects a list whose pages fetch gets, each by its token, within the
+// time of one call.
+func pages[T any](
+	ctx context.Context,
+	c *Client,
+	fetch func(ctx context.Context, token string) (items []T, next string, err error),
+) ([]T, error) {
+	ctx, cancel := c.bound(ctx)
+	defer cancel()
 	var all []T
 	for token := ""; ; {
-		items, next, err := fetch(token)
+		items, next, err := fetch(ctx, token)
 		if err != nil {
 			return nil, err
 		}

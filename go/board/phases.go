@@ -95,7 +95,7 @@ func (c *Client) ListPhases(ctx context.Context, inStates ...string) ([]Phase, e
 		}
 		request.States = append(request.States, number)
 	}
-	return pages(func(token string) ([]Phase, string, error) {
+	return pages(ctx, c, func(ctx context.Context, token string) ([]Phase, string, error) {
 		request.PageToken = token
 		response, err := call(ctx, c, c.stub.ListPhases, request)
 		return each(response.GetPhases(), phase), response.GetNextPageToken(), err

@@ -235,7 +235,7 @@ func (c *Client) CloseSession(ctx context.Context, sessionID string) (int, error
 // ListSessions returns the sessions that live, in the byte order of their IDs.
 func (c *Client) ListSessions(ctx context.Context) ([]SessionInfo, error) {
 	request := &boardv1.ListSessionsRequest{Board: c.board}
-	return pages(func(token string) ([]SessionInfo, string, error) {
+	return pages(ctx, c, func(ctx context.Context, token string) ([]SessionInfo, string, error) {
 		request.PageToken = token
 		response, err := call(ctx, c, c.stub.ListSessions, request)
 		return each(response.GetSessions(), sessionInfo), response.GetNextPageToken(), err

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from board_client import AsyncBoardClient, BoardClient, BoardError
+from board_client import AsyncBoardClient, BoardClient, BoardError, Contract, DeadlineExceeded
+from tests.faults.network import Proxy
 
 TIMEOUT = 0.5
 
@@ -48,3 +49,14 @@ def test_many_calls_whose_connection_breaks_wait_no_longer_than_their_timeout(br
     begun = time.monotonic()
     assert all(isinstance(ended, BoardError) for ended in asyncio.run(call_often()))
     assert time.monotonic() - begun < 3 * TIMEOUT
+
+
+def test_a_list_of_many_pages_is_one_call_with_one_timeout(server, board, connect):
+    with BoardClient(server, board) as near:
+        near.publish_contracts(Contract("p", "type", f"T{number}") for number in range(4000))
+    with Proxy(server) as proxy:
+        far = connect(proxy.address, board, timeout=1)
+        assert far.file_owner("a.go") == ""
+        proxy.delay(0.45)  # two pages come in time
+        with pytest.raises(DeadlineExceeded):
+            far.all_contracts()

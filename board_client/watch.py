@@ -17,6 +17,7 @@ from board_client.calls import Scope
 from board_client.errors import (
     BoardError,
     BoardReplaced,
+    DeadlineExceeded,
     RevisionCompacted,
     Unavailable,
     WatchTooSlow,
@@ -106,15 +107,19 @@ class Follow:
         """Return for how many seconds to wait before the next try; raise the error if none helps.
 
         A watch that never was connected gives up soon: its target may be wrong.
+        One that was goes on, though a server stays silent for longer than a call may take.
         """
         self._attempts -= 1
+        begun = self._attempts == math.inf
         match error:
             case WatchTooSlow():
                 return 0.0
             case RevisionCompacted() | BoardReplaced() if self._snapshots:
                 self.needs_snapshot = True
                 return 0.0
-            case Unavailable() if self._attempts >= 1:
+            case Unavailable() | DeadlineExceeded() if begun or (
+                isinstance(error, Unavailable) and self._attempts >= 1
+            ):
                 pause = self._pause
                 self._pause = min(2 * pause, _LAST_PAUSE)
                 return _spread(pause)

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import pytest
 
@@ -232,3 +232,17 @@ def test_a_watch_goes_on_where_a_broken_connection_ended_it(near, far, fail):
             fail()
     assert [next(watch).record.worker for _ in range(6)] == [f"{n}" for n in range(6)]
     watch.close()
+
+
+def test_a_watch_outlives_a_server_that_is_silent_for_longer_than_its_timeout(near, proxy):
+    with BoardClient(proxy.address, timeout=0.3) as far, ThreadPoolExecutor(1) as pool:
+        changes = far.watch()
+        proxy.reset_all()
+        proxy.swallow_replies()  # before it has connected again
+        change = pool.submit(next, changes)
+        assert proxy.wait_for_swallowed(1)
+        assert not wait([change], timeout=1).done
+        near.set_phase_state("a", "running")
+        proxy.reset_all()
+        assert change.result(PATIENT).record.state == "running"
+        changes.close()

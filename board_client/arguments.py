@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable, Iterable
 from typing import ParamSpec, TypeVar
 
+from board_client.errors import InvalidArgument
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -32,20 +34,43 @@ def checked(build: Callable[P, T]) -> Callable[P, T]:
         for name, value in (*zip(names, args, strict=False), *kwargs.items()):
             if name in kinds and not isinstance(value, kinds[name]):
                 raise wrong_type(name, getattr(kinds[name], "__name__", str(kinds[name])), value)
+            if name in kinds and isinstance(value, str):
+                text(name, value)
+            elif name in kinds and isinstance(value, int):
+                number(name, value)
         return build(*args, **kwargs)
 
     return call
 
 
 def text(name: str, value: object) -> str:
-    """Return a value that has to be text."""
+    """Return a value that has to be text. Raises InvalidArgument for what UTF-8 cannot write.
+
+    So are the surrogates by which Python names files whose names are not UTF-8.
+    """
     if not isinstance(value, str):
         raise wrong_type(name, "str", value)
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidArgument.of(name, f"cannot be written as UTF-8: {error.reason}") from None
+    return value
+
+
+def number(name: str, value: int) -> int:
+    """Return a number. Raises InvalidArgument for one that 64 bits do not hold."""
+    if not -(2**63) <= value < 2**63:
+        raise InvalidArgument.of(name, f"{value} does not fit into 64 bits")
     return value
 
 
 def path(name: str, value: object) -> str:
-    """Return the text of a path."""
+    """Return the text of a path on the board, which has to be UTF-8."""
+    return text(name, local_path(name, value))
+
+
+def local_path(name: str, value: object) -> str:
+    """Return the text of a path on this machine."""
     found = os.fspath(value) if isinstance(value, str | os.PathLike) else value
     if not isinstance(found, str):
         raise wrong_type(name, "a str or os.PathLike", value)

@@ -306,7 +306,10 @@ def open_session(
 
     `ttl` is a timedelta, or seconds: 1 s to 24 h.
     """
-    span = ttl if isinstance(ttl, timedelta) else timedelta(seconds=ttl)
+    try:
+        span = ttl if isinstance(ttl, timedelta) else timedelta(seconds=ttl)
+    except (OverflowError, ValueError):  # infinite, or no number
+        raise InvalidArgument.of("ttl", "must be between 1 second and 24 hours") from None
     request = pb.OpenSessionRequest(
         board=scope.board, worker=worker, on_expiry=_ON_EXPIRY.number("on_expiry", on_expiry)
     )
@@ -336,6 +339,8 @@ def watch_request(
     scope: Scope, after_revision: int | None, kinds: Iterable[EventKind | str], board_id: str
 ) -> pb.WatchRequest:
     """Make Watch's request; `watch` knows when to make which."""
+    if after_revision is not None:
+        arguments.number("after_revision", after_revision)
     return pb.WatchRequest(
         board=scope.board,
         after_revision=after_revision,
@@ -482,7 +487,10 @@ def _condition(condition: Condition) -> pb.WaitCondition:
             return pb.WaitCondition(phase=phase)
         case ContractPublished(name, kind, producer, package):
             wanted = pb.ContractCondition(
-                name=name, kind=_KINDS.number("kind", kind), producer=producer, package=package
+                name=arguments.text("name", name),
+                kind=_KINDS.number("kind", kind),
+                producer=arguments.text("producer", producer),
+                package=arguments.text("package", package),
             )
             return pb.WaitCondition(contract=wanted)
         case FileFree(filepath):

@@ -43,7 +43,7 @@ class Credentials:
         for name in ("ca", "cert", "key", "token_file"):
             given = getattr(self, name)
             if given is not None:
-                object.__setattr__(self, name, Path(arguments.path(name, given)))
+                object.__setattr__(self, name, Path(arguments.local_path(name, given)))
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Credentials":

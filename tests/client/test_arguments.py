@@ -12,6 +12,7 @@ from board_client import (
     Contract,
     FileClaim,
     FileFree,
+    InvalidArgument,
     PhaseIn,
     calls,
 )
@@ -54,6 +55,28 @@ def test_an_argument_of_a_wrong_type_is_refused_by_its_name(client, argument, ca
     with pytest.raises(TypeError, match=rf"^{argument} must be .* and not \w+$"):
         call(client)
     assert client.open_board().revision == before
+
+
+NOT_ON_THE_WIRE = {
+    "a path that is not UTF-8": ("filepath", lambda c: c.claim_file("\udcff.go", "p")),
+    "a phase ID": ("phase_id", lambda c: c.set_phase_state("\udcff", "done")),
+    "a contract's name": (
+        "contracts[0].name",
+        lambda c: c.publish_contracts([Contract("p", "type", "\udcff")]),
+    ),
+    "a path to wait for": ("filepath", lambda c: c.wait_for(FileFree("\udcff"))),
+    "a revision": ("revision", lambda c: c.archive_board(2**64)),
+    "a revision to read from": ("after_revision", lambda c: c.events(2**64, 2**64)),
+    "an infinite ttl": ("ttl", lambda c: c.open_session("w", float("inf"))),
+    "a ttl that is no number": ("ttl", lambda c: c.open_session("w", float("nan"))),
+}
+
+
+@pytest.mark.parametrize(("field", "call"), NOT_ON_THE_WIRE.values(), ids=NOT_ON_THE_WIRE)
+def test_a_value_that_no_request_can_hold_is_an_invalid_argument(client, field, call):
+    with pytest.raises(InvalidArgument) as refused:
+        call(client)
+    assert refused.value.field == field
 
 
 def test_a_path_may_be_a_path_or_its_text(client):

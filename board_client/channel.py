@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import grpc.aio
 
 from board_client.credentials import Credentials, Metadata
-from board_client.errors import ClientClosed
+from board_client.errors import BadCredentials, ClientClosed
 from board_client.target import is_private, is_unix, normalized
 from board_client.v1.board_pb2_grpc import BoardServiceStub
 
@@ -118,7 +118,7 @@ class Connection:
         self._belongs_here()
         line = self.line  # another thread may switch meanwhile
         if len(self._stubs) <= line:
-            self._open(line)
+            line = self._open(line)
         return getattr(self._stubs[line], name)
 
     def answered(self) -> None:
@@ -159,18 +159,28 @@ class Connection:
                 "make one in each event loop"
             )
 
-    def _open(self, line: int) -> None:
-        """Open the channels up to that of `line`."""
+    def _open(self, line: int) -> int:
+        """Open the channels up to that of `line`; return which to use.
+
+        Where the files of credentials cannot be read now, that is the first.
+        """
         with self._opening:
             if self.closed:
                 raise ClientClosed.of(self.target)
             if self._kind is grpc.aio:
                 self._loop = asyncio.get_running_loop()
             for options in (OPTIONS, _OPTIONS_OF_SECOND)[len(self._channels) : line + 1]:
-                channel = self._channel(options)
+                try:
+                    channel = self._channel(options)
+                except BadCredentials:
+                    if not self._channels:
+                        raise
+                    self.line = 0
+                    return 0
                 self._channels.append(channel)
                 bearing: Any = _Bearing(channel, self._bearer) if self._bearer else channel
                 self._stubs.append(BoardServiceStub(bearing))
+            return line
 
     def _channel(self, options: list[tuple[str, str | int]]) -> Any:
         if self._credentials.encrypted and not is_unix(self.target):

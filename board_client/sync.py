@@ -327,8 +327,9 @@ class BoardClient:
                 else self._failure(error, ends)
             ) from None
         finally:
-            late.cancel()
-            stream.cancel()
+            if not self._connection.forked:  # the stream and its locks are the parent's
+                late.cancel()
+                stream.cancel()
 
     @staticmethod
     def _started(
@@ -453,14 +454,14 @@ class BoardSession(BoardClient):
             self._connection.switch(self._line)
         self._line = self._connection.line
         call = calls.renew_session(self.scope, self.session_id)
+        seconds, sent = lease.left(), lease.sent()  # before it is sent, and never after
         try:
             method = self._connection.method(call.method)
-            answer = method.future(call.request, timeout=lease.left())
+            answer = method.future(call.request, timeout=seconds)
         except BoardError as error:  # a client that is closed; a token that is gone
-            return lease.take(lease.sent(), error)
+            return lease.take(sent, error)
         except ValueError:  # gRPC's, for a channel that is closed at this moment
             return ClientClosed.of(self.target)
-        sent = lease.sent()
         answer.add_done_callback(lambda answer: self._answers.put((sent, self._answer(answer))))
         return None
 

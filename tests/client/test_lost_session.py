@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from contextlib import closing
 from datetime import timedelta
@@ -238,3 +239,24 @@ def test_a_late_answer_is_waited_for_until_the_session_may_have_expired(lease, c
     clock.now += 10
     assert lease.unanswered  # so the next goes by another connection, and this one is kept
     assert lease.due()
+
+
+def test_a_renewal_counts_from_before_it_is_sent(server, board):
+    steps = []
+    renewed = threading.Event()
+
+    def note(frame, event, _):
+        name = frame.f_code.co_qualname
+        if event == "call" and name in {"Lease.sent", "_UnaryUnaryMultiCallable.future"}:
+            steps.append(name)
+            if len(steps) == 2:
+                renewed.set()
+
+    with BoardClient(server, board) as client:
+        threading.setprofile(note)
+        try:
+            with client.session("w", ttl=1):
+                assert renewed.wait(PATIENCE)
+        finally:
+            threading.setprofile(None)
+    assert steps[:2] == ["Lease.sent", "_UnaryUnaryMultiCallable.future"]

@@ -267,3 +267,17 @@ def test_a_broken_file_of_tokens_leaves_those_before_in_place(tmp_path, tokens, 
         assert "what it said before stands" in caplog.text
         tokens.remove("reader")
         until_refused(client)
+
+
+def test_a_client_whose_files_are_gone_stays_on_the_connection_that_it_has(tmp_path):
+    authority = Authority(tmp_path)
+    pair = authority.issue("server")
+    config = Config(tmp_path / "b", listen=(ANY_PORT,), tls_cert=pair.cert, tls_key=pair.key)
+    with (
+        running(config) as server,
+        BoardClient(server.address, credentials=Credentials(ca=authority.ca)) as client,
+    ):
+        assert client.list_claims() == []
+        authority.ca.unlink()
+        client._connection.switch(0)  # as a session does whose renewals get no answer
+        assert client.list_claims() == []

@@ -120,31 +120,29 @@ class Credentials:
 
 
 class _Reread:
-    """The metadata of a token that is in a file; the last one stands while there is none."""
+    """The metadata of a token that is in a file; the last one stands while there is none.
+
+    The file is read for each call: two changes within one tick of the clock leave a
+    file whose time and size are those that were seen.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._seen: tuple[int, int] | None = None
         self._metadata: Metadata = ()
 
     def __call__(self) -> Metadata:
         try:
-            found = self._path.stat()
-            seen = found.st_mtime_ns, found.st_ino
-            if seen != self._seen:
-                self._metadata = self._read()
-                self._seen = seen
-        except OSError as error:
-            if self._seen is None:
-                raise _bad_file("token_file", self._path, error.strerror) from error
+            self._metadata = self._read()
         except BadCredentials:
-            if self._seen is None:
-                raise  # later it may be half written
+            if not self._metadata:
+                raise  # later it may be gone, or half written
         return self._metadata
 
     def _read(self) -> Metadata:
         try:
             text = self._path.read_text()
+        except OSError as error:
+            raise _bad_file("token_file", self._path, error.strerror) from error
         except UnicodeDecodeError as error:
             raise _no_token("token_file", str(self._path)) from error
         return _metadata("token_file", text.strip(), str(self._path))

@@ -1,5 +1,7 @@
 """What a client shows a server: read from files, and read again when they change."""
 
+import os
+
 import pytest
 
 from board_client import BadCredentials, Credentials
@@ -27,6 +29,16 @@ def test_a_token_file_that_changes_is_read_again(file):
     assert shown() == bearer("first")
     put(file, "second\n")
     assert shown() == bearer("second")
+
+
+def test_a_token_that_is_exchanged_within_a_tick_of_the_clock_is_read(file):
+    file.write_text("first")
+    shown = Credentials(token_file=file).bearer()
+    shown()
+    found = file.stat()
+    file.write_text("other")
+    os.utime(file, ns=(found.st_atime_ns, found.st_mtime_ns))
+    assert shown() == bearer("other")
 
 
 @pytest.mark.parametrize("spoil", ["", "two words", None])

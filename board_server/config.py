@@ -53,11 +53,12 @@ class Limits:
     """The most that may be: `calls` and `held_in_all` in all, the rest for each caller.
 
     `request`, `unread`, `held` and `held_in_all` are bytes. `boards` is how many boards a
-    caller's watches and waits may keep open, besides the default. A caller is a token, or the
-    host where a server asks for none.
+    caller's watches, waits and sessions may keep open, besides the default. A caller is a
+    token, or the host where a server asks for none.
     """
 
     calls: int
+    calls_of_one: int
     watches: int
     waiters: int
     snapshots: int
@@ -260,6 +261,7 @@ class Config:
         """How much may go on at once."""
         return Limits(
             calls=self.max_calls,
+            calls_of_one=max(1, self.max_calls // 2),
             watches=self.max_watches,
             waiters=self.max_waiters,
             snapshots=self.max_snapshots,

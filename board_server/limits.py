@@ -120,22 +120,37 @@ class Limiter:
         self._waiting: dict[Key, deque[_Waiting]] = {}  # in the order in which they came
 
     def begin(self, method: str, caller: str, context: Context) -> "Holding":
-        """Count a call until its holding's `end`. Raises LimitExceeded."""
+        """Count a call until it is over: until its caller has its reply, or has gone.
+
+        What it lasts for, a watch for example, is counted until its holding's `end`. Raises
+        LimitExceeded.
+        """
+        whose = caller or host_of(context)
         if self.calls >= self._limits.calls:
             raise LimitExceeded("calls", self._limits.calls)
+        calls = "calls of one caller", whose
+        self._count(calls, self._limits.calls_of_one)
         key = None
         if method in self._counted:
             kind, most = self._counted[method]
-            key = kind, caller or host_of(context)
-            self._count(key, most)
+            try:
+                self._count((kind, whose), most)
+            except LimitExceeded:
+                self._less(calls, 1)
+                raise
+            key = kind, whose
         self.calls += 1
-        return Holding(self, key, caller, context)
 
-    def end(self, key: Key | None) -> None:
-        """Count a call no longer."""
-        self.calls -= 1
-        if key:
-            self._less(key, 1)
+        def over() -> None:
+            self.calls -= 1
+            self._less(calls, 1)
+
+        _when_over(context, over)
+        return Holding(self, key, whose, context)
+
+    def end(self, key: Key) -> None:
+        """Count a watch, a wait or a snapshot no longer."""
+        self._less(key, 1)
 
     def session(self, key: Key, board: str) -> Callable[[], None]:
         """Count a session, and the board that it keeps open; return what is called at its end.
@@ -345,8 +360,7 @@ class Holding:
         if not changed:
             self._limiter.refuse(key, size)
         self._limiter.more(key, size)
-        over: Any = lambda _: self._limiter.less(key, size)  # noqa: E731  its stubs call it ctx
-        self._context.add_done_callback(over)
+        _when_over(self._context, lambda: self._limiter.less(key, size))
 
     def session(self, board: str) -> Callable[[], None]:
         """Count a session, and its board, unless it is ""; return what is called at its end.
@@ -356,17 +370,22 @@ class Holding:
         return self._limiter.session(self._of("sessions"), board)
 
     def end(self) -> None:
-        """Give back what was counted, but for a reply that has still to be read."""
-        self._limiter.end(self._key)
+        """Give back what was counted, but for the call, and a reply that has still to be read."""
+        if self._key:
+            self._limiter.end(self._key)
         if self._held:
             self._limiter.less(self._of("held bytes"), self._held)
         if self._unread:
             self._limiter.less(self._of("unread bytes"), self._unread)
 
     def _of(self, kind: str) -> Key:
-        if not self._caller:
-            self._caller = host_of(self._context)  # which cannot be asked once the call is over
         return kind, self._caller
+
+
+def _when_over(context: Context, then: Callable[[], None]) -> None:
+    """Have `then` called once a call is over: its caller has the reply, or has gone."""
+    called: Any = lambda _: then()  # noqa: E731  its stubs call the argument ctx
+    context.add_done_callback(called)
 
 
 def host_of(context: Context) -> str:

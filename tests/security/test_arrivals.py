@@ -144,7 +144,7 @@ def test_a_question_about_health_that_does_not_come_is_given_up(server):
 
 def test_watches_of_health_keep_no_caller_of_the_board_out(tmp_path, monkeypatch):
     monkeypatch.setitem(limits.STANDARD, "health calls", (3, 100))
-    config = Config(tmp_path / "boards", "b", (ANY_PORT,), max_watches=2, max_calls=2)
+    config = Config(tmp_path / "boards", "b", (ANY_PORT,), max_watches=2, max_calls=4)
     with running(config) as server, server.channel() as channel:
         health = HealthStub(channel)
         watches = [health.Watch(HealthCheckRequest()) for _ in range(3)]

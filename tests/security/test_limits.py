@@ -162,6 +162,42 @@ def test_calls_in_all(serve):
         assert refused(board, "GetPhaseState", request) == exceeded("calls", 1)
 
 
+def test_calls_of_one_caller_leave_room_for_the_others(serve, tokens):
+    """Calls whose requests never come, too."""
+    greedy, honest = tokens.add("greedy"), tokens.add("honest")
+    with (
+        serve(max_calls=8, tokens=tokens.path) as server,
+        Raw(server.address) as raw,
+        server.channel() as channel,
+    ):
+        board = stub(channel)
+        headers = raw.headers("GetPhaseState", dict(bearer(greedy)))
+        *_, last = (raw.open(headers) for _ in range(8))
+        assert "at most 4 may be" in raw.trailers_of(last)["grpc-message"]
+        board.GetPhaseState(sample("GetPhaseState", ""), metadata=bearer(honest))
+        told = refused(board, "GetPhaseState", sample("GetPhaseState", ""), bearer(greedy))
+        assert told == exceeded("calls of one caller", 4)
+
+
+def test_calls_whose_replies_nobody_reads_are_counted(serve):
+    with (
+        serve(max_calls=4) as server,
+        Raw(server.address, window=0) as raw,
+        server.channel() as channel,
+    ):
+        board = stub(channel)
+        request = sample("OpenBoard", "")
+        for _ in range(2):
+            raw.call("OpenBoard", request)
+        raw.meet()
+        codes = {code_of(board, "OpenBoard", request) for _ in range(100)}
+        assert grpc.StatusCode.RESOURCE_EXHAUSTED in codes
+        raw.socket.close()
+        # The server hears of it in its own time.
+        while code_of(board, "OpenBoard", request) is not OK:
+            pass
+
+
 def test_calls_on_one_connection(serve):
     with serve(max_calls_per_connection=5) as server, Raw(server.address) as raw:
         streams = [raw.call("WaitFor", NEVER) for _ in range(8)]

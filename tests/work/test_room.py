@@ -6,7 +6,7 @@ import pytest
 
 from board_server.config import Config
 from board_server.errors import LimitExceeded
-from board_server.limits import Limiter
+from board_server.limits import Holding, Limiter
 
 MIB = 2**20
 READER = "unread bytes", "reader"
@@ -101,7 +101,7 @@ def test_those_who_hold_all_that_they_may_leave_the_next_one_room(limiter):
 async def test_what_is_small_waits_for_no_room(limiter):
     """Most events are: a watcher has them although others of its caller read nothing."""
     limiter.more(("unread bytes", "reader"), 4 * MIB)
-    holding = limiter.begin("Watch", "reader", None)
+    holding = Holding(limiter, None, "reader", None)
     await holding.room(1_000)
     holding.resize(1_000, 900)
     holding.resize(900, 0)

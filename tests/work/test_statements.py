@@ -21,7 +21,7 @@ from board_server.convert import requests
 from board_server.convert.replies import encoded_event
 from board_server.errors import FileAlreadyClaimed
 from board_server.feed import Feeds
-from board_server.limits import Limiter
+from board_server.limits import Holding, Limiter
 from board_server.model import (
     Completion,
     ContractDraft,
@@ -318,7 +318,7 @@ def watched(*kinds):
 
 
 def holding():
-    return Limiter(Config().limits).begin("Watch", "w", None)
+    return Holding(Limiter(Config().limits), None, "w", None)
 
 
 async def test_a_commit_is_encoded_once_for_a_hundred_watchers(store, monkeypatch):

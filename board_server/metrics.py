@@ -5,6 +5,7 @@ import os
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as TooLate
 from contextlib import asynccontextmanager, contextmanager
 from importlib.metadata import version
@@ -251,6 +252,9 @@ class _Readers:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
+        # Of its own: while a busy board keeps it waiting, boards are opened in others.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="metrics")
+        self._collecting: asyncio.Future[bytes] | None = None
         # In the order of their beginning.
         self._reading: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
@@ -266,6 +270,7 @@ class _Readers:
         """Close all connections."""
         for task in list(self._reading):
             self._end(task)
+        self._thread.shutdown(wait=False)
 
     def _end(self, task: asyncio.Task[None]) -> None:
         self._reading.pop(task).transport.abort()  # the task may not have begun
@@ -292,7 +297,7 @@ class _Readers:
             return (
                 b"HTTP/1.1 405 Method Not Allowed\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
             )
-        body = await asyncio.to_thread(generate_latest, self._metrics.registry)
+        body = await self._collected()
         lines = (
             "HTTP/1.1 200 OK",
             f"Content-Type: {CONTENT_TYPE_LATEST}",
@@ -300,6 +305,14 @@ class _Readers:
             "Connection: close",
         )
         return "\r\n".join((*lines, "", "")).encode() + body
+
+    async def _collected(self) -> bytes:
+        """Return all metrics; those who ask while they are collected get the same."""
+        if self._collecting is None or self._collecting.done():
+            self._collecting = asyncio.get_running_loop().run_in_executor(
+                self._thread, generate_latest, self._metrics.registry
+            )
+        return await asyncio.shield(self._collecting)
 
 
 @asynccontextmanager

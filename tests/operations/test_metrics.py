@@ -185,6 +185,23 @@ def test_connections_that_say_nothing_keep_nobody_from_the_metrics(server, read)
             assert connection.recv(1) == b""
 
 
+def test_readers_who_wait_for_a_busy_board_hold_no_other_board_up(server, monkeypatch):
+    monkeypatch.setattr(metrics, "SCRAPE_TIMEOUT", 60)
+    done = threading.Event()
+    (board,) = server.store._boards.open()
+    board._scans.submit(done.wait)  # a read of many rows
+    with ExitStack() as ending:
+        readers = [ending.enter_context(connected(server)) for _ in range(metrics.MAX_READERS)]
+        ending.callback(done.set)
+        for reader in readers:
+            reader.sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+        for number in range(10):
+            with BoardClient(server.address, f"another-{number}", timeout=20) as another:
+                another.open_board()
+        done.set()
+        assert {reader.recv(12) for reader in readers} == {b"HTTP/1.1 200"}
+
+
 def test_a_connection_that_says_nothing_is_closed(server, monkeypatch):
     monkeypatch.setattr(metrics, "PATIENCE", 0.1)
     with connected(server) as silent:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 import apsw
 
@@ -47,16 +48,23 @@ def connect(path: Path, *, create: bool = False) -> apsw.Connection:
     return connection
 
 
+class CannotReadOnly(StoreUnavailable):
+    """A board file cannot be read without a change of its files. Nothing need be wrong with it."""
+
+
 @contextmanager
 def connect_to_read(path: Path) -> Iterator[apsw.Connection]:
-    """Open a board file in a transaction, as it is at one moment, and leave its log as it is.
+    """Open a board file in a transaction, as it is at one moment, and leave its files as they are.
 
     Raises StoreUnavailable for a file that is no board, and if another file is put at the path
-    meanwhile: the log beside it would be that one's.
+    meanwhile: the log beside it would be that one's; or if a file that this user cannot write is
+    written meanwhile. Raises CannotReadOnly where SQLite would have to change something.
     """
     before = os.stat(path)  # noqa: PTH116  for samestat
     has_log = Path(f"{path}-wal").exists()
-    with closing(connect(path)) as connection:
+    _refuse_interrupted(path)
+    with closing(_open_to_read(path, has_log=has_log)) as connection:
+        unlocked = connection.readonly("main") and not has_log
         if has_log:  # else SQLite makes one to read, and is to remove it
             connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)
         connection.execute("BEGIN")
@@ -64,6 +72,61 @@ def connect_to_read(path: Path) -> Iterator[apsw.Connection]:
         if not os.path.samestat(before, os.stat(path)):  # noqa: PTH116
             raise StoreUnavailable("it was replaced while it was being opened; repeat the command")
         yield connection
+        if unlocked and _changed(path, before):
+            raise StoreUnavailable("it was written while it was read; repeat the command")
+
+
+def _refuse_interrupted(path: Path) -> None:
+    """Raise CannotReadOnly where a writer left its rollback journal: SQLite would undo the write.
+
+    Only SQLite can say whether the writer is still there; it is asked by a connection that may
+    not write.
+    """
+    journal = Path(f"{path}-journal")
+    try:
+        with journal.open("rb") as file:
+            if file.read(1) in {b"", b"\0"}:  # a finished one, as SQLite knows them
+                return
+    except FileNotFoundError:
+        return
+    try:
+        with closing(apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)) as connection:
+            connection.set_busy_timeout(BUSY_TIMEOUT)
+            connection.execute("SELECT 1 FROM sqlite_schema").fetchall()
+    except apsw.ReadOnlyError as error:
+        raise CannotReadOnly(
+            f"another program was interrupted while it wrote, and {journal.name} holds what to "
+            "undo; start a server, which undoes it when it opens the board, and repeat the command"
+        ) from error
+
+
+def _open_to_read(path: Path, *, has_log: bool) -> apsw.Connection:
+    """Connect, and let SQLite make no files that it cannot remove.
+
+    To read a board, SQLite needs a log and an index, and makes them with the mode of the board's
+    file. Where this user cannot write that file, they would stay, and no server could write them.
+    A file without a log is then read without locks, as one that nobody writes.
+    """
+    connection = connect(path)
+    if not connection.readonly("main"):
+        return connection
+    index = Path(f"{path}-shm")
+    if has_log and index.exists():
+        return connection
+    connection.close()
+    if has_log:
+        raise CannotReadOnly(
+            f"this user cannot write the file, and {index.name}, which SQLite needs to read the "
+            "log, would be made as the file is, and hinder the server; make the file writable, "
+            "and repeat the command"
+        )
+    flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+    return apsw.Connection(f"file:{quote(str(path))}?immutable=1", flags=flags)
+
+
+def _changed(path: Path, before: os.stat_result) -> bool:
+    now = path.stat()
+    return (now.st_size, now.st_mtime_ns) != (before.st_size, before.st_mtime_ns)
 
 
 def configure(connection: apsw.Connection, synchronous: Synchronous) -> None:

@@ -1,13 +1,21 @@
 """`board doctor` tells what is wrong with a board and what to do, and nothing if it is well."""
 
-from contextlib import closing
+import os
+import shutil
+import tempfile
+from contextlib import closing, contextmanager
+from pathlib import Path
 
 import apsw
 import pytest
 
 from board_client import BoardClient, Contract
+from board_server.errors import StoreUnavailable
+from board_server.sqlite.connection import connect_to_read
 from board_server.sqlite.keeping import examine as examining
+from board_server.sqlite.keeping.backup import back_up
 from board_server.sqlite.keeping.examine import examine, faults
+from board_server.sqlite.keeping.unserved import CannotKeep
 from tests.keeping.test_backup import BOARD, file_of, keep, spoiled
 from tests.servers import server_thread
 
@@ -33,6 +41,45 @@ def board(tmp_path):
 def spoil(board, statement):
     with closing(apsw.Connection(str(board))) as db:
         db.execute(statement)
+
+
+def interrupted(board):
+    """Give the board the rollback journal of a program that was killed while it wrote."""
+    with closing(apsw.Connection(str(board))) as db:
+        db.pragma("journal_mode", "delete")
+        db.pragma("cache_size", 1)  # so that pages are written before the commit
+        db.execute("BEGIN; CREATE TABLE large (text); INSERT INTO large VALUES (randomblob(99999))")
+        copies = [Path(f"{board}{end}") for end in ("", "-journal")]
+        for path in copies:
+            shutil.copy(path, f"{path}.copy")
+    for path in copies:
+        Path(f"{path}.copy").replace(path)
+
+
+def contents(directory):
+    return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+@contextmanager
+def user_that_cannot_write(board):
+    """Take the board's mode to 0400; root becomes another user, whose board it is."""
+    user = os.geteuid()
+    board.chmod(0o400)
+    for path in (board.parent, *board.parent.iterdir()):
+        os.chown(path, user or 12345, -1)
+    os.seteuid(user or 12345)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+        board.chmod(0o600)
+
+
+@pytest.fixture
+def closed_board(board):
+    """A board at rest, in a directory that another user can reach."""
+    with tempfile.TemporaryDirectory() as made:
+        yield Path(shutil.copy(board, made))
 
 
 def advice(board):
@@ -91,6 +138,48 @@ def test_a_disk_with_little_room_is_told(board, monkeypatch):
     monkeypatch.setattr(examining, "LITTLE_ROOM", 2**62)
     (found,) = advice(board)
     assert "make room" in found.advice
+
+
+def test_a_board_that_cannot_be_written_is_examined_and_no_file_is_left_beside_it(closed_board):
+    before = contents(closed_board.parent)
+    with user_that_cannot_write(closed_board):
+        assert advice(closed_board) == []
+        back_up(closed_board, closed_board.with_name("copy"))
+    closed_board.with_name("copy").unlink()
+    assert contents(closed_board.parent) == before
+
+
+def test_a_log_whose_index_could_not_be_made_for_the_server_is_left_as_it_is(closed_board):
+    with closing(apsw.Connection(str(closed_board))) as db:
+        db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)
+        db.execute("UPDATE meta SET compacted_revision = compacted_revision")
+    Path(f"{closed_board}-shm").unlink()
+    before = contents(closed_board.parent)
+    with user_that_cannot_write(closed_board):
+        (found,) = advice(closed_board)
+    assert "make the file writable" in found.advice
+    assert contents(closed_board.parent) == before
+
+
+def test_a_board_that_is_written_while_it_is_read_without_locks_is_not_believed(closed_board):
+    with (
+        pytest.raises(StoreUnavailable, match="repeat"),
+        user_that_cannot_write(closed_board),
+        connect_to_read(closed_board),
+    ):
+        os.utime(closed_board, (1, 1))
+
+
+def test_an_interrupted_write_is_found_and_not_undone(board):
+    interrupted(board)
+    before = contents(board.parent)
+    (found,) = advice(board)
+    assert "start a server" in found.advice
+    with pytest.raises(CannotKeep, match="interrupted"):
+        back_up(board, board.with_name("copy"))
+    assert contents(board.parent) == before
+    with server_thread(board.parent, board=BOARD):
+        assert advice(board) == []
 
 
 def test_a_link_that_no_server_opens_is_found_and_hides_no_other_board(board, tmp_path, command):

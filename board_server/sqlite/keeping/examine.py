@@ -11,7 +11,12 @@ import apsw
 
 from board_server.errors import StoreUnavailable
 from board_server.sqlite import rows
-from board_server.sqlite.connection import UnsafeSqlite, connect_to_read, require_safe_sqlite
+from board_server.sqlite.connection import (
+    CannotReadOnly,
+    UnsafeSqlite,
+    connect_to_read,
+    require_safe_sqlite,
+)
 from board_server.sqlite.files import require_one_name
 from board_server.sqlite.keeping.aside import put_aside_before
 from board_server.sqlite.migrate import migrations
@@ -51,13 +56,16 @@ def examine(board: Path) -> Iterator[Finding]:
 
 
 def faults(board: Path) -> Iterator[str]:
-    """Tell what is wrong with the contents of a board file, in words; nothing if it is sound."""
+    """Tell what is wrong with the contents of a board file, in words; nothing if it is sound.
+
+    Raises CannotReadOnly.
+    """
     try:
         if not board.stat().st_size:
             yield "it is empty"
             return
         with rows.reading(), connect_to_read(board) as db:
-            if db.readonly("main") and os.access(board, os.W_OK):
+            if db.readonly("main") and os.access(board, os.W_OK, effective_ids=True):
                 yield "its header says that it is of a later format of SQLite's, to be read only"
             sound = True
             for fault in _broken(db):
@@ -65,6 +73,8 @@ def faults(board: Path) -> Iterator[str]:
                 yield fault
             if sound and db.table_exists(None, "events"):
                 yield from differences(db)
+    except CannotReadOnly:
+        raise
     except (apsw.Error, OSError, StoreUnavailable) as error:
         yield str(error)
 
@@ -138,7 +148,11 @@ def _leftovers(board: Path) -> Iterator[Finding]:
 
 def _contents(board: Path) -> Iterator[Finding]:
     restore = "stop the server, keep a copy of the file, and board restore the last good backup"
-    found = [*_first(faults(board), MANY)]
+    try:
+        found = [*_first(faults(board), MANY)]
+    except CannotReadOnly as error:
+        yield Finding("its contents cannot be read without a change of its files", str(error))
+        return
     for fault in found:
         yield Finding(fault, restore)
     if not found:

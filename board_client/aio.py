@@ -461,6 +461,9 @@ class AsyncBoardSession(AsyncBoardClient):
                 )
                 for renewed in done:
                     error = renewed.result() or error
+        except Exception as unexpected:  # whatever it is, nobody renews the session any more
+            error = renewal.unrenewed(self.session_id, ttl)
+            error.__cause__ = unexpected
         finally:
             for renewing in renewals:
                 renewing.cancel()

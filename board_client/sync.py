@@ -434,15 +434,19 @@ class BoardSession(BoardClient):
     def _renew(self, ttl: timedelta, lease: Lease) -> None:
         """Renew the session until its block ends or it is lost."""
         error: BoardError | None = None
-        while not (error or lease.lost()):
-            if lease.due():
-                error = self._send_renewal(lease)
-                continue
-            with suppress(queue.Empty):
-                answer = self._answers.get(timeout=lease.pause())
-                if answer is None:
-                    return
-                error = lease.take(*answer)
+        try:
+            while not (error or lease.lost()):
+                if lease.due():
+                    error = self._send_renewal(lease)
+                    continue
+                with suppress(queue.Empty):
+                    answer = self._answers.get(timeout=lease.pause())
+                    if answer is None:
+                        return
+                    error = lease.take(*answer)
+        except Exception as unexpected:  # whatever it is, nobody renews the session any more
+            error = renewal.unrenewed(self.session_id, ttl)
+            error.__cause__ = unexpected
         self._errors.append(error or renewal.unrenewed(self.session_id, ttl))
         self.lost.set()
         if self._on_lost:

@@ -23,6 +23,7 @@ from board_client import (
     SessionExpired,
     Unauthenticated,
     Unavailable,
+    calls,
 )
 from board_client.renewal import LEAVING, Lease
 from board_server.caller import Role
@@ -260,3 +261,18 @@ def test_a_renewal_counts_from_before_it_is_sent(server, board):
         finally:
             threading.setprofile(None)
     assert steps[:2] == ["Lease.sent", "_UnaryUnaryMultiCallable.future"]
+
+
+@pytest.mark.parametrize("hold", [held, held_by_a_task])
+def test_a_session_is_lost_where_its_renewal_fails_in_a_way_that_nobody_expected(
+    server, board, monkeypatch, hold
+):
+    def break_renewals(_):
+        def fail(*_):
+            raise MemoryError("no memory for a call")
+
+        monkeypatch.setattr(calls, "renew_session", fail)
+
+    session = hold(server, board, until=lost, meanwhile=break_renewals)
+    assert isinstance(session.error, SessionExpired)
+    assert isinstance(session.error.__cause__, MemoryError)

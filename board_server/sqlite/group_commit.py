@@ -18,6 +18,8 @@ T = TypeVar("T")
 
 Outcome = Revised[Any] | Exception
 
+ABANDONED = RuntimeError("nobody waits for this outcome")
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Call(Generic[T]):
@@ -25,6 +27,11 @@ class Call(Generic[T]):
 
     work: Callable[[Transaction], T]
     key: IdempotencyKey | None
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether its caller has gone: where its work has not begun, it is not to be done."""
+        return False
 
 
 class GroupCommit:
@@ -91,6 +98,8 @@ class GroupCommit:
 
     def _outcome(self, call: Call[Any], commits: list[Commit], *, alone: bool) -> Outcome:
         """Run a call, unless one of its key has ended already; return how it ended."""
+        if call.abandoned:
+            return ABANDONED
         try:
             if call.key and (known := requests.recall(self._db, call.key)):
                 return known

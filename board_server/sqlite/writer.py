@@ -39,6 +39,10 @@ log = logging.getLogger(__name__)
 class _Call(Call[T]):
     reply: asyncio.Future[Revised[T]]
 
+    @property
+    def abandoned(self) -> bool:
+        return self.reply.cancelled()
+
 
 class Writer:
     """Runs write calls in the order they came, and answers once they are synced.
@@ -195,7 +199,7 @@ class Writer:
             waiting = [self._calls.popleft() for _ in range(min(MAX_BATCH, len(self._calls)))]
             self._taken += len(waiting)
             # A caller that has gone before its work began gets none.
-            self._batch = [call for call in waiting if not call.reply.cancelled()]
+            self._batch = [call for call in waiting if not call.abandoned]
         self._begun += bool(self._batch)
         return bool(self._batch)
 

@@ -196,6 +196,25 @@ async def test_a_call_that_is_cancelled_before_its_turn_changes_nothing(store, c
     assert await revision_of(store) == 1
 
 
+async def test_a_call_that_is_cancelled_while_its_commit_is_at_another_changes_nothing(
+    store, clock, commits
+):
+    """However long the others take: a server that ends waits for one call, not for a commit's."""
+    clock.shut()
+    first, second, third = (
+        asyncio.ensure_future(store.set_phase_state(BOARD, PhaseChange(phase, PhaseState.DONE)))
+        for phase in ("p", "q", "r")
+    )
+    await clock.reached.wait()  # the writer is at the first
+    second.cancel()
+    await asyncio.wait([second])
+    clock.open()
+    await asyncio.gather(first, third)
+    assert await store.get_phase_state(BOARD, "q") is None
+    assert await revision_of(store) == 2
+    assert commits.count == 1
+
+
 async def test_a_full_disk_refuses_the_write_and_reads_go_on(connection_hook, directory):
     made = []
     connection_hook(made.append)

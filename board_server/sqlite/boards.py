@@ -8,7 +8,9 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Coroutine, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 
 from board_server.errors import (
     BoardError,
@@ -47,6 +49,8 @@ class Boards:
         self._most = most
         self._rest = rest
         self._stays = stays
+        # One for each board that may be open: however many are slow to open, the next is not.
+        self._threads = ThreadPoolExecutor(most, thread_name_prefix="opens boards")
         self._boards: dict[str, OpenBoard] = {}
         self._changes: dict[str, asyncio.Task[None]] = {}  # boards being opened or closed
         self._wanted: Counter[str] = Counter()  # callers that wait for a board
@@ -102,6 +106,7 @@ class Boards:
         for board in list(self._boards.values()):
             self._close(board, ShuttingDown())
         await self._changes_made()
+        self._threads.shutdown(wait=False)  # none is at work any more
 
     async def _changes_made(self) -> None:
         while pending := [change for change in self._changes.values() if not change.done()]:
@@ -134,9 +139,8 @@ class Boards:
         create = name in self._to_create
         try:
             served = self._served.get(name)
-            files = await asyncio.to_thread(
-                BoardFiles, path, self._settings, create=create, served=served
-            )
+            opening = partial(BoardFiles, path, self._settings, create=create, served=served)
+            files = await asyncio.get_running_loop().run_in_executor(self._threads, opening)
         except StorageError as error:
             if not create and not self._directory.has(name):  # it has gone meanwhile
                 raise BoardNotFound(name) from None

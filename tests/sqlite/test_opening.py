@@ -367,6 +367,27 @@ def once(fails):
     return do
 
 
+async def test_forty_boards_that_are_slow_to_open_hold_no_other_up(directory):
+    slow, begun, go_on = iter(range(40)), threading.Semaphore(0), threading.Event()
+
+    def clock():
+        if next(slow, None) is not None:
+            begun.release()
+            assert go_on.wait(PATIENCE)
+        return datetime.now(UTC)
+
+    store = SqliteStore(directory, clock=clock)
+    openings = [asyncio.ensure_future(store.open_board(f"slow-{number}")) for number in range(40)]
+    try:
+        for _ in openings:
+            assert await asyncio.to_thread(begun.acquire, timeout=PATIENCE / 2)
+        await store.open_board(BOARD)
+    finally:
+        go_on.set()
+        await asyncio.gather(*openings)
+        await store.close()
+
+
 async def test_what_fails_while_a_board_opens_does_not_lock_it(directory, monkeypatch):
     monkeypatch.setattr(board, "Writer", once(board.Writer))
     store = SqliteStore(directory)

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from board_client.cli.failure import BadInput, Problem
 from board_client.cli.toml_lines import TomlLines
+from board_client.regular_file import content
 
 T = TypeVar("T")
 
@@ -109,13 +110,13 @@ def _phase_files(directory: Path) -> list[Path]:
 
 def _read_lines(path: Path) -> list[str]:
     try:
-        content = path.read_bytes()
+        read = content(path)
     except OSError as error:
         raise BadInput([Problem(path, 0, str(error.strerror))]) from error
     try:
-        text = content.decode("utf-8-sig")
+        text = read.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
+        line = read.count(b"\n", 0, error.start) + 1
         raise BadInput([Problem(path, line, "not valid UTF-8")]) from error
     return text.replace("\r\n", "\n").split("\n")
 

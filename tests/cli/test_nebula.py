@@ -1,5 +1,6 @@
 """Reading a nebula's files, without a server."""
 
+import os
 import re
 import tomllib
 from itertools import pairwise
@@ -264,3 +265,12 @@ def test_a_name_that_a_board_may_have_stays(name):
 def test_each_run_of_other_characters_becomes_one_hyphen():
     assert board_name("DAG  Task / Engine (2)") == "DAG-Task-Engine-2"
     assert board_name("日本") == ""
+
+
+@pytest.mark.parametrize("name", ["nebula.toml", "p.md"])
+@pytest.mark.parametrize("put", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_what_is_no_regular_file_is_refused_and_not_waited_for(tmp_path, name, put):
+    write(tmp_path, p=phase("p"))
+    (tmp_path / name).unlink()
+    put(tmp_path / name)
+    assert problems(tmp_path) == [(name, 0, "is not a regular file")]

@@ -15,6 +15,7 @@ from typing import Annotated, Any, get_args, get_type_hints
 import typer
 
 from board_server.config import BadConfig, Config, flag
+from board_server.reread import BadFile, content
 
 PREFIX = "BOARD_SERVE_"
 """Of the environment variables; the clients have others that begin with BOARD_."""
@@ -125,9 +126,9 @@ def read_file(ctx: typer.Context, path: Path | None) -> Path | None:
 
 def _toml_of(path: Path) -> list[tuple[str, object]]:
     try:
-        document = tomllib.loads(path.read_text())
-    except OSError as error:
-        raise BadConfig(f"{path}: {error.strerror}") from error
+        document = tomllib.loads(content(path).decode())
+    except BadFile as error:
+        raise BadConfig(str(error)) from error
     except ValueError as error:  # no TOML, or no UTF-8
         raise BadConfig(f"{path}: {error}") from error
     _refuse_unknown(f"{path}: key", "", document)

@@ -82,7 +82,7 @@ MAY_IMPORT = {
     "owner": set(),
     "file_lock": {"owner"},
     "config": {"engine", "model"},
-    "settings": {"config"},
+    "settings": {"config", "reread"},
     "caller": set(),
     "limits": {"config", "fields", "errors"},
     "current": {"caller", "limits", "errors"},

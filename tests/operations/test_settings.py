@@ -243,3 +243,10 @@ def test_the_document_tells_of_every_setting_its_default_and_what_it_says():
         default = f"`{defaults[field.name]}`" if field.default not in (None, "") else ""
         _, told = get_args(hints[field.name])
         assert f"| `{field.name}` | {default} | {told.help} |\n" in document
+
+
+@pytest.mark.parametrize("put", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_a_file_of_settings_that_could_go_on_for_ever_is_refused(refused, tmp_path, put):
+    file = tmp_path / "board.toml"
+    put(file)
+    assert f"{file} is not a regular file" in refused("--config", file)

@@ -12,6 +12,7 @@ import grpc
 from board_client import arguments
 from board_client.arguments import FilePath
 from board_client.errors import BadCredentials
+from board_client.regular_file import content
 from board_client.target import is_private
 
 Metadata = tuple[tuple[str, str], ...]
@@ -140,7 +141,7 @@ class _Reread:
 
     def _read(self) -> Metadata:
         try:
-            text = self._path.read_text()
+            text = content(self._path).decode()
         except OSError as error:
             raise _bad_file("token_file", self._path, error.strerror) from error
         except UnicodeDecodeError as error:
@@ -156,7 +157,7 @@ def _metadata(name: str, token: str, where: str) -> Metadata:
 
 def _bytes(name: str, path: FilePath | None) -> bytes | None:
     try:
-        return Path(path).read_bytes() if path else None
+        return content(Path(path)) if path else None
     except OSError as error:
         raise _bad_file(name, path, error.strerror) from error
 

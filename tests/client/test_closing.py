@@ -2,14 +2,17 @@
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import pytest
 
-from board_client import BoardClient, ClientClosed, Credentials
+from board_client import BoardClient, ClientClosed, Credentials, credentials
 
 
 @pytest.mark.parametrize("call", ["list_phases", "get_snapshot", "watch"])
-def test_a_call_that_begins_while_the_client_is_closed_says_so(server, board, tmp_path, call):
+def test_a_call_that_begins_while_the_client_is_closed_says_so(
+    server, board, tmp_path, monkeypatch, call
+):
     token = tmp_path / "token"
     token.write_text("secret")
     with (
@@ -17,11 +20,18 @@ def test_a_call_that_begins_while_the_client_is_closed_says_so(server, board, tm
         ThreadPoolExecutor(1) as pool,
     ):
         client.list_phases()
-        token.unlink()
-        os.mkfifo(token)
+        reading, closed = Event(), Event()
+
+        def slow(_path):
+            reading.set()
+            assert closed.wait(60)
+            return b"other"
+
+        monkeypatch.setattr(credentials, "content", slow)
+        os.utime(token, (1, 1))  # so that the next call reads it again
         called = pool.submit(getattr(client, call))
-        with token.open("w") as written:  # once the call reads its token
-            client.close()
-            written.write("secret")
+        assert reading.wait(60)
+        client.close()
+        closed.set()
         with pytest.raises(ClientClosed):
             called.result()

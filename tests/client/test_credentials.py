@@ -5,6 +5,7 @@ import os
 import pytest
 
 from board_client import BadCredentials, Credentials
+from board_client.regular_file import LARGEST
 
 
 def bearer(token):
@@ -61,6 +62,30 @@ def test_a_file_that_holds_no_token_from_the_first_is_refused(file, content):
         file.write_text(content)
     with pytest.raises(BadCredentials, match=str(file)):
         Credentials(token_file=file).checked("127.0.0.1:7447")
+
+
+@pytest.mark.parametrize("name", ["ca", "cert", "token_file"])
+@pytest.mark.parametrize("kind", ["FIFO", "device", "too large"])
+def test_a_file_that_could_go_on_for_ever_is_refused(file, name, kind):
+    if kind == "FIFO":
+        os.mkfifo(file)
+    elif kind == "device":
+        file.symlink_to("/dev/zero")
+    else:
+        file.touch()
+        os.truncate(file, LARGEST + 1)
+    key = {"key": file} if name == "cert" else {}
+    with pytest.raises(BadCredentials, match=str(file)):
+        Credentials(**{name: file}, **key).checked("127.0.0.1:7447")
+
+
+def test_the_last_token_stands_while_a_fifo_is_in_the_place_of_its_file(file):
+    put(file, "first")
+    shown = Credentials(token_file=file).bearer()
+    shown()
+    file.unlink()
+    os.mkfifo(file)
+    assert shown() == bearer("first")
 
 
 def test_files_may_be_given_as_text_or_as_paths(tmp_path):

@@ -33,14 +33,19 @@ REQUEST_ID_KEY = "board-request-id"
 
 
 def request_id(metadata: Iterable[tuple[str, str | bytes]] | None) -> str:
-    """Read the ID that a caller has given its call; "" when there is none."""
-    for key, value in metadata or ():
-        if key == REQUEST_ID_KEY:
-            fields = Fields()
-            found = fields.identifier(key, str(value), may_be_empty=True)
-            fields.done()
-            return found
-    return ""
+    """Read the ID that a caller has given its call; "" when there is none.
+
+    Raises InvalidArgument for several: one alone would protect the call, and nobody knows which.
+    """
+    given = [str(value) for key, value in metadata or () if key == REQUEST_ID_KEY]
+    if not given:
+        return ""
+    fields = Fields()
+    found = fields.identifier(REQUEST_ID_KEY, given[0], may_be_empty=True)
+    if len(given) > 1:
+        fields.refuse(REQUEST_ID_KEY, f"must be given once, not {len(given)} times")
+    fields.done()
+    return found
 
 
 def board(request: pb.OpenBoardRequest | pb.GetSnapshotRequest) -> str:

@@ -45,6 +45,19 @@ def test_a_request_id_that_is_too_long_is_refused(board, callers):
     assert error.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
+@pytest.mark.parametrize("second", ["1", "2", ""])
+def test_a_call_with_two_request_ids_is_refused_and_changes_nothing(board, callers, second):
+    twice = (*callers[0], *ID, ("board-request-id", second))
+    refused = refusal(
+        lambda request: board.ClaimFile(request, metadata=twice),
+        pb.ClaimFileRequest(filepath="a.go", owner="p"),
+    )
+    assert refused.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert refused.fields == ("board-request-id",)
+    asked = pb.GetFileOwnerRequest(filepath="a.go")
+    assert board.GetFileOwner(asked, metadata=callers[0]).owner == ""
+
+
 REUSED = {
     "another request": lambda board, how: claim(board, "b.go", how),
     "another method": lambda board, how: board.ReleaseClaims(

@@ -7,7 +7,7 @@ import typer
 
 from board_client.cli.connection import connect
 from board_client.cli.contract_lines import read_contracts, source_of, telling_lines
-from board_client.cli.failure import Failure
+from board_client.cli.failure import ExitCode, Failure
 from board_client.cli.output import plural, print_json, print_line
 from board_client.cli.settings import OWN_PHASE, Json, settings
 from board_client.cli.visible import visible
@@ -44,6 +44,8 @@ def complete(
 
     Example: board complete board-store --contracts contracts.jsonl
     """
+    if state not in _STATES:
+        raise Failure(f'--state must be {" or ".join(_STATES)}, not "{state}"', ExitCode.BAD_INPUT)
     given = settings(ctx, json)
     source = source_of(contracts) if contracts else ""
     numbered = read_contracts(contracts, source, phase_id) if contracts else []

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 LINE = json.dumps({"kind": "type", "name": "T", "signature": "type T int"}).encode() + b"\n"
 
 
@@ -46,7 +48,10 @@ def test_a_bad_contract_is_told_with_its_line_and_nothing_is_done(board, tmp_pat
     assert board.client.get_phase_state("p1") == "running"
 
 
-def test_a_phase_ends_as_done_or_failed_and_no_other_way(board):
-    refused = board("complete", "p1", "--create", "--state", "running")
+@pytest.mark.parametrize("options", [(), ("--create",)])
+@pytest.mark.parametrize("state", ["running", "unheard-of", ""])
+def test_a_phase_ends_as_done_or_failed_and_no_other_way(board, state, options):
+    refused = board("complete", "p1", "--state", state, *options)
     assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert "must be done or failed" in refused.err
     assert board.client.get_phase("p1") is None

@@ -3,13 +3,14 @@ r"""Text of others, with every character that has no glyph of its own as an esca
 Names, paths and signatures may hold anything. Control characters would break
 lines and steer the terminal; characters that change the direction of writing
 show code in another order than it has; invisible ones hide text from a person
-that a language model reads. Each is shown as Python writes it, such as \n or \u202e.
+that a language model reads; noncharacters, and what Unicode has not assigned, a
+terminal shows as it likes. Each is shown as Python writes it, such as \n or \u202e.
 """
 
 import re
 import unicodedata
 
-_WITHOUT_GLYPH = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
+_WITHOUT_GLYPH = frozenset({"Cc", "Cf", "Cn", "Cs", "Co", "Zl", "Zp"})
 
 # Default_Ignorable_Code_Point of Unicode's DerivedCoreProperties, without those of
 # category Cf; and symbols and marks that are blank: U+2800, U+16FE4, U+1D159.

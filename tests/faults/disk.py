@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
 
 import apsw
 
@@ -29,7 +30,9 @@ class FailingDisk(apsw.VFS):
 
     def fail(self, operation: str) -> None:
         if error := self.failing.get(operation):
-            raise error
+            # A new one each time: apsw makes an error that it sees twice its own context, and
+            # contextlib follows such a chain without end.
+            raise copy(error)
 
 
 class _File(apsw.VFSFile):

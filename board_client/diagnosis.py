@@ -67,7 +67,7 @@ def _why_unreachable(target: str, credentials: Credentials) -> BoardError | None
             if not credentials.encrypted:
                 return _why_not_plain(connection, target)
             host, _ = address_of(target)
-            with credentials.context().wrap_socket(connection, server_hostname=host) as secured:
+            with _wrapped(connection, credentials.context(), host) as secured:
                 # A server greets first; one that refuses our certificate hangs up instead.
                 return None if secured.recv(1) else _why_refused(target, credentials)
     except ssl.SSLCertVerificationError as error:
@@ -98,6 +98,20 @@ def _connected(target: str) -> socket.socket:
     return connection
 
 
+class _Wrapped(ssl.SSLSocket):
+    """Closes itself: `wrap_socket` leaves it open where the connection was reset before."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def _wrapped(
+    connection: socket.socket, context: ssl.SSLContext, host: str | None = None
+) -> ssl.SSLSocket:
+    context.sslsocket_class = _Wrapped
+    return context.wrap_socket(connection, server_hostname=host)
+
+
 def _why_not_trusted(error: ssl.SSLCertVerificationError, target: str) -> BadCredentials:
     why = f"the certificate of the board at {target} is not trusted: {error.verify_message}"
     if error.verify_code in _UNKNOWN_CA:
@@ -110,7 +124,7 @@ def _why_not_plain(connection: socket.socket, target: str) -> BadCredentials | N
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     try:
-        with context.wrap_socket(connection):
+        with _wrapped(connection, context):
             return BadCredentials.of(
                 f"the board at {target} speaks TLS", "encrypt with", "tls", "ca"
             )

@@ -12,6 +12,7 @@ from board_server.limits import LARGE, Limiter
 
 LIMITS = Limits(
     calls=4,
+    calls_of_one=3,
     watches=2,
     waiters=2,
     snapshots=2,

@@ -113,7 +113,7 @@ def test_a_watcher_that_does_not_read_is_ended_too(server, tokens, client):
                 break
             worker.publish_contract(Contract("p", "type", f"T{number}", "x" * 2**17))
         tokens.remove("reader")
-        until_active(server, 0)
+        until(server, "board_watchers", 0, board="b")
         with pytest.raises(grpc.RpcError) as error:
             for _ in watch:
                 pass
@@ -126,6 +126,11 @@ def sample(server, name, **labels) -> float:
 
 def until_active(server, calls):
     """Return once so many calls go on."""
+    until(server, "board_rpcs_active", calls)
+
+
+def until(server, name, value, **labels):
+    """Return once a metric has this value."""
     deadline = time.monotonic() + 60
-    while sample(server, "board_rpcs_active") != calls:
+    while sample(server, name, **labels) != value:
         assert time.monotonic() < deadline

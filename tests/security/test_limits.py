@@ -155,11 +155,9 @@ async def test_waiters_of_one_caller(serve):
 def test_calls_in_all(serve):
     with serve(max_calls=1) as server, Raw(server.address) as raw, server.channel() as channel:
         raw.call("WaitFor", NEVER)
-        board = stub(channel)
-        request = sample("GetPhaseState", "")
-        while code_of(board, "GetPhaseState", request) is grpc.StatusCode.OK:
-            pass  # until the waiter has arrived
-        assert refused(board, "GetPhaseState", request) == exceeded("calls", 1)
+        until_active(server, 1)  # a call of ours would take the waiter's place
+        told = refused(stub(channel), "GetPhaseState", sample("GetPhaseState", ""))
+        assert told == exceeded("calls", 1)
 
 
 def test_calls_of_one_caller_leave_room_for_the_others(serve, tokens):

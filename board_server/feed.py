@@ -85,7 +85,7 @@ class Feeds:
         return feed
 
     async def caught_up(self, board: str) -> "Feed":
-        """Return the board's feed once it has been told of all that the store shows by now.
+        """Return the board's feed once it has received every commit that the store shows by now.
 
         Raises StoreUnavailable where the board is replaced again and again meanwhile.
         """

@@ -352,7 +352,7 @@ class Holding:
     def reply(self, size: int, *, changed: bool) -> None:
         """Count a reply's bytes until the call is over, when the caller has read it or gone.
 
-        Raises LimitExceeded, but not where something was changed: that must be told.
+        Raises LimitExceeded, but not for a call that changed something: its caller must know.
         """
         if size < LARGE:
             return

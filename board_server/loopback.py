@@ -22,7 +22,7 @@ SERVICE = "board.Loopback"
 METHOD = f"/{SERVICE}/Beat"
 
 LATE = 1.0
-"""Seconds from which on a call that takes as long is told to the log."""
+"""Seconds from which on a slow call is logged."""
 
 RETRY = 1.0
 """Seconds until a call that did not come through is made again."""

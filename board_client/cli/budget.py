@@ -241,5 +241,5 @@ class _Page:
         for left in self._left:
             counts[left.section.noun] += left.items
         counts["signature"] = sum(left.details for left in self._left)
-        told = ", ".join(plural(count, noun) for noun, count in counts.items() if count)
-        return f"\nLeft out for brevity: {told}.\n" if told else ""
+        omitted = ", ".join(plural(count, noun) for noun, count in counts.items() if count)
+        return f"\nLeft out for brevity: {omitted}.\n" if omitted else ""

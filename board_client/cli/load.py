@@ -85,7 +85,7 @@ def post(client: "BoardClient", phase_id: str, *, reset: bool) -> tuple[Phase, O
         known = client.get_phase(phase_id)
         if known and (not reset or (known.state, known.worker) == (PhaseState.QUEUED, "")):
             return known, Outcome.KEPT
-        # Nobody has a queued phase, whoever had it in an earlier run.
+        # A queued phase has no worker; the one of an earlier run is cleared.
         if known:
             return client.set_phase_state(phase_id, PhaseState.QUEUED, worker=""), Outcome.CHANGED
         with suppress(StateMismatch):  # somebody has posted it in the meantime: look again

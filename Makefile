@@ -4,7 +4,7 @@ BIN := .venv/bin
 
 .DEFAULT_GOAL := help
 
-QUICK_TESTS := tests/simulation/test_seeds.py tests/conformance tests/rpc tests/sqlite tests/work tests/test_*.py
+QUICK_TESTS := tests/simulation/test_seeds.py tests/conformance tests/rpc tests/sqlite tests/cost tests/test_*.py
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -39,7 +39,7 @@ bench-engine: .venv/.bench  ## compare gRPC's engines, with two equal servers as
 	@touch $@
 
 soak: .venv/.installed  ## run the tests of crashes, disks, networks and load for hours
-	BOARD_SOAK=1 $(BIN)/python -m pytest --timeout 7200 tests/faults tests/keeping tests/model tests/simulation
+	BOARD_SOAK=1 $(BIN)/python -m pytest --timeout 7200 tests/faults tests/maintenance tests/model tests/simulation
 
 lint: .venv/.installed  ## check style, types, and the proto
 	$(BIN)/ruff check

@@ -10,10 +10,7 @@ import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from board_client.v1 import board_pb2 as pb
-from board_client.v1.board_pb2_grpc import (
-    BoardServiceServicer,
-    add_BoardServiceServicer_to_server,
-)
+from board_client.v1.board_pb2_grpc import BoardServiceServicer, add_BoardServiceServicer_to_server
 
 NOW = Timestamp(seconds=1_790_000_000, nanos=123_456_000)
 

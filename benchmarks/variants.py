@@ -11,15 +11,15 @@ from typing import Any
 
 import apsw
 
-from board_server.engine import Engine, choose
+from board_server.config.grpc_engine import Engine, choose
 
 _chosen = sys.argv[1].split(",")
 choose(Engine.POLLER if "poller" in _chosen else Engine.DEFAULT)  # before grpc is imported
 
-from board_server import feed  # noqa: E402
 from board_server.__main__ import app  # noqa: E402
 from board_server.model import IdempotencyKey  # noqa: E402
-from board_server.sqlite import board, writer  # noqa: E402
+from board_server.sqlite import open_board, writer  # noqa: E402
+from board_server.watch import feed  # noqa: E402
 
 SYNC = 0.005
 """Seconds that every sync takes with slow-sync, as on a disk that is busy."""
@@ -54,7 +54,7 @@ class _CommitOnLoop(writer.Writer):
 
 
 def _commit_on_loop() -> None:
-    board.Writer = _CommitOnLoop  # type: ignore[misc]
+    open_board.Writer = _CommitOnLoop  # type: ignore[misc]
 
 
 def _one_message_per_event() -> None:

@@ -11,13 +11,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from board_client.aio import (
-        AsyncBoardClient,
-        AsyncBoardSession,
-    )
-    from board_client.credentials import (
-        Credentials,
-    )
+    from board_client.aio import AsyncBoardClient, AsyncBoardSession
+    from board_client.credentials import Credentials
     from board_client.errors import (
         BadCredentials,
         BoardError,
@@ -63,10 +58,7 @@ if TYPE_CHECKING:
         Session,
         Snapshot,
     )
-    from board_client.sync import (
-        BoardClient,
-        BoardSession,
-    )
+    from board_client.sync import BoardClient, BoardSession
 
 __all__ = [
     "Archived",

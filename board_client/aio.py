@@ -19,12 +19,7 @@ from board_client.calls import Call, Listing, Scope, Stream
 from board_client.channel import DEFAULT_TIMEOUT, Connection, metadata
 from board_client.credentials import Credentials, Metadata
 from board_client.diagnosis import PATIENCE, Diagnosis, explained, unexplained
-from board_client.errors import (
-    BoardError,
-    ClientClosed,
-    DeadlineExceeded,
-    from_rpc_error,
-)
+from board_client.errors import BoardError, ClientClosed, DeadlineExceeded, from_rpc_error
 from board_client.methods import presented
 from board_client.model import Condition, Event, EventKind, Met, OnExpiry, Snapshot
 from board_client.renewal import LEAVING, Lease

@@ -16,14 +16,14 @@ from contextlib import AsyncExitStack
 import typer
 import uvloop
 
-from board_server import logs
-from board_server.config import BadConfig, Config
-from board_server.engine import choose
+from board_server.config.grpc_engine import choose
+from board_server.config.schema import BadConfig, Config
+from board_server.config.sources import as_toml, command
 from board_server.errors import BoardError, CannotListen, CannotTrace, StorageError
-from board_server.reread import BadFile
-from board_server.settings import as_toml, command
+from board_server.files.reload import BadFile
 from board_server.sqlite import SqliteStore
 from board_server.sqlite.connection import UnsafeSqlite
+from board_server.telemetry import logs
 
 log = logging.getLogger(__name__)
 
@@ -62,9 +62,9 @@ def _allow_many_files(config: Config) -> None:
 async def run(config: Config) -> None:
     """Serve until a signal comes. The first lines on standard output tell the addresses."""
     # These import grpc, whose engine is chosen by now.
-    from board_server.metrics import Metrics, exposed  # noqa: PLC0415
-    from board_server.server import serving  # noqa: PLC0415
-    from board_server.tracing import tracing  # noqa: PLC0415
+    from board_server.rpc.server import serving  # noqa: PLC0415
+    from board_server.telemetry.metrics import Metrics, exposed  # noqa: PLC0415
+    from board_server.telemetry.tracing import tracing  # noqa: PLC0415
 
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()

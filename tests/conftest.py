@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 # The suites and the shared modules assert too; let pytest explain their failures.
-pytest.register_assert_rewrite("tests.conformance", "tests.rpc", "tests.servers")
+pytest.register_assert_rewrite("tests.conformance", "tests.rpc", "tests.support.servers")
 
 # A shell has what it runs in the background ignore Ctrl-C, and so would all that tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -9,8 +9,8 @@ import pytest
 
 from board_client import BoardClient
 from board_client.v1 import board_pb2 as pb
-from board_server.status import TABLE
-from tests.servers import server_process
+from board_server.wire.statuses import TABLE
+from tests.support.servers import server_process
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()

@@ -7,8 +7,8 @@ import pytest
 
 from board_client.v1 import board_pb2 as pb
 from board_client.v1.board_pb2_grpc import BoardServiceStub
-from tests.loops import runner
-from tests.servers import server_thread
+from tests.support.loops import runner
+from tests.support.servers import server_thread
 
 WATCHES = 20
 

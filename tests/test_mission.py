@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 import pytest
 
 from board_client import BoardClient, Contract, FileAlreadyClaimed, PhaseState
-from tests.servers import server_process, server_thread
-from tests.spec_file import make_spec_file
+from tests.support.servers import server_process, server_thread
+from tests.support.spec_file import make_spec_file
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 
 from board_client import AsyncBoardClient, BoardClient
 from board_client.v1 import board_pb2 as pb
-from board_server.servicer import BoardServicer
+from board_server.rpc.servicer import BoardServicer
 from board_server.store import Store
 
 ROOT = Path(__file__).parent.parent

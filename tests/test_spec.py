@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from board_client import BoardClient, Contract, FileAlreadyClaimed
-from tests.servers import server_process, server_thread
-from tests.spec_file import SCHEMA
+from tests.support.servers import server_process, server_thread
+from tests.support.spec_file import SCHEMA
 
 ROOT = Path(__file__).parent.parent
 

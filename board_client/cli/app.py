@@ -144,7 +144,7 @@ def options(
 
 
 handed_over(app, "serve", "board_server", told="Serve the boards of a directory.")
-handed_over(app, "token", "board_server.tokens", told="Make, list and revoke access tokens.")
+handed_over(app, "token", "board_server.auth", told="Make, list and revoke access tokens.")
 app.command("open")(open_board)
 app.command("boards")(list_boards)
 app.command()(load)
@@ -169,4 +169,4 @@ for name, told in {
     "compact": "Drop old events of a board, and give free pages back to the disk.",
     "doctor": "Examine board files, and say what to do.",
 }.items():
-    handed_over(app, name, "board_server.sqlite.keeping", name, told=told)
+    handed_over(app, name, "board_server.sqlite.maintenance", name, told=told)

@@ -1,14 +1,6 @@
 """Replica: a board in memory, kept up to date by its events."""
 
-from board_client.model import (
-    Change,
-    Contract,
-    Event,
-    FileClaim,
-    Phase,
-    Session,
-    Snapshot,
-)
+from board_client.model import Change, Contract, Event, FileClaim, Phase, Session, Snapshot
 
 
 class Replica:

@@ -51,11 +51,7 @@ def _lock(ours: "BoardClient", phase_id: str) -> Iterator[None]:
     of a name that no file has, for an owner that is the session, which frees it if
     we die.
     """
-    from board_client.errors import (  # noqa: PLC0415  it imports grpc
-        BoardError,
-        DeadlineExceeded,
-        FileAlreadyClaimed,
-    )
+    from board_client.errors import BoardError, DeadlineExceeded, FileAlreadyClaimed  # noqa: PLC0415  it imports grpc
 
     lock, owner = f"board run --phase {phase_id}", ours.scope.session_id
     while True:

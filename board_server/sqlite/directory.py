@@ -19,7 +19,7 @@ from board_server.sqlite.connection import connect
 from board_server.sqlite.files import require_one_name
 from board_server.sqlite.meta import info
 from board_server.sqlite.migrate import check
-from board_server.sqlite.trouble import storage_error
+from board_server.sqlite.storage_errors import storage_error
 
 SUFFIX = ".board.db"
 

@@ -17,7 +17,7 @@ from board_server.sqlite.lock import FileLock
 from board_server.sqlite.meta import info
 from board_server.sqlite.migrate import check, migrate, rename_if_older
 from board_server.sqlite.settings import Settings
-from board_server.sqlite.trouble import storage_error
+from board_server.sqlite.storage_errors import storage_error
 
 STRAY_LOG = {Damage.LOG_CUT, Damage.OVERWRITTEN}
 """Damage after which the log must not be moved into the database: it would spoil its pages."""

@@ -7,12 +7,12 @@ from typing import Any, Generic, TypeVar
 
 import apsw
 
-from board_server.faults import reach
+from board_server.failpoints import reach
 from board_server.model import Commit, IdempotencyKey, Revised
-from board_server.sqlite import events, requests
+from board_server.sqlite import events, idempotency
 from board_server.sqlite.settings import Settings
+from board_server.sqlite.storage_errors import Trouble
 from board_server.sqlite.transaction import Transaction
-from board_server.sqlite.trouble import Trouble
 
 T = TypeVar("T")
 
@@ -77,7 +77,7 @@ class GroupCommit:
         if self._revision > before:
             events.conclude(self._db, before, self._revision, keep.keep_revisions, keep.keep_bytes)
         if self._remembered:
-            requests.forget(self._db, self._remembered, keep.keep_bytes // 2)
+            idempotency.forget(self._db, self._remembered, keep.keep_bytes // 2)
 
     def _give_up(self) -> None:
         """Undo a transaction that failed, in the log too.
@@ -101,7 +101,7 @@ class GroupCommit:
         if call.abandoned:
             return ABANDONED
         try:
-            if call.key and (known := requests.recall(self._db, call.key)):
+            if call.key and (known := idempotency.recall(self._db, call.key)):
                 return known
             return self._attempt(call, commits, alone=alone)
         except Exception as error:
@@ -124,7 +124,7 @@ class GroupCommit:
                 self._db.execute(
                     "ROLLBACK; BEGIN IMMEDIATE" if alone else "ROLLBACK TO call; RELEASE call"
                 )
-                if isinstance(error, requests.FINAL):
+                if isinstance(error, idempotency.FINAL):
                     self._remember(call, error, self._revision)
             raise
         if not alone:
@@ -136,4 +136,4 @@ class GroupCommit:
 
     def _remember(self, call: Call[Any], value: object, revision: int) -> None:
         if call.key:
-            self._remembered += requests.remember(self._db, call.key, value, revision)
+            self._remembered += idempotency.remember(self._db, call.key, value, revision)

@@ -2,18 +2,18 @@
 
 from pathlib import Path
 
-from board_server import file_lock
 from board_server.errors import StoreUnavailable
+from board_server.files import lock
 
 
-class FileLock(file_lock.FileLock):
+class FileLock(lock.FileLock):
     """The lock of a board, at `NAME.board.db.lock`."""
 
     def __init__(self, path: Path) -> None:
         """Take the lock at `path`. Raises OSError, and StoreUnavailable if another holds it."""
         try:
             super().__init__(path)
-        except file_lock.Taken as holder:
+        except lock.Taken as holder:
             raise StoreUnavailable(
                 f"the board is served by {holder}; stop that server, or use it",
                 path.with_suffix(""),

@@ -8,7 +8,7 @@ from importlib.resources import files
 import apsw
 
 from board_server.errors import StoreUnavailable
-from board_server.faults import reach
+from board_server.failpoints import reach
 from board_server.sqlite.rows import reading
 from board_server.sqlite.timestamps import to_text
 

@@ -6,15 +6,7 @@ from collections.abc import Sequence
 import apsw
 
 from board_server.errors import StateMismatch
-from board_server.model import (
-    Cause,
-    Change,
-    Page,
-    PageRequest,
-    Phase,
-    PhaseChange,
-    PhaseState,
-)
+from board_server.model import Cause, Change, Page, PageRequest, Phase, PhaseChange, PhaseState
 from board_server.sqlite.page import cut
 from board_server.sqlite.rows import Columns, Row
 from board_server.sqlite.timestamps import from_text

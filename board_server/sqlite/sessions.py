@@ -7,15 +7,7 @@ from datetime import datetime, timedelta
 import apsw
 
 from board_server.errors import SessionExpired
-from board_server.model import (
-    Cause,
-    Change,
-    OnExpiry,
-    Page,
-    PageRequest,
-    PhaseState,
-    Session,
-)
+from board_server.model import Cause, Change, OnExpiry, Page, PageRequest, PhaseState, Session
 from board_server.sqlite import claims, phases
 from board_server.sqlite.page import cut
 from board_server.sqlite.rows import Columns, Damaged, Row, reading, shortened, word

@@ -37,14 +37,14 @@ from board_server.sqlite import (
     completion,
     contracts,
     events,
-    overview,
     phases,
+    queries,
     sessions,
 )
-from board_server.sqlite.boards import Boards
 from board_server.sqlite.connection import require_safe_sqlite
 from board_server.sqlite.contracts import publish_batch
 from board_server.sqlite.directory import Directory
+from board_server.sqlite.registry import Boards
 from board_server.sqlite.settings import (
     Clock,
     OnClose,
@@ -195,11 +195,11 @@ class SqliteStore:
 
     async def get_snapshot(self, board: str) -> Snapshot:
         opened = await self._board(board)
-        snapshot = await opened.scan(overview.snapshot)
+        snapshot = await opened.scan(queries.snapshot)
         return replace(snapshot, sessions=opened.dated(snapshot.sessions))
 
     async def find(self, board: str, conditions: Sequence[Condition]) -> Revised[list[Evidence]]:
-        query = partial(overview.find, conditions=conditions)
+        query = partial(queries.find, conditions=conditions)
         return await (await self._board(board)).read_or_scan(query)
 
     async def open_session(

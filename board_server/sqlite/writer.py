@@ -14,15 +14,15 @@ from typing import Any, TypeVar
 import apsw
 
 from board_server.errors import ShuttingDown, StoreUnavailable
-from board_server.faults import reach
+from board_server.failpoints import reach
 from board_server.model import Commit, IdempotencyKey, Revised
 from board_server.sqlite.checkpoints import Checkpoints
 from board_server.sqlite.files import STRAY_LOG, BoardFiles, close_connection
 from board_server.sqlite.group_commit import Call, GroupCommit, Outcome
 from board_server.sqlite.identity import Damage
 from board_server.sqlite.settings import Settings
+from board_server.sqlite.storage_errors import Trouble
 from board_server.sqlite.transaction import Transaction
-from board_server.sqlite.trouble import Trouble
 
 T = TypeVar("T")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from board_client import BoardClient
-from tests.servers import server_process
+from tests.support.servers import server_process
 
 COMMAND = Path(sys.executable).with_name("board")
 FIXTURES = Path(__file__).parent.parent / "fixtures"

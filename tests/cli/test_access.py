@@ -5,10 +5,10 @@ import json
 import pytest
 
 from board_client import BoardClient
-from board_server.caller import Role
-from board_server.config import Config
+from board_server.config.schema import Config
+from board_server.principal import Role
 from tests.cli.conftest import COMMAND, run
-from tests.secured import ANY_PORT, Authority, TokenFile, running
+from tests.support.secured import ANY_PORT, Authority, TokenFile, running
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import pytest
 
 from board_client import BoardClient
 from tests.cli.conftest import run
-from tests.servers import server_process
+from tests.support.servers import server_process
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from board_client import BoardClient, Contract, FileAlreadyClaimed, SessionExpired
 from board_client.cli.replica import Replica
-from tests.servers import server_thread
+from tests.support.servers import server_thread
 
 PHASE = st.sampled_from(["p1", "p2", "p3"])
 FILES = st.lists(st.sampled_from(["a.go", "b.go", "c.go"]), min_size=1, unique=True)

@@ -14,7 +14,7 @@ from board_client import BoardClient, FileFree, PhaseIn
 from board_client.cli.failure import Failure
 from board_client.cli.take import take
 from tests.cli.conftest import COMMAND, started
-from tests.servers import server_process
+from tests.support.servers import server_process
 
 AS_P1 = ("run", "--session", "--phase", "p1", "--claim", "a.go", "--claim", "b.go")
 

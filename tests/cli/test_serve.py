@@ -9,7 +9,7 @@ import pytest
 
 from board_client import BoardClient
 from tests.cli.conftest import COMMAND, environment, run
-from tests.servers import server_process
+from tests.support.servers import server_process
 
 ANY_PORT = ("--listen", "127.0.0.1:0")
 

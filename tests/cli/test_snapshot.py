@@ -6,8 +6,8 @@ import pytest
 
 from board_client import BoardClient, Contract
 from tests.cli.conftest import FIXTURES, NEBULAS, Board
-from tests.servers import server_thread
-from tests.spec_file import make_spec_file
+from tests.support.servers import server_thread
+from tests.support.spec_file import make_spec_file
 
 LINES = (FIXTURES / "quasar-contracts.jsonl").read_bytes()
 

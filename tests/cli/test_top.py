@@ -23,7 +23,7 @@ from board_client.model import (
     Snapshot,
 )
 from tests.cli.terminal import terminal
-from tests.servers import server_process
+from tests.support.servers import server_process
 
 NOW = datetime(2026, 2, 23, 5, 3, 45, tzinfo=UTC)
 

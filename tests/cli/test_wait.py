@@ -12,7 +12,7 @@ from board_client.cli.conditions import phase_in, unmet
 from board_client.model import ContractPublished, FileFree, PhaseIn
 from board_server.sqlite import SqliteStore
 from tests.cli.conftest import run, started
-from tests.servers import server_thread
+from tests.support.servers import server_thread
 
 
 def test_what_holds_already_is_told_at_once(board):

@@ -5,7 +5,7 @@ import signal
 
 from board_client import BoardClient, Contract
 from tests.cli.conftest import started
-from tests.servers import server_process
+from tests.support.servers import server_process
 
 
 def test_every_kind_of_event_is_a_line(board):

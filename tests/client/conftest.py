@@ -6,8 +6,8 @@ from itertools import count
 import pytest
 
 from board_client import AsyncBoardClient, BoardClient
-from tests.loops import runner
-from tests.servers import server_process
+from tests.support.loops import runner
+from tests.support.servers import server_process
 
 DEFAULT_BOARD = "default-board"
 

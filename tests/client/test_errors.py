@@ -33,7 +33,7 @@ from board_client import (
 )
 from board_server import errors
 from board_server.sqlite import SqliteStore
-from tests.servers import server_thread
+from tests.support.servers import server_thread
 
 Code = grpc.StatusCode
 

@@ -26,12 +26,12 @@ from board_client import (
     calls,
 )
 from board_client.renewal import LEAVING, Lease
-from board_server.caller import Role
-from board_server.config import Config
+from board_server.config.schema import Config
+from board_server.principal import Role
 from tests.client.test_session import ends_of_others
 from tests.faults.network import Proxy
-from tests.secured import TokenFile, running
-from tests.servers import ANY_PORT, server_process, server_thread
+from tests.support.secured import TokenFile, running
+from tests.support.servers import ANY_PORT, server_process, server_thread
 
 PATIENCE = 30
 """Seconds until a test gives up on something that has to come."""

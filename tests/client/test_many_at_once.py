@@ -10,13 +10,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from board_client import (
-    AsyncBoardClient,
-    BoardClient,
-    Contract,
-    FileAlreadyClaimed,
-    StateMismatch,
-)
+from board_client import AsyncBoardClient, BoardClient, Contract, FileAlreadyClaimed, StateMismatch
 
 WORKERS = 32
 SECONDS = 3

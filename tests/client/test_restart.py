@@ -8,7 +8,7 @@ import pytest
 
 from board_client import AsyncBoardClient, BoardClient
 from board_server.sqlite import SqliteStore
-from tests.servers import server_thread
+from tests.support.servers import server_thread
 
 
 @pytest.fixture(params=["tcp", "unix"])

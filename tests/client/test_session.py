@@ -15,7 +15,7 @@ from board_client import (
     PhaseIn,
     SessionExpired,
 )
-from tests.servers import server_process, server_thread
+from tests.support.servers import server_process, server_thread
 
 PATIENCE = 30
 """Seconds until a test gives up on something that has to come."""

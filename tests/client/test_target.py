@@ -8,7 +8,7 @@ import pytest
 
 from board_client import AsyncBoardClient, BadCredentials, BoardClient, Credentials, InvalidArgument
 from tests.faults.network import Proxy
-from tests.servers import server_thread
+from tests.support.servers import server_thread
 
 
 @pytest.mark.parametrize(

@@ -21,10 +21,10 @@ from board_client import (
     Snapshot,
     Unavailable,
 )
-from board_server import feed
 from board_server.sqlite import SqliteStore
-from tests.loops import runner
-from tests.servers import server_process, server_thread
+from board_server.watch import feed
+from tests.support.loops import runner
+from tests.support.servers import server_process, server_thread
 
 PATIENCE = 30
 """Seconds until a test gives up on something that has to come."""

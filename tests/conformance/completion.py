@@ -5,13 +5,7 @@ import asyncio
 import pytest
 
 from board_server.errors import SessionExpired
-from board_server.model import (
-    Change,
-    Completion,
-    ContractFilter,
-    PhaseChange,
-    PhaseState,
-)
+from board_server.model import Change, Completion, ContractFilter, PhaseChange, PhaseState
 from tests.conformance.backend import ALL, BOARD, Conformance, contents, draft, revision_of
 from tests.conformance.events import changes, listening
 

@@ -14,14 +14,7 @@ from board_server.model import (
     PhaseCondition,
     PhaseState,
 )
-from tests.conformance.backend import (
-    ALL,
-    BOARD,
-    Conformance,
-    draft,
-    fill,
-    revision_of,
-)
+from tests.conformance.backend import ALL, BOARD, Conformance, draft, fill, revision_of
 
 DONE_OR_FAILED = frozenset({PhaseState.DONE, PhaseState.FAILED})
 

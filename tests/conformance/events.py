@@ -6,12 +6,7 @@ from typing import Any
 
 import pytest
 
-from board_server.errors import (
-    BoardError,
-    FileAlreadyClaimed,
-    ShuttingDown,
-    StateMismatch,
-)
+from board_server.errors import BoardError, FileAlreadyClaimed, ShuttingDown, StateMismatch
 from board_server.model import Cause, Change, Commit, PhaseChange, PhaseState
 from board_server.store import Store
 from tests.conformance.backend import (

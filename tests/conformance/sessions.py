@@ -7,14 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from board_server.errors import FileAlreadyClaimed, SessionExpired, ShuttingDown
-from board_server.model import (
-    Cause,
-    Change,
-    Completion,
-    OnExpiry,
-    PhaseChange,
-    PhaseState,
-)
+from board_server.model import Cause, Change, Completion, OnExpiry, PhaseChange, PhaseState
 from tests.conformance.backend import (
     ALL,
     BOARD,

@@ -3,12 +3,7 @@
 import asyncio
 from datetime import timedelta
 
-from board_server.model import (
-    ContractFilter,
-    OnExpiry,
-    PhaseChange,
-    PhaseState,
-)
+from board_server.model import ContractFilter, OnExpiry, PhaseChange, PhaseState
 from tests.conformance.backend import BOARD, Conformance, contents, draft, items
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import apsw
 
-from board_server.sqlite.replay import differences
+from board_server.sqlite.audit import differences
 
 
 class Program:

@@ -10,7 +10,7 @@ import pytest
 from board_client import BoardClient, BoardError, Contract, Event
 from board_client.v1 import board_pb2 as pb
 from board_client.v1.board_pb2_grpc import BoardServiceStub
-from board_server import faults
+from board_server import failpoints
 from board_server.sqlite.migrate import migrations
 from tests.faults.program import Program, assert_sound
 from tests.faults.soak import scaled
@@ -232,4 +232,4 @@ def test_calls_that_changed_nothing_and_come_late_change_nothing_after_a_crash_e
 
 
 def test_the_points_do_nothing_where_none_is_named():
-    assert faults.reach is faults._pass
+    assert failpoints.reach is failpoints._pass

@@ -24,13 +24,13 @@ from board_server.model import (
     PhaseState,
 )
 from board_server.sqlite import SqliteStore
-from board_server.sqlite.keeping.backup import back_up
-from board_server.sqlite.keeping.restore import restore
-from board_server.sqlite.keeping.unserved import CannotKeep
+from board_server.sqlite.maintenance.backup import back_up
+from board_server.sqlite.maintenance.exclusive import CannotKeep
+from board_server.sqlite.maintenance.restore import restore
 from tests.conformance.backend import key_of
 from tests.faults.disk import FailingDisk, error
 from tests.faults.program import assert_sound
-from tests.servers import server_thread
+from tests.support.servers import server_thread
 
 BOARD = "nebula"
 

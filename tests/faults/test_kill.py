@@ -9,7 +9,7 @@ from itertools import count
 import pytest
 
 from board_client import BoardClient, BoardError, Contract
-from tests.servers import server_process
+from tests.support.servers import server_process
 
 BOARD = "nebula"
 WRITERS = 8

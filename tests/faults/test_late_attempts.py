@@ -8,7 +8,7 @@ import pytest
 from board_client import BoardClient, Contract, FileAlreadyClaimed, StateMismatch
 from board_server.sqlite import SqliteStore
 from tests.faults.network import Proxy
-from tests.servers import server_thread
+from tests.support.servers import server_thread
 
 PATIENT = 60
 

@@ -18,7 +18,7 @@ from tests.faults.linearizability import NEVER, Operation, claim, is_linearizabl
 from tests.faults.network import Proxy
 from tests.faults.program import Program
 from tests.faults.soak import scaled
-from tests.servers import server_thread
+from tests.support.servers import server_thread
 
 STATES = ("queued", "running", "done")
 CLIENTS = 5

@@ -8,15 +8,9 @@ import pytest
 
 import board_client.channel
 import board_client.sync
-from board_client import (
-    AsyncBoardClient,
-    BoardClient,
-    Contract,
-    DeadlineExceeded,
-    StateMismatch,
-)
+from board_client import AsyncBoardClient, BoardClient, Contract, DeadlineExceeded, StateMismatch
 from tests.faults.network import Proxy
-from tests.servers import server_thread
+from tests.support.servers import server_thread
 
 PATIENT = 60
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from board_client import BoardClient, PhaseIn
-from tests.servers import server_process
+from tests.support.servers import server_process
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

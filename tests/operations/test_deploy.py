@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from board_client import BoardClient
-from board_server.config import Config
+from board_server.config.schema import Config
 from tests.operations.test_metrics import Samples
-from tests.secured import ANY_PORT, running
+from tests.support.secured import ANY_PORT, running
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"

@@ -9,9 +9,9 @@ import pytest
 
 from board_client import BoardClient, Contract, Credentials
 from board_client.v1 import board_pb2 as pb
-from board_server.caller import Role
-from board_server.config import Config
-from tests.secured import ANY_PORT, TokenFile, bearer, program, running, stub
+from board_server.config.schema import Config
+from board_server.principal import Role
+from tests.support.secured import ANY_PORT, TokenFile, bearer, program, running, stub
 
 SIGNATURE = "func ThisIsASignatureThatNobodyLogs()"
 
@@ -114,7 +114,7 @@ def test_an_insecure_start_is_warned_of(tmp_path, log):
 GRPC_TELLS = """
 import logging
 import grpc
-from board_server import logs
+from board_server.telemetry import logs
 
 logs.configure("console", "info")
 log = logging.getLogger("grpc._cython.cygrpc")

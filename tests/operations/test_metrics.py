@@ -10,9 +10,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from board_client import BoardClient, FileAlreadyClaimed, StateMismatch
-from board_server import metrics
-from board_server.config import Config
-from tests.secured import ANY_PORT, program, running
+from board_server.config.schema import Config
+from board_server.telemetry import metrics
+from tests.support.secured import ANY_PORT, program, running
 
 
 class Samples:

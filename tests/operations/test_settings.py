@@ -10,8 +10,8 @@ from typing import NamedTuple, get_args, get_type_hints
 import pytest
 
 from board_server.__main__ import main
-from board_server.config import Config
-from board_server.settings import as_toml
+from board_server.config.schema import Config
+from board_server.config.sources import as_toml
 
 
 class Told(NamedTuple):

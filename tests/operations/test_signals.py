@@ -9,8 +9,8 @@ import pytest
 
 from board_client import BoardClient
 from board_client.v1 import board_pb2 as pb
-from tests.secured import reason_of, stub
-from tests.servers import ANY_PORT, server_process
+from tests.support.secured import reason_of, stub
+from tests.support.servers import ANY_PORT, server_process
 
 
 def test_sighup_stops_the_server_as_sigterm_does(tmp_path):

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import pytest
 
-from board_server.caller import Role
-from board_server.tokens.__main__ import main
-from board_server.tokens.file import BadTokens, Token, Tokens, bound, read, write
+from board_server.auth.__main__ import main
+from board_server.auth.token_file import BadTokens, Token, Tokens, bound, read, write
+from board_server.principal import Role
 
 READER = 'name = "x"\nrole = "reader"\ncertificate = "c"'
 
@@ -86,7 +86,7 @@ def test_a_token_is_shown_once_and_the_file_keeps_its_hash(create, file):
 
 CHANGERS = """
 import io, os, sys, traceback
-from board_server.tokens.__main__ import app
+from board_server.auth.__main__ import app
 
 file, changers, owner = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 start, go = os.pipe()
@@ -168,7 +168,7 @@ def test_a_file_of_another_user_is_refused_with_its_owner_even_one_without_a_nam
     os.chown(file, 12345, 12345)
     script = """
 import os, sys
-from board_server.tokens.file import BadTokens, locked
+from board_server.auth.token_file import BadTokens, locked
 from pathlib import Path
 try:
     Path("/").owner()  # imports what it needs
@@ -245,7 +245,7 @@ def test_a_token_that_cannot_be_shown_is_named_and_can_be_revoked(run, file):
     create = ["create", "-f", file, "--name", "lost", "--role", "admin"]
     with Path("/dev/full").open("wb") as full:
         told = subprocess.run(
-            [sys.executable, "-m", "board_server.tokens", *create],
+            [sys.executable, "-m", "board_server.auth", *create],
             stdout=full, stderr=subprocess.PIPE, text=True, check=False,
         )  # fmt: skip
     assert told.stderr.startswith(f'board token: {file}: the token "lost" was made, and cannot be')

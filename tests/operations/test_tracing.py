@@ -11,9 +11,9 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from board_client.v1 import board_pb2 as pb
-from board_server.config import Config
-from board_server.tracing import tracing
-from tests.secured import ANY_PORT, TokenFile, bearer, program, running, stub
+from board_server.config.schema import Config
+from board_server.telemetry.tracing import tracing
+from tests.support.secured import ANY_PORT, TokenFile, bearer, program, running, stub
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 

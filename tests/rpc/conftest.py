@@ -14,7 +14,7 @@ import pytest
 from board_client.v1 import board_pb2 as pb
 from board_client.v1.board_pb2_grpc import BoardServiceStub
 from board_server.sqlite import SqliteStore
-from tests.servers import server_thread
+from tests.support.servers import server_thread
 
 DEFAULT_BOARD = "default-board"
 

@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 from board_client.v1 import board_pb2 as pb
-from board_server.status import DETAILS_KEY
+from board_server.wire.statuses import DETAILS_KEY
 
 SERVICE = pb.DESCRIPTOR.services_by_name["BoardService"]
 

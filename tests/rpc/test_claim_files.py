@@ -7,7 +7,7 @@ import pytest
 from google.rpc import status_pb2
 
 from board_client.v1 import board_pb2 as pb
-from board_server.status import DETAILS_KEY
+from board_server.wire.statuses import DETAILS_KEY
 from tests.rpc.service import refusal, refusal_of
 
 

@@ -7,12 +7,13 @@ import grpc
 import pytest
 
 from board_client.v1 import board_pb2 as pb
-from board_server import errors, status
+from board_server import errors
 from board_server.errors import Violation
 from board_server.model import FileClaim
 from board_server.sqlite import SqliteStore
+from board_server.wire import statuses
 from tests.rpc.service import Refusal, refusal
-from tests.servers import server_thread
+from tests.support.servers import server_thread
 
 CLAIM = FileClaim("a.go", "p", datetime(2026, 2, 23, tzinfo=UTC))
 Code = grpc.StatusCode
@@ -136,7 +137,7 @@ def kinds_of(error: type[Exception]) -> set[type[Exception]]:
 
 def test_the_table_has_every_error_of_the_board():
     assert {type(row[0]) for row in TABLE} == kinds_of(errors.BoardError)
-    assert {type(row[0]) for row in TABLE} == set(status.TABLE)
+    assert {type(row[0]) for row in TABLE} == set(statuses.TABLE)
 
 
 def test_every_reason_of_the_proto_is_in_the_table():

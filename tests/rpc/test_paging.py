@@ -10,8 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from board_client.v1 import board_pb2 as pb
-from board_server import paging
-from board_server.convert import lists
+from board_server.wire import lists, page_tokens
 from tests.rpc.service import ending, invalid, make
 
 LISTS = {
@@ -151,7 +150,7 @@ def forged(rpc, board, payload):
     """Make a token of this list that has the digest it should, and holds these bytes."""
     read = getattr(lists, re.sub(r"(?<!^)(?=[A-Z])", "_", rpc).lower())(make(rpc, board=board))
     listed = read if isinstance(read, lists.Listed) else read[0]
-    digest = paging._digest(listed.scope, payload)
+    digest = page_tokens._digest(listed.scope, payload)
     return urlsafe_b64encode(digest + payload).decode()
 
 

@@ -8,7 +8,7 @@ import pytest
 from board_client.v1 import board_pb2 as pb
 from tests.rpc.conftest import DEFAULT_BOARD, FindingStore
 from tests.rpc.service import GOOD, call_of, make, refusal
-from tests.servers import server_thread
+from tests.support.servers import server_thread
 
 PATIENCE = 30
 

@@ -8,8 +8,8 @@ import pytest
 
 from board_client.v1 import board_pb2 as pb
 from board_client.v1.board_pb2_grpc import BoardServiceStub
-from board_server.convert import replies
 from board_server.model import FileClaim, Snapshot
+from board_server.wire import responses
 from tests.rpc.service import refusal_of, whole_board
 
 
@@ -64,7 +64,7 @@ def test_a_contract_larger_than_a_part_has_a_part_of_its_own(grpc_stub, board):
 def test_parts_of_many_small_records_stay_under_a_mebibyte():
     moment = datetime(2026, 2, 23, tzinfo=UTC)
     claims = [FileClaim(f"{number:x}", "p", moment) for number in range(100_000)]
-    parts = list(replies.snapshot_parts(Snapshot("", 1, [], [], claims, [])))
+    parts = list(responses.snapshot_parts(Snapshot("", 1, [], [], claims, [])))
     assert sum(len(part.claims) for part in parts) == len(claims)
     assert len(parts) > 1
     assert all(part.ByteSize() < 2**20 for part in parts)

@@ -9,7 +9,7 @@ from board_client.v1 import board_pb2 as pb
 from board_client.v1.board_pb2_grpc import BoardServiceStub
 from tests.rpc.conftest import DEFAULT_BOARD, FindingStore
 from tests.rpc.service import invalid, refusal, refusal_of
-from tests.servers import server_thread
+from tests.support.servers import server_thread
 
 PATIENCE = 30
 """Seconds until a test gives up on something that has to come."""

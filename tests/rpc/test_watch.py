@@ -11,11 +11,11 @@ import pytest
 
 from board_client.v1 import board_pb2 as pb
 from board_client.v1.board_pb2_grpc import BoardServiceStub
-from board_server import feed
 from board_server.sqlite import SqliteStore
 from board_server.sqlite.checkpoints import Checkpoints
+from board_server.watch import feed
 from tests.rpc.service import refusal_of
-from tests.servers import server_process, server_thread
+from tests.support.servers import server_process, server_thread
 
 PATIENCE = 30
 """Seconds until a test gives up on something that has to come."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.secured import Authority, TokenFile
+from tests.support.secured import Authority, TokenFile
 
 
 @pytest.fixture(scope="session")

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from board_server.config import Limits
+from board_server.config.schema import Limits
 from board_server.errors import LimitExceeded
-from board_server.limits import LARGE, Limiter
+from board_server.rpc.limits import LARGE, Limiter
 
 LIMITS = Limits(
     calls=4,

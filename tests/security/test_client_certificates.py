@@ -5,9 +5,9 @@ import pytest
 from cryptography import x509
 
 from board_client.v1 import board_pb2 as pb
-from board_server.config import Config
-from board_server.tokens.names import names_in
-from tests.secured import ANY_PORT, Pair, TokenFile, reason_of, running, stub
+from board_server.auth.certificate_names import names_in
+from board_server.config.schema import Config
+from tests.support.secured import ANY_PORT, Pair, TokenFile, reason_of, running, stub
 
 LISTED = {
     "laptop": "laptop-3",

@@ -24,11 +24,11 @@ from hyperframe.frame import (
 )
 
 from board_client import BoardClient, Credentials, Unauthenticated
-from board_server.caller import Role
+from board_server.principal import Role
 from tests.operations.test_metrics import Samples
-from tests.secured import TokenFile, bearer, program, stub
 from tests.security.raw import Raw, encoded_headers, flood_of, grpc_message
 from tests.security.requests import code_of, sample
+from tests.support.secured import TokenFile, bearer, program, stub
 
 pytestmark = pytest.mark.alone
 

@@ -17,16 +17,16 @@ from board_client import (
     PhaseIn,
 )
 from board_client.v1 import board_pb2 as pb
-from board_server import server as server_module
-from board_server.caller import Role
-from board_server.config import Config
+from board_server.config.schema import Config
 from board_server.errors import StoreUnavailable
 from board_server.model import PhaseChange, PhaseState
+from board_server.principal import Role
+from board_server.rpc import server as server_module
 from board_server.sqlite import SqliteStore
-from tests.secured import ANY_PORT, bearer, metadata_of, reason_of, running, stub
 from tests.security.raw import Raw, flood_of
 from tests.security.raw import refused as refused_streams
 from tests.security.requests import call, code_of, sample
+from tests.support.secured import ANY_PORT, bearer, metadata_of, reason_of, running, stub
 
 
 @pytest.fixture

@@ -4,11 +4,11 @@ import grpc
 import pytest
 
 from board_client.v1 import board_pb2 as pb
-from board_server.caller import Role
-from board_server.config import Config
-from board_server.status import DETAILS_KEY
+from board_server.config.schema import Config
+from board_server.principal import Role
+from board_server.wire.statuses import DETAILS_KEY
 from tests.rpc.service import refusal, refusal_of
-from tests.secured import ANY_PORT, bearer, running, stub
+from tests.support.secured import ANY_PORT, bearer, running, stub
 
 ID = (("board-request-id", "1"),)
 LONGEST = (("board-request-id", "i" * 256),)

@@ -19,10 +19,10 @@ from board_client import (
     Unauthenticated,
 )
 from board_client.v1 import board_pb2 as pb
-from board_server import server as server_module
-from board_server.caller import Role
-from board_server.config import Config
-from tests.secured import ANY_PORT, bearer, running, stub
+from board_server.config.schema import Config
+from board_server.principal import Role
+from board_server.rpc import server as server_module
+from tests.support.secured import ANY_PORT, bearer, running, stub
 
 NEVER = PhaseIn("p", "decomposed")
 

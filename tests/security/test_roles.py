@@ -7,11 +7,11 @@ import grpc
 import pytest
 
 from board_client.v1 import board_pb2 as pb
-from board_server.access import LEAST
-from board_server.caller import Role
-from board_server.config import Config
-from tests.secured import ANY_PORT, TokenFile, bearer, reason_of, running, stub
+from board_server.auth.policy import LEAST
+from board_server.config.schema import Config
+from board_server.principal import Role
 from tests.security.requests import BOARD, call, code_of, sample
+from tests.support.secured import ANY_PORT, TokenFile, bearer, reason_of, running, stub
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "security.md"
 METHODS = [method.name for method in pb.DESCRIPTOR.services_by_name["BoardService"].methods]

@@ -13,10 +13,10 @@ import pytest
 from cryptography import x509
 
 from board_client import BoardClient, Credentials, Unauthenticated
-from board_server.caller import Role
-from board_server.config import Config
-from board_server.tokens.file import digest_of
-from tests.secured import ANY_PORT, Authority, program, running
+from board_server.auth.token_file import digest_of
+from board_server.config.schema import Config
+from board_server.principal import Role
+from tests.support.secured import ANY_PORT, Authority, program, running
 
 
 class Load:

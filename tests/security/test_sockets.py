@@ -9,10 +9,10 @@ from dataclasses import replace
 import pytest
 
 from board_client import BoardClient
-from board_server.config import Config
+from board_server.config.schema import Config
 from board_server.errors import CannotListen
-from tests.secured import running
-from tests.servers import server_process
+from tests.support.secured import running
+from tests.support.servers import server_process
 
 
 @pytest.fixture

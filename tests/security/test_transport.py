@@ -17,11 +17,11 @@ from board_client import (
     PermissionDenied,
     Unauthenticated,
 )
-from board_server.caller import Role
-from board_server.certificates import Validity
-from board_server.config import BadConfig, Config
-from board_server.reread import BadFile
-from tests.secured import ANY_PORT, Authority, bearer, running
+from board_server.config.schema import BadConfig, Config
+from board_server.files.reload import BadFile
+from board_server.principal import Role
+from board_server.rpc.tls import Validity
+from tests.support.secured import ANY_PORT, Authority, bearer, running
 
 KINDS = [BoardClient, AsyncBoardClient]
 

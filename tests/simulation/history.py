@@ -17,7 +17,6 @@ from typing import Any
 from google.protobuf.message import Message
 
 from board_client.v1 import board_pb2 as pb
-from board_server.convert import replies, requests, words
 from board_server.errors import BoardError, SessionExpired
 from board_server.model import (
     Cause,
@@ -32,7 +31,8 @@ from board_server.model import (
     Session,
 )
 from board_server.model import PhaseCondition as OfAPhase
-from board_server.status import status_of
+from board_server.wire import enums, requests, responses
+from board_server.wire.statuses import status_of
 from tests.model.board import UNKNOWN, Board
 from tests.simulation.loop import Defect
 from tests.simulation.network import Refused, _error_info
@@ -297,14 +297,14 @@ def _write(board: Board, method: str, request: Any, commit: Commit | None) -> Wr
             return (
                 change.session_id,
                 lambda now: board.set_phase_state(now, change),
-                lambda v, r: pb.SetPhaseStateResponse(phase=replies.phase(v), revision=r),
+                lambda v, r: pb.SetPhaseStateResponse(phase=responses.phase(v), revision=r),
             )
         case "PublishContract":
             _, draft, session_id = requests.publish_contract(request)
             return (
                 session_id,
                 lambda now: board.publish_contract(now, draft),
-                lambda v, r: pb.PublishContractResponse(contract=replies.contract(v), revision=r),
+                lambda v, r: pb.PublishContractResponse(contract=responses.contract(v), revision=r),
             )
         case "PublishContracts":
             _, drafts, session_id = requests.publish_contracts(request)
@@ -318,14 +318,14 @@ def _write(board: Board, method: str, request: Any, commit: Commit | None) -> Wr
             return (
                 session_id,
                 lambda now: board.claim_files(now, [path], owner, session_id),
-                lambda v, r: pb.ClaimFileResponse(claim=replies.claim(v[0]), revision=r),
+                lambda v, r: pb.ClaimFileResponse(claim=responses.claim(v[0]), revision=r),
             )
         case "ClaimFiles":
             _, paths, owner, session_id = requests.claim_files(request)
             return (
                 session_id,
                 lambda now: board.claim_files(now, paths, owner, session_id),
-                lambda v, r: pb.ClaimFilesResponse(claims=map(replies.claim, v), revision=r),
+                lambda v, r: pb.ClaimFilesResponse(claims=map(responses.claim, v), revision=r),
             )
         case "ReleaseClaims":
             _, owner, paths = requests.release_claims(request)
@@ -340,7 +340,7 @@ def _write(board: Board, method: str, request: Any, commit: Commit | None) -> Wr
                 completion.session_id,
                 lambda now: board.complete_phase(now, completion),
                 lambda v, r: pb.CompletePhaseResponse(
-                    phase=replies.phase(v.phase),
+                    phase=responses.phase(v.phase),
                     published=v.published,
                     released=v.released,
                     revision=r,
@@ -352,7 +352,7 @@ def _write(board: Board, method: str, request: Any, commit: Commit | None) -> Wr
             return (
                 "",
                 lambda now: board.open_session(now, opened),
-                lambda v, r: pb.OpenSessionResponse(session=replies.session(v), revision=r),
+                lambda v, r: pb.OpenSessionResponse(session=responses.session(v), revision=r),
             )
         case "CloseSession":
             _, closed = requests.session(request)
@@ -399,37 +399,37 @@ def _answer(board: Board, operation: Operation, revision: int) -> Any:
     match operation.method:
         case "GetPhaseState":
             phase = board.phases.get(request.phase_id)
-            return pb.GetPhaseStateResponse(phase=replies.phase(phase) if phase else None)
+            return pb.GetPhaseStateResponse(phase=responses.phase(phase) if phase else None)
         case "GetFileOwner":
             claim = board.claims.get(request.filepath)
             return pb.GetFileOwnerResponse(owner=claim.owner if claim else "")
         case "ListPhases":
-            phases = map(replies.phase, board.listed_phases())
+            phases = map(responses.phase, board.listed_phases())
             return pb.ListPhasesResponse(phases=phases, revision=revision)
         case "ListContracts":
-            contracts = map(replies.contract, board.listed_contracts())
+            contracts = map(responses.contract, board.listed_contracts())
             return pb.ListContractsResponse(contracts=contracts, revision=revision)
         case "ListClaims":
-            claims = map(replies.claim, board.listed_claims())
+            claims = map(responses.claim, board.listed_claims())
             return pb.ListClaimsResponse(claims=claims, revision=revision)
         case "ListSessions":
-            sessions = map(replies.session, board.listed_sessions())
+            sessions = map(responses.session, board.listed_sessions())
             return pb.ListSessionsResponse(sessions=sessions, revision=revision)
         case "GetSnapshot":
             return pb.GetSnapshotResponse(
                 revision=revision,
-                phases=map(replies.phase, board.listed_phases()),
-                contracts=map(replies.contract, board.listed_contracts()),
-                claims=map(replies.claim, board.listed_claims()),
-                sessions=map(replies.session, board.listed_sessions()),
+                phases=map(responses.phase, board.listed_phases()),
+                contracts=map(responses.contract, board.listed_contracts()),
+                claims=map(responses.claim, board.listed_claims()),
+                sessions=map(responses.session, board.listed_sessions()),
             )
         case "WaitFor":
             met = evidence(board, request)
-            return None if met is None else replies.met(revision, met)
+            return None if met is None else responses.met(revision, met)
         case "RenewSession":
             session = board.sessions.get(request.session_id)
             if session:
-                written = replies.session(session)
+                written = responses.session(session)
                 return pb.RenewSessionResponse(session=written, revision=revision)
             return _refusal(SessionExpired(request.session_id))
         case _:
@@ -507,7 +507,7 @@ def check_watched(watched: Watched, commits: Sequence[Commit]) -> None:
 
 
 def _event(commit: Commit, event: Event) -> pb.Event:
-    written = pb.Event(revision=commit.revision, cause=words.CAUSE_NUMBERS[event.cause])
+    written = pb.Event(revision=commit.revision, cause=enums.CAUSE_NUMBERS[event.cause])
     written.time.FromDatetime(commit.time)
     # A change is called as its field in the message is.
     getattr(written, event.change.value).CopyFrom(_WRITTEN[type(event.record)](event.record))
@@ -515,8 +515,8 @@ def _event(commit: Commit, event: Event) -> pb.Event:
 
 
 _WRITTEN: dict[type, Callable[[Any], Message]] = {
-    Phase: replies.phase,
-    Contract: replies.contract,
-    FileClaim: replies.claim,
-    Session: replies.session,
+    Phase: responses.phase,
+    Contract: responses.contract,
+    FileClaim: responses.claim,
+    Session: responses.session,
 }

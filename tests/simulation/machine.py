@@ -22,9 +22,11 @@ from unittest.mock import patch
 import apsw
 import grpc
 
-from board_server import faults, feed, server, waiters
-from board_server.limits import Limiter
+from board_server import failpoints
+from board_server.rpc import server
+from board_server.rpc.limits import Limiter
 from board_server.sqlite import leases
+from board_server.watch import feed, waiters
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.network import Network
@@ -90,7 +92,7 @@ def simulated(loop: SimulatedLoop, network: Network, seed: object) -> Iterator[M
     ]
     replaced += _wherever_imported(queue, "SimpleQueue", partial(SimulatedQueue, threads))
     replaced += _wherever_imported(time, "perf_counter", loop.time)
-    replaced += _wherever_imported(faults, "reach", reach)
+    replaced += _wherever_imported(failpoints, "reach", reach)
     with ExitStack() as stack:
         stack.callback(machine.disk.unregister)
         stack.callback(apsw.set_default_vfs, default)

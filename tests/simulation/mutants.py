@@ -8,9 +8,9 @@ from functools import partial
 from typing import Any
 from unittest.mock import patch
 
-from board_server.feed import Feed, Feeds
-from board_server.sqlite.boards import Boards
 from board_server.sqlite.leases import Leases, _Lease
+from board_server.sqlite.registry import Boards
+from board_server.watch.feed import Feed, Feeds
 
 
 @contextmanager

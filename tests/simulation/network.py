@@ -14,7 +14,7 @@ import grpc
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
-from board_server.status import DETAILS_KEY
+from board_server.wire.statuses import DETAILS_KEY
 from tests.simulation.loop import Defect, SimulatedLoop
 
 TRAVEL = (0.0, 0.0, 0.0, 0.001, 0.001, 0.01)

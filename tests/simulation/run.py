@@ -18,10 +18,10 @@ from typing import Any
 import apsw
 
 from board_client.v1 import board_pb2 as pb
-from board_server import interceptors
-from board_server.config import Config
+from board_server.config.schema import Config
 from board_server.model import Cause, Change, Commit
-from board_server.server import serving
+from board_server.rpc import handlers
+from board_server.rpc.server import serving
 from board_server.sqlite import SqliteStore
 from tests.faults.disk import error
 from tests.simulation.clients import Client, World
@@ -388,7 +388,7 @@ def _errors_in_the_log(loop: SimulatedLoop, network: Network) -> Iterator[None]:
             if not record.exc_info:
                 return
             network.logged = record.exc_info[1]
-            answered = record.name == interceptors.__name__  # and looked at there
+            answered = record.name == handlers.__name__  # and looked at there
             if not answered and not isinstance(network.logged, apsw.Error):
                 loop.fail(Defect(record.getMessage()), network.logged)
 

@@ -11,7 +11,7 @@ import pytest
 from board_server.errors import BoardReplaced, StoreUnavailable
 from board_server.model import PhaseChange, PhaseState
 from board_server.sqlite import SqliteStore
-from board_server.sqlite.replay import differences
+from board_server.sqlite.audit import differences
 from tests.conformance.backend import BOARD
 from tests.conformance.events import Listener
 

@@ -17,12 +17,12 @@ import pytest
 
 from board_server.errors import StoreUnavailable
 from board_server.model import PageRequest, PhaseChange, PhaseState
-from board_server.sqlite import SqliteStore, board
+from board_server.sqlite import SqliteStore, open_board
 from board_server.sqlite.connection import UnsafeSqlite
 from board_server.sqlite.migrate import migrations
 from tests.conformance.backend import BOARD, contents, fill, key_of
 from tests.conformance.events import PATIENCE, Listener
-from tests.spec_file import make_spec_file
+from tests.support.spec_file import make_spec_file
 
 
 @pytest.fixture
@@ -285,7 +285,7 @@ async def test_a_second_store_on_the_file_is_told_who_has_it(store, directory):
 async def test_a_second_process_is_told_who_has_the_file(store, directory):  # noqa: ARG001
     program = """if True:
         import asyncio, pathlib, sys
-        from board_server.sqlite import SqliteStore, board
+        from board_server.sqlite import SqliteStore
         asyncio.run(SqliteStore(pathlib.Path(sys.argv[1])).open_board(sys.argv[2]))
     """
     second = await asyncio.create_subprocess_exec(
@@ -389,7 +389,7 @@ async def test_forty_boards_that_are_slow_to_open_hold_no_other_up(directory):
 
 
 async def test_what_fails_while_a_board_opens_does_not_lock_it(directory, monkeypatch):
-    monkeypatch.setattr(board, "Writer", once(board.Writer))
+    monkeypatch.setattr(open_board, "Writer", once(open_board.Writer))
     store = SqliteStore(directory)
     with pytest.raises(RuntimeError):
         await store.open_board(BOARD)
@@ -401,7 +401,7 @@ async def test_who_could_not_follow_is_told_nothing(store, monkeypatch):
     await store.open_board(BOARD)
     listener = Listener()
     with monkeypatch.context() as broken:
-        broken.setattr(board.OpenBoard, "info", once(board.OpenBoard.info))
+        broken.setattr(open_board.OpenBoard, "info", once(open_board.OpenBoard.info))
         with pytest.raises(RuntimeError):
             await store.follow(BOARD, listener)
     await fill(store)

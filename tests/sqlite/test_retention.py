@@ -9,7 +9,7 @@ import pytest
 from board_server.errors import RevisionCompacted
 from board_server.model import ContractFilter
 from board_server.sqlite import SqliteStore, events
-from board_server.sqlite.replay import differences
+from board_server.sqlite.audit import differences
 from tests.conformance.backend import ALL, BOARD, contents, draft, key_of
 from tests.conformance.events import history, listening
 from tests.faults.soak import scaled

@@ -18,7 +18,7 @@ from board_server.model import (
 )
 from board_server.sqlite import SqliteStore
 from tests.conformance.backend import ALL, BOARD, items, pages
-from tests.spec_file import make_spec_file
+from tests.support.spec_file import make_spec_file
 
 
 def at(seconds: int) -> datetime:

@@ -8,7 +8,7 @@ import pytest
 
 from board_server.model import PhaseChange, PhaseState
 from tests.conformance.backend import BOARD, fill
-from tests.spec_file import SCHEMA
+from tests.support.spec_file import SCHEMA
 
 TABLES = ["board", "contracts", "file_claims"]
 

@@ -22,7 +22,7 @@ func Revoke(t testing.TB, file, name string) {
 
 func tokens(t testing.TB, arguments ...string) string {
 	t.Helper()
-	command := exec.Command(Python(t), append([]string{"-m", "board_server.tokens"}, arguments...)...)
+	command := exec.Command(Python(t), append([]string{"-m", "board_server.auth"}, arguments...)...)
 	var stderr bytes.Buffer
 	command.Stderr = &stderr
 	output, err := command.Output()

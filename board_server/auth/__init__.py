@@ -1,0 +1,1 @@
+"""Authentication and authorization: tokens, roles, client certificates, `board token`."""

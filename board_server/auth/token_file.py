@@ -1,0 +1,261 @@
+"""The file of tokens: who may call, by the hash of a secret or a certificate's name.
+
+A token is `board.NAME.SECRET`; the file has its SHA-256. The secret is 256
+random bits, which nobody guesses however fast the hash: a slow one, made for
+passwords, would only slow the server down.
+"""
+
+import hashlib
+import hmac
+import os
+import re
+import secrets
+import stat
+import tempfile
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from board_server.auth.certificate_names import CertificateName, parse_name
+from board_server.files.lock import FileLock
+from board_server.files.ownership import give
+from board_server.files.reload import BadFile, content
+from board_server.model import is_board_name
+from board_server.principal import Caller, Role
+from board_server.wire.validation import MAX_ID
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+_HASH = re.compile(r"[0-9a-f]{64}")
+_KEYS = {"name", "hash", "certificate", "role", "boards", "worker"}
+_NOBODY = bytes(32)
+"""Compared with where there is no such token, so that both take the same time."""
+
+
+class BadTokens(BadFile):
+    """A file of tokens, or a change to it, that makes no sense."""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """One `[[token]]` of the file: a caller, and by what it is known."""
+
+    caller: Caller
+    digest: bytes | None = None
+    certificate: CertificateName | None = None
+
+
+def digest_of(token: str) -> bytes:
+    """Return what the file keeps of a token."""
+    return hashlib.sha256(token.encode(errors="replace")).digest()
+
+
+def new_secret(name: str) -> str:
+    """Make a token of this name."""
+    return f"board.{name}.{secrets.token_urlsafe(32)}"
+
+
+class Tokens:
+    """The tokens of a file, to look callers up in."""
+
+    def __init__(self, tokens: Iterable[Token]) -> None:
+        """Index them. Raises BadTokens where two have one name, or one certificate."""
+        self.tokens = list(tokens)
+        self._by_name: dict[str, Token] = {}
+        self._by_certificate: dict[CertificateName, Caller] = {}
+        for token in self.tokens:
+            name, certificate = token.caller.name, token.certificate
+            if name in self._by_name:
+                raise BadTokens(f'two tokens are named "{name}"')
+            if certificate in self._by_certificate:
+                raise BadTokens(f'two tokens are of the certificate "{certificate}"')
+            self._by_name[name] = token
+            if certificate:
+                self._by_certificate[certificate] = token.caller
+
+    def by_secret(self, token: str) -> Caller | None:
+        """Tell whose token it is, in a time that does not depend on how wrong it is."""
+        named = self._by_name.get(token.rpartition(".")[0].removeprefix("board."))
+        expected = named.digest if named and named.digest else _NOBODY
+        if not hmac.compare_digest(digest_of(token), expected):
+            return None
+        return named.caller if named else None
+
+    def by_certificate(self, names: Iterable[CertificateName]) -> Caller | None:
+        """Tell for whom a certificate with one of these names stands."""
+        return next((self._by_certificate[n] for n in names if n in self._by_certificate), None)
+
+
+def read(path: Path) -> Tokens:
+    """Read a file of tokens. Raises BadFile, naming the file and, where one is wrong, the token."""
+    return parse(path, content(path))
+
+
+def parse(path: Path, data: bytes) -> Tokens:
+    """Return the tokens in the contents of a file of them. Raises BadTokens, likewise."""
+    try:
+        document = tomllib.loads(data.decode())
+    except ValueError as error:  # no TOML, or no UTF-8
+        raise BadTokens(f"{path}: {error}") from error
+    tables = document.pop("token", [])
+    if document or not isinstance(tables, list) or not all(isinstance(t, dict) for t in tables):
+        raise BadTokens(f"{path}: holds something else than [[token]] tables")
+    try:
+        return Tokens(_token(table) for table in tables)
+    except BadTokens as error:
+        raise BadTokens(f"{path}: {error}") from error
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep other processes from changing a file of tokens, from `read` to `write`.
+
+    Waits for one that is at it. The lock is on a file beside it, `FILE.lock`, which
+    stays. Raises BadTokens.
+    """
+    path = path.resolve()  # behind a link the file is to change, not the link
+    try:
+        _refuse_others(path)
+        lock = FileLock(path.with_name(f"{path.name}.lock"), wait=True)
+    except OSError as error:
+        raise BadTokens(f"{error.filename or path}: {error.strerror}") from error
+    with lock:
+        yield
+
+
+def _refuse_others(path: Path) -> None:
+    """Refuse what is no file of ours to change, before anything is made. Raises OSError."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(found.st_mode):
+        raise BadTokens(f"{path} is not a regular file")
+    if os.geteuid() not in {0, found.st_uid}:
+        try:
+            owner = path.owner()
+        except KeyError:
+            owner = f"user {found.st_uid}"
+        raise BadTokens(f"{path} belongs to {owner}; run this as that user, or as root")
+
+
+def write(path: Path, tokens: Tokens) -> None:
+    """Put the tokens in the place of the file, at once and durably. Raises BadTokens.
+
+    The file keeps its owner and mode; a new one has mode 0600, and the owner of its directory.
+    """
+    path = path.resolve()
+    try:
+        _replace(path, "\n".join(_table(token) for token in tokens.tokens))
+    except OSError as error:
+        raise BadTokens(f"{path}: {error.strerror}") from error
+
+
+def _replace(path: Path, text: str) -> None:
+    """Replace a file by one that is complete and on disk. Raises OSError."""
+    found = path.stat() if path.exists() else None
+    with (
+        tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file,
+        ExitStack() as undo,
+    ):
+        made = Path(file.name)
+        undo.callback(made.unlink)
+        give(file.fileno(), path if found else path.parent)
+        if found:
+            os.fchmod(file.fileno(), found.st_mode & 0o660 | 0o600)
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+        made.replace(path)
+        undo.pop_all()
+    directory = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def _token(table: Mapping[str, Any]) -> Token:
+    """Check one table, and make the token of it."""
+    name = table.get("name")
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise BadTokens(
+            f"{name!r} cannot name a token (letters, digits, hyphens and underscores, at most 64)"
+        )
+    try:
+        return _checked(name, table)
+    except BadTokens as error:
+        raise BadTokens(f'token "{name}": {error}') from error
+
+
+def _checked(name: str, table: Mapping[str, Any]) -> Token:
+    if unknown := table.keys() - _KEYS:
+        raise BadTokens(f"there is no key {min(unknown)}")
+    for key in ("hash", "certificate", "role", "worker"):
+        if not isinstance(table.get(key, "x"), str) or not table.get(key, "x"):
+            raise BadTokens(f"{key} must be a text, and not empty; leave it out for none")
+    digest, certificate = table.get("hash"), table.get("certificate")
+    if not digest and not certificate:
+        raise BadTokens("needs a hash or a certificate")
+    if digest and not _HASH.fullmatch(digest):
+        raise BadTokens("hash must be 64 hexadecimal digits, as `board token create` writes them")
+    caller = bound(name, table.get("role", ""), table.get("boards"), table.get("worker", ""))
+    return Token(
+        caller,
+        bytes.fromhex(digest) if digest else None,
+        named(certificate) if certificate else None,
+    )
+
+
+def named(certificate: str) -> CertificateName:
+    """Parse the name of a certificate that stands for a token. Raises BadTokens."""
+    try:
+        return parse_name(certificate)
+    except ValueError as error:
+        raise BadTokens(str(error)) from error
+
+
+def bound(name: str, role: str, boards: object = None, worker: str = "") -> Caller:
+    """Make the caller of a token from what the file or the command line says. Raises BadTokens."""
+    if not _NAME.fullmatch(name):
+        raise BadTokens(
+            f'"{name}" cannot name a token (letters, digits, hyphens and underscores, at most 64)'
+        )
+    if role not in {known.name.lower() for known in Role}:
+        raise BadTokens(f'role must be reader, worker, dispatcher or admin, not "{role}"')
+    if not worker.isprintable() or len(worker.encode()) > MAX_ID:
+        raise BadTokens(f"worker must be printable and at most {MAX_ID} bytes")
+    if worker and role != "worker":
+        raise BadTokens("only the role worker can be bound to a worker")
+    return Caller(name, Role[role.upper()], None if boards is None else _boards(boards), worker)
+
+
+def _boards(names: object) -> frozenset[str]:
+    if not isinstance(names, list) or not names:
+        raise BadTokens("boards must be a list of names; leave it out for all boards")
+    for name in names:
+        if not isinstance(name, str) or not is_board_name(name):
+            raise BadTokens(f"{name!r} cannot name a board")
+    return frozenset(names)
+
+
+def _table(token: Token) -> str:
+    caller = token.caller
+    lines = ["[[token]]", f'name = "{caller.name}"', f'role = "{caller.role.name.lower()}"']
+    if token.digest:
+        lines.append(f'hash = "{token.digest.hex()}"')
+    if token.certificate:
+        lines.append(f"certificate = {_quoted(str(token.certificate))}")
+    if caller.boards is not None:
+        lines.append(f"boards = [{', '.join(map(_quoted, sorted(caller.boards)))}]")
+    if caller.worker:
+        lines.append(f"worker = {_quoted(caller.worker)}")
+    return "\n".join(lines) + "\n"
+
+
+def _quoted(text: str) -> str:
+    """Write a TOML string; what is not plain is escaped by its number."""
+    plain = "".join(c if c.isprintable() and c not in '"\\' else f"\\U{ord(c):08x}" for c in text)
+    return f'"{plain}"'

@@ -1,0 +1,1 @@
+"""Files of the server: locked between processes, read again when changed, given to their owner."""

@@ -1,0 +1,236 @@
+"""`board backup`, `restore`, `doctor` and `compact`: the operator's commands on board files."""
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import apsw
+import typer
+from rich.console import Console
+from rich.progress import Progress as Bar
+
+from board_server.config.schema import BadConfig
+from board_server.config.sources import PREFIX, read_file, refuse_empty
+from board_server.errors import BoardError, StorageError
+from board_server.model import is_board_name
+from board_server.sqlite.directory import SUFFIX
+from board_server.sqlite.maintenance.backup import back_up
+from board_server.sqlite.maintenance.compact import compact as make_small
+from board_server.sqlite.maintenance.copying import Progress
+from board_server.sqlite.maintenance.doctor import examine
+from board_server.sqlite.maintenance.exclusive import CannotKeep
+from board_server.sqlite.maintenance.origin import name_of
+from board_server.sqlite.maintenance.restore import restore as restore_from
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Keep the board files of a directory. Run it on the machine that has them.",
+)
+
+
+def _read_settings(ctx: typer.Context, path: Path | None) -> Path | None:
+    """Let the server's settings give what neither the options nor the environment do."""
+    refuse_empty()
+    return read_file(ctx, path)
+
+
+Directory = Annotated[
+    Path,
+    typer.Option(
+        "--dir",
+        metavar="DIR",
+        envvar=f"{PREFIX}DIRECTORY",
+        help="Directory of the board files.",
+    ),
+]
+Name = Annotated[
+    str,
+    typer.Option(
+        "--board",
+        envvar=["BOARD_NAME", f"{PREFIX}BOARD"],
+        help="The board; named after DIR if not given.",
+    ),
+]
+Settings = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        envvar=f"{PREFIX}CONFIG",
+        is_eager=True,
+        callback=_read_settings,
+        help="Settings of the server, which say where its boards are.",
+    ),
+]
+BOARDS = Path("boards")
+
+
+@app.command()
+def backup(
+    file: Annotated[
+        Path | None, typer.Argument(help="Where to; an older backup of the board is replaced.")
+    ] = None,
+    all_into: Annotated[
+        Path | None,
+        typer.Option(
+            "--all", metavar="INTO", help="Back up every board of DIR, each to INTO/NAME.backup."
+        ),
+    ] = None,
+    directory: Directory = BOARDS,
+    board: Name = "",
+    config: Settings = None,  # noqa: ARG001  it has been read
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace a backup of another board too.")
+    ] = False,
+) -> None:
+    """Copy a board to FILE as it is at one moment. Its server may go on serving."""
+    if file and not all_into:
+        _back_up(_path(directory, board), file, force=force)
+    elif all_into and not file:
+        raise typer.Exit(int(not _back_up_all(directory, all_into, force=force)))
+    else:
+        raise typer.BadParameter("give either FILE or --all INTO")
+
+
+def _back_up_all(directory: Path, into: Path, *, force: bool) -> bool:
+    """Back up all boards, whatever becomes of the others; tell whether all of it worked."""
+    if not into.is_dir():
+        raise CannotKeep(f"{into} is no directory; make it, or name another")
+    found = sorted(directory.glob(f"*{SUFFIX}"))
+    boards = [path for path in found if is_board_name(name_of(path))]
+    if not boards:
+        raise CannotKeep(f"{directory}: there is no board")
+    worked = True
+    for path in boards:
+        try:
+            _back_up(path, into / f"{name_of(path)}.backup", force=force)
+        except REFUSALS as error:
+            _say(f"{name_of(path)}: {_text(error)}")
+            worked = False
+    return worked
+
+
+def _back_up(path: Path, file: Path, *, force: bool) -> None:
+    with _bar(name_of(path)) as progress:
+        revision = back_up(path, file, progress, force=force)
+    print(f"{file}: board {name_of(path)}, revision {revision}, verified")  # noqa: T201
+
+
+@app.command()
+def restore(
+    file: Annotated[Path, typer.Argument(help="A backup.")],
+    directory: Directory = BOARDS,
+    board: Name = "",
+    config: Settings = None,  # noqa: ARG001  it has been read
+    force: Annotated[
+        bool, typer.Option("--force", help="Put a board that is there aside.")
+    ] = False,
+) -> None:
+    """Make a board of FILE. Stop its server first; watchers will take a new snapshot."""
+    path = _path(directory, board)
+    revision, aside = restore_from(file, path, force=force)
+    print(f"{path}: restored at revision {revision}")  # noqa: T201
+    if aside:
+        print(f"the board before is {aside}; remove it when you will")  # noqa: T201
+
+
+@app.command()
+def compact(
+    directory: Directory = BOARDS,
+    board: Name = "",
+    config: Settings = None,  # noqa: ARG001  it has been read
+    keep_revisions: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            envvar=f"{PREFIX}KEEP_REVISIONS",
+            help="How many revisions a watcher can still go back.",
+        ),
+    ] = 100_000,
+) -> None:
+    """Drop old events and remembered calls, and give free pages back. Stop the server first."""
+    path = _path(directory, board)
+    before, after = make_small(path, keep_revisions)
+    print(f"{path}: {before:,} bytes before, {after:,} now")  # noqa: T201
+
+
+@app.command()
+def doctor(
+    directory: Directory = BOARDS,
+    only: Annotated[  # not "board": the default board of the settings is not meant
+        str, typer.Option("--board", envvar="BOARD_NAME", help="The board; all if not given.")
+    ] = "",
+    config: Settings = None,  # noqa: ARG001  it has been read
+) -> None:
+    """Examine one board, or all of DIR, served or not. Exit code 1 if anything is to be done."""
+    paths = [_path(directory, only)] if only else sorted(directory.glob(f"*{SUFFIX}"))
+    if not any(map(os.path.lexists, paths)):
+        raise CannotKeep(f"{paths[0] if only else directory}: there is no board")
+    ill = False
+    for path in paths:
+        print(path)  # noqa: T201
+        for what, advice in examine(path):
+            ill |= bool(advice)
+            print(f"  {'✗' if advice else '✓'} {_visible(what)}")  # noqa: T201
+            if advice:
+                print(f"    {advice}")  # noqa: T201
+    raise typer.Exit(int(ill))
+
+
+def _path(directory: Path, board: str) -> Path:
+    name = board or directory.resolve().name
+    if not is_board_name(name):
+        raise CannotKeep(f'"{name}" cannot name a board; say which with --board')
+    return directory / f"{name}{SUFFIX}"
+
+
+@contextmanager
+def _bar(what: str) -> Iterator[Progress]:
+    """Show how far it is on a terminal, and nothing anywhere else."""
+    console = Console(stderr=True)
+    with Bar(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+REFUSALS = (CannotKeep, BadConfig, BoardError, apsw.Error, OSError)
+
+
+def main() -> None:
+    """Run a command; say in one line why it did not work, and end with 1."""
+    os.umask(0o077)  # what boards hold is their readers' business alone
+    signal.signal(
+        signal.SIGTERM, lambda number, _: sys.exit(128 + number)
+    )  # what is half made goes
+    try:
+        app(prog_name="board")
+    except REFUSALS as error:
+        _say(_text(error))
+        sys.exit(1)
+
+
+def _text(error: Exception) -> str:
+    if isinstance(error, StorageError):
+        return error.located
+    if isinstance(error, OSError):
+        return f"{error.filename or 'cannot go on'}: {error.strerror}"
+    return str(error)
+
+
+def _say(why: str) -> None:
+    print(f"board: {_visible(why)}", file=sys.stderr)  # noqa: T201
+
+
+def _visible(text: str) -> str:
+    """Escape what a damaged or a stranger's file would have a terminal do."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+
+
+if __name__ == "__main__":
+    main()

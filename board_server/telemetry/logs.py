@@ -1,0 +1,64 @@
+"""Logs: one line per event on standard error, for people or as JSON, with the call it is about."""
+
+import logging
+import sys
+from collections.abc import MutableMapping
+from typing import Any, Literal
+
+import structlog
+
+from board_server.call_context import CURRENT
+
+Format = Literal["console", "json"]
+
+
+def configure(log_format: Format, level: str) -> None:
+    """Let everything that this process logs go to standard error, in one form."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[
+                structlog.stdlib.add_log_level,
+                structlog.stdlib.add_logger_name,
+                structlog.stdlib.ExtraAdder(),
+                _name_call,
+                structlog.processors.TimeStamper(fmt="iso", utc=True),
+            ],
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *_rendering(log_format),
+            ],
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
+    # What the libraries tell at debug is about themselves.
+    for library in ("asyncio", "grpc", "opentelemetry", "urllib3"):
+        logging.getLogger(library).setLevel(logging.WARNING)
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_is_news)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Pass over what grpc tells of replies to callers who have gone, each with a traceback."""
+    import grpc  # noqa: PLC0415  its engine has to be chosen before
+
+    return not (record.exc_info and isinstance(record.exc_info[1], grpc.aio.InternalError))
+
+
+def _rendering(log_format: Format) -> list[structlog.typing.Processor]:
+    # Neither tells the values of local variables: there may be signatures among them.
+    if log_format == "json":
+        return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    plain = structlog.dev.plain_traceback
+    colors = sys.stderr.isatty()
+    return [structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=plain)]
+
+
+def _name_call(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Say in every line which call it is about."""
+    call = CURRENT.get()
+    if call:
+        event.setdefault("method", call.method)
+        event.setdefault("request_id", call.request_id)
+        if call.caller and call.caller.name:
+            event.setdefault("caller", call.caller.name)
+    return event

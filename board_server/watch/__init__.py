@@ -1,0 +1,1 @@
+"""Watch, WaitFor and the watch caches, which follow the commits of each board."""

@@ -1,0 +1,388 @@
+"""Lists and snapshots from memory say what the store says, at once and always."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from board_client.v1 import board_pb2 as pb
+from board_server.errors import BoardNotFound, ShuttingDown
+from board_server.model import (
+    Cause,
+    Change,
+    Commit,
+    Completion,
+    ContractDraft,
+    ContractKind,
+    Event,
+    OnExpiry,
+    PhaseChange,
+    PhaseState,
+)
+from board_server.sqlite import SqliteStore
+from board_server.watch import cache, cache_pool
+from board_server.watch.cache_pool import Mirrors
+from board_server.watch.feed import Feeds
+from board_server.wire import lists, responses
+
+BOARD = "board"
+
+
+class Reader:
+    """A store with its mirrors, and the two ways to read it."""
+
+    def __init__(self, store: SqliteStore) -> None:
+        self.store = store
+        self.feeds = Feeds(store)
+        self.mirrors = Mirrors(store, self.feeds)
+
+    async def loaded(self) -> "Reader":
+        """Have the mirror loaded."""
+        await self.mirrors.snapshot(BOARD)
+        await asyncio.gather(*self.mirrors._loading.values())
+        return self
+
+    async def listed(
+        self, size: int = 0, token: str = "", board: str = BOARD
+    ) -> pb.ListContractsResponse | None:
+        request = pb.ListContractsRequest(board=board, page_size=size, page_token=token)
+        encoded = await self.mirrors.list_contracts(board, lists.list_contracts(request)[0])
+        return None if encoded is None else pb.ListContractsResponse.FromString(encoded)
+
+    async def stored(self, size: int = 0, token: str = "") -> pb.ListContractsResponse:
+        request = pb.ListContractsRequest(board=BOARD, page_size=size, page_token=token)
+        listed, where = lists.list_contracts(request)
+        page = await self.store.list_contracts(BOARD, where, listed.page)
+        return pb.ListContractsResponse(
+            contracts=map(responses.contract, page.items),
+            next_page_token=listed.token(page.next),
+            revision=page.revision,
+        )
+
+    async def mirrored_snapshot(self) -> pb.GetSnapshotResponse:
+        parts = await self.mirrors.snapshot(BOARD)
+        assert parts is not None
+        return pb.GetSnapshotResponse.FromString(b"".join((*parts.parts, parts.head)))
+
+    async def stored_snapshot(self) -> pb.GetSnapshotResponse:
+        parts = responses.snapshot_parts(await self.store.get_snapshot(BOARD))
+        return pb.GetSnapshotResponse.FromString(b"".join(p.SerializeToString() for p in parts))
+
+
+@asynccontextmanager
+async def reader_of(directory: Path) -> AsyncIterator[Reader]:
+    store = SqliteStore(directory, synchronous="normal")
+    await store.open_board(BOARD)
+    reader = Reader(store)
+    try:
+        yield reader
+    finally:
+        await reader.mirrors.close()
+        await store.close()
+
+
+@pytest.fixture
+async def reader(tmp_path):
+    async with reader_of(tmp_path) as reader:
+        yield reader
+
+
+def draft(name: str, signature: str = "", producer: str = "p") -> ContractDraft:
+    return ContractDraft(producer, ContractKind.TYPE, name, signature, "pkg")
+
+
+def without_expiry(snapshot: pb.GetSnapshotResponse) -> pb.GetSnapshotResponse:
+    """Two readings of a clock differ."""
+    for session in snapshot.sessions:
+        session.ClearField("expires_at")
+    return snapshot
+
+
+async def test_the_first_list_comes_from_the_store_and_the_next_from_memory(reader):
+    await reader.store.publish_contracts(BOARD, [draft("a"), draft("b")])
+    assert await reader.listed() is None
+    await asyncio.gather(*reader.mirrors._loading.values())
+    assert await reader.listed() == await reader.stored()
+
+
+async def test_a_list_right_after_a_publish_holds_it(reader):
+    await reader.loaded()
+    for number in range(60):
+        await reader.store.publish_contract(BOARD, draft(f"name{number % 7}", str(number)))
+        listed = await reader.listed()
+        assert str(number) in {contract.signature for contract in listed.contracts}
+        assert listed == await reader.stored()
+
+
+async def test_a_list_never_lags_behind_another_read(reader, monkeypatch):
+    # A commit is in the file before anyone is told: who sees a phase done sees its contracts.
+    await reader.loaded()
+    writer = next(iter(reader.store._boards.open()))._writer
+    held = []
+    committed = asyncio.Event()
+    answer = writer._answer
+
+    def hold(*answers):
+        held.append(answers)
+        committed.set()
+
+    monkeypatch.setattr(writer, "_answer", hold)
+    completion = Completion("p", PhaseState.DONE, [draft("made")])
+    completing = asyncio.create_task(reader.store.complete_phase(BOARD, completion))
+    await committed.wait()
+    assert (await reader.store.get_phase_state(BOARD, "p")).state is PhaseState.DONE
+
+    listing = asyncio.create_task(reader.listed())
+    taking = asyncio.create_task(reader.mirrored_snapshot())
+    for _ in range(100):  # turns of the loop, of which an answer from memory needs a few
+        await asyncio.sleep(0)
+    assert not listing.done(), "answered from what the board was before"
+    assert not taking.done()
+    for answers in held:
+        answer(*answers)
+    assert [contract.name for contract in (await listing).contracts] == ["made"]
+    assert [contract.name for contract in (await taking).contracts] == ["made"]
+    await completing
+
+
+async def test_pages_lead_through_all_contracts_once(reader):
+    await reader.store.publish_contracts(BOARD, [draft(f"name{n}") for n in range(25)])
+    await reader.loaded()
+    names, token = [], ""
+    while True:
+        page = await reader.listed(size=10, token=token)
+        assert page == await reader.stored(size=10, token=token)
+        names += [contract.name for contract in page.contracts]
+        token = page.next_page_token
+        if not token:
+            break
+    assert names == [f"name{n}" for n in range(25)]
+
+
+async def test_long_signatures_make_shorter_pages(reader):
+    long = [draft(f"name{n}", "x" * 2**20) for n in range(8)]
+    await reader.store.publish_contracts(BOARD, long)
+    await reader.loaded()
+    page = await reader.listed()
+    assert 0 < page.ByteSize() < 4 * 2**20
+    assert page.next_page_token
+    rest = await reader.listed(token=page.next_page_token)
+    assert rest.contracts[0].id == page.contracts[-1].id + 1
+
+
+async def test_parts_of_a_snapshot_stay_under_a_mebibyte(reader):
+    drafts = [draft(f"name{n}", "x" * 10_000) for n in range(300)]
+    await reader.store.publish_contracts(BOARD, drafts)
+    await reader.loaded()
+    parts, head = await reader.mirrors.snapshot(BOARD)
+    parts = [part + head for part in parts]
+    assert len(parts) > 3
+    assert max(map(len, parts)) < 2**20
+    revisions = {pb.GetSnapshotResponse.FromString(part).revision for part in parts}
+    assert revisions == {1}
+    assert await reader.mirrored_snapshot() == await reader.stored_snapshot()
+
+
+async def test_a_board_that_is_too_large_is_left_to_the_store(reader, monkeypatch):
+    monkeypatch.setattr(cache_pool, "BUDGET", 5_000)
+    await reader.store.publish_contracts(BOARD, [draft(f"name{n}") for n in range(100)])
+    await reader.loaded()
+    assert await reader.listed() is None
+    assert not reader.mirrors._loading, "it would be loaded again and again"
+
+
+async def test_of_several_boards_that_do_not_fit_together_the_last_read_stays(reader, monkeypatch):
+    for board in (BOARD, "other"):
+        await reader.store.open_board(board)
+        await reader.store.publish_contracts(board, [draft(f"name{n}") for n in range(100)])
+    await reader.loaded()
+    alone = (await reader.feeds.of(BOARD)).mirror.weight
+    monkeypatch.setattr(cache_pool, "BUDGET", int(1.5 * alone))
+    await reader.listed(board="other")
+    await asyncio.gather(*reader.mirrors._loading.values())
+    assert len((await reader.listed(board="other")).contracts) == 100
+    assert (await reader.feeds.of(BOARD)).mirror is None
+
+
+async def test_mirrors_of_many_boards_are_loaded_one_after_the_other(reader, monkeypatch):
+    """All at once they would take more memory than all mirrors together may."""
+    load, loading, most = cache.Mirror.load, set(), 0
+
+    async def counted(self, *args):
+        nonlocal most
+        loading.add(self)
+        most = max(most, len(loading))
+        fits = await load(self, *args)
+        loading.discard(self)
+        return fits
+
+    monkeypatch.setattr(cache.Mirror, "load", counted)
+    for board in "abc":
+        await reader.store.open_board(board)
+    for board in "abc":
+        await reader.listed(board=board)
+    await asyncio.gather(*reader.mirrors._loading.values())
+    assert [len((await reader.listed(board=board)).contracts) for board in "abc"] == [0, 0, 0]
+    assert most == 1
+
+
+async def test_a_mirror_of_a_board_that_was_closed_is_loaded_no_further(reader, monkeypatch):
+    begun = asyncio.Event()
+
+    async def load_for_ever(*_):
+        begun.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(cache.Mirror, "load", load_for_ever)
+    await reader.listed()
+    await begun.wait()
+    (task,) = reader.mirrors._loading.values()
+    (await reader.feeds.of(BOARD)).ended(ShuttingDown())
+    await reader.store.open_board("other")
+    for _ in range(2):  # now and then a read looks for what nobody needs
+        await reader.listed(board="other")
+    await asyncio.wait([task])
+    assert task.cancelled()
+
+
+async def test_a_mirror_that_nobody_reads_is_let_go(reader, monkeypatch):
+    monkeypatch.setattr(cache, "MAX_UNREAD", 10)
+    await reader.loaded()
+    for turn in range(10):
+        await reader.store.publish_contract(BOARD, draft("a", str(turn)))
+    assert (await reader.feeds.of(BOARD)).mirror is None
+
+
+async def test_what_a_mirror_has_no_word_for_makes_it_read_the_board_anew(reader):
+    await reader.store.publish_contract(BOARD, draft("a"))
+    await reader.loaded()
+    feed = await reader.feeds.of(BOARD)
+    phase, revision = await reader.store.set_phase_state(BOARD, PhaseChange("p", PhaseState.DONE))
+    unheard_of = Event(Change.CONTRACT, Cause.ARCHIVE, phase)
+    feed.committed(Commit(revision + 1, phase.updated_at, (unheard_of,)))
+    assert feed.mirror is None
+    await reader.loaded()
+    assert [contract.name for contract in (await reader.listed()).contracts] == ["a"]
+
+
+async def test_a_board_made_anew_is_not_mistaken_for_the_old_one(reader, tmp_path):
+    await reader.store.publish_contract(BOARD, draft("old"))
+    await reader.loaded()
+    for file in tmp_path.glob("board.board.db*"):
+        file.unlink()
+    with pytest.raises(BoardNotFound):
+        await reader.listed()
+    await reader.store.open_board(BOARD)
+    await reader.store.publish_contract(BOARD, draft("new"))
+    await reader.loaded()
+    assert [contract.name for contract in (await reader.listed()).contracts] == ["new"]
+
+
+async def test_a_snapshot_tells_when_the_sessions_expire_now(reader):
+    session, _ = await reader.store.open_session(
+        BOARD, "worker", timedelta(seconds=60), OnExpiry.FAIL
+    )
+    await reader.loaded()
+    first = (await reader.mirrored_snapshot()).sessions[0].expires_at
+    await reader.store.renew_session(BOARD, session.session_id)
+    second = (await reader.mirrored_snapshot()).sessions[0].expires_at
+    assert second.ToNanoseconds() > first.ToNanoseconds()
+
+
+async def test_what_is_written_while_a_mirror_loads_is_in_it(reader, monkeypatch):
+    monkeypatch.setattr(cache, "LOADED_AT_ONCE", 10)
+    await reader.store.publish_contracts(BOARD, [draft(f"name{n}") for n in range(200)])
+    await reader.store.claim_files(BOARD, [f"file{n}" for n in range(50)], "p")
+    loading = asyncio.create_task(reader.loaded())
+    for turn in range(40):
+        await reader.store.publish_contract(BOARD, draft(f"name{turn}", f"changed{turn}"))
+        await reader.store.release_claims(BOARD, "p", [f"file{turn}"])
+    await loading
+    assert await reader.mirrored_snapshot() == await reader.stored_snapshot()
+
+
+async def test_a_list_that_is_asked_for_again_is_neither_encoded_nor_copied(reader, monkeypatch):
+    await reader.store.publish_contracts(BOARD, [draft(f"name{n}") for n in range(100)])
+    await reader.loaded()
+    listed, _ = lists.list_contracts(pb.ListContractsRequest(board=BOARD))
+    first = await reader.mirrors.list_contracts(BOARD, listed)
+    encodings = []
+    entry = responses.entry
+    monkeypatch.setattr(
+        (await reader.feeds.of(BOARD)).mirror._contracts,
+        "_encode",
+        lambda record: encodings.append(record) or entry(record),
+    )
+    assert await reader.mirrors.list_contracts(BOARD, listed) is first
+
+    await reader.store.publish_contract(BOARD, draft("name7", "changed"))
+    assert await reader.mirrors.list_contracts(BOARD, listed) is not first
+    assert [record.name for record in encodings] == ["name7"], "one changed, one is encoded"
+
+
+names = st.sampled_from(["a", "b", "é", "\U0001f600", "\uffee", "z/y"])
+operations = st.one_of(
+    st.tuples(st.just("phase"), names, st.sampled_from([*PhaseState][1:])),
+    st.tuples(st.just("publish"), st.lists(st.tuples(names, names, names), max_size=4)),
+    st.tuples(st.just("claim"), names, names),
+    st.tuples(st.just("release"), names),
+    st.tuples(st.just("session"), names),
+    st.tuples(st.just("end"), st.integers(0, 3)),
+    st.tuples(st.just("read"), st.integers(1, 5)),
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(operations, max_size=25))
+def test_whatever_is_written_both_say_the_same(script):
+    async def run() -> None:
+        with TemporaryDirectory() as directory:
+            async with reader_of(Path(directory)) as reader:
+                await reader.loaded()
+                sessions: list[str] = []
+                for step in script:
+                    await do(reader, sessions, step)
+                snapshot = await reader.mirrored_snapshot()
+                assert without_expiry(snapshot) == without_expiry(await reader.stored_snapshot())
+
+    asyncio.run(run())
+
+
+async def do(reader: Reader, sessions: list[str], step: Sequence) -> None:
+    store = reader.store
+    match step:
+        case "phase", name, state:
+            await store.set_phase_state(BOARD, PhaseChange(name, state, name, None))
+        case "publish", contracts:
+            drafts = [draft(name, signature, by) for by, name, signature in contracts]
+            await store.publish_contracts(BOARD, drafts)
+        case "claim", path, owner:
+            if await store.get_file_owner(BOARD, path) in {"", owner}:
+                await store.claim_file(BOARD, path, owner, sessions[-1] if sessions else "")
+        case "release", owner:
+            await store.release_claims(BOARD, owner, [])
+        case "session", worker:
+            opened, _ = await store.open_session(
+                BOARD, worker, timedelta(seconds=60), OnExpiry.REQUEUE
+            )
+            sessions.append(opened.session_id)
+        case "end", index:
+            if index < len(sessions):
+                await store.close_session(BOARD, sessions.pop(index))
+        case "read", size:
+            assert await reader.listed(size=size) == await reader.stored(size=size)
+
+
+async def test_pages_of_any_size_leave_a_bounded_number_of_replies_behind(reader):
+    await reader.store.publish_contracts(BOARD, [draft(f"name{n}") for n in range(3)])
+    await reader.loaded()
+    feed = await reader.feeds.of(BOARD)
+    for size in range(1, 3 * cache.MAX_REPLIES):
+        assert (await reader.listed(size)).contracts
+        assert len(feed.mirror._replies) <= cache.MAX_REPLIES

@@ -1,0 +1,213 @@
+"""`board doctor` tells what is wrong with a board and what to do, and nothing if it is well."""
+
+import os
+import shutil
+import tempfile
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import apsw
+import pytest
+
+from board_client import BoardClient, Contract
+from board_server.errors import StoreUnavailable
+from board_server.sqlite.connection import connect_to_read
+from board_server.sqlite.maintenance import doctor as examining
+from board_server.sqlite.maintenance.backup import back_up
+from board_server.sqlite.maintenance.doctor import examine, faults
+from board_server.sqlite.maintenance.exclusive import CannotKeep
+from tests.maintenance.test_backup import BOARD, file_of, keep, spoiled
+from tests.support.servers import server_thread
+
+
+@pytest.fixture
+def board(tmp_path):
+    """A board at rest, with something of everything on it."""
+    with server_thread(tmp_path, board=BOARD) as address, BoardClient(address) as client:
+        session = client.open_session("w", 3600)
+        with client.session("w", ttl=3600) as mine:
+            mine.set_phase_state("a", "running")
+            mine.claim_file("bound.go", "a")
+            client.publish_contract(Contract("a", "type", "T"))
+            client.publish_contract(Contract("a", "type", "T", "changed"))
+            client.claim_file("x.go", "a")
+        client.close_session(session.session_id)
+        client.open_session("stays", 3600)
+        client.archive_board(client.get_snapshot().revision)
+        client.set_phase_state("b", "queued")
+    return file_of(tmp_path)
+
+
+def spoil(board, statement):
+    with closing(apsw.Connection(str(board))) as db:
+        db.execute(statement)
+
+
+def interrupted(board):
+    """Give the board the rollback journal of a program that was killed while it wrote."""
+    with closing(apsw.Connection(str(board))) as db:
+        db.pragma("journal_mode", "delete")
+        db.pragma("cache_size", 1)  # so that pages are written before the commit
+        db.execute("BEGIN; CREATE TABLE large (text); INSERT INTO large VALUES (randomblob(99999))")
+        copies = [Path(f"{board}{end}") for end in ("", "-journal")]
+        for path in copies:
+            shutil.copy(path, f"{path}.copy")
+    for path in copies:
+        Path(f"{path}.copy").replace(path)
+
+
+def contents(directory):
+    return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+@contextmanager
+def user_that_cannot_write(board):
+    """Take the board's mode to 0400; root becomes another user, whose board it is."""
+    user = os.geteuid()
+    board.chmod(0o400)
+    for path in (board.parent, *board.parent.iterdir()):
+        os.chown(path, user or 12345, -1)
+    os.seteuid(user or 12345)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+        board.chmod(0o600)
+
+
+@pytest.fixture
+def closed_board(board):
+    """A board at rest, in a directory that another user can reach."""
+    with tempfile.TemporaryDirectory() as made:
+        yield Path(shutil.copy(board, made))
+
+
+def advice(board):
+    return [finding for finding in examine(board) if finding.advice]
+
+
+def test_a_board_that_is_well_gets_no_advice(board):
+    assert advice(board) == []
+    assert any("sound" in finding.what for finding in examine(board))
+
+
+def test_a_board_that_is_served_is_said_to_be(tmp_path):
+    with server_thread(tmp_path, board=BOARD) as address, BoardClient(address) as client:
+        client.set_phase_state("a", "queued")
+        assert any("served by process" in what for what, _ in examine(file_of(tmp_path)))
+        assert advice(file_of(tmp_path)) == []
+    assert any("no server has it" in what for what, _ in examine(file_of(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("statement", "fault"),
+    [
+        ("UPDATE board SET state = 'done'", "phase 'b' is"),
+        ("DELETE FROM board", "phase 'b' is missing"),
+        ("INSERT INTO file_claims VALUES ('y.go', 'a', '2026-01-01')", "no event tells of it"),
+        (
+            "INSERT INTO file_claims VALUES ('x.go', 'a', '2026-01-01')",
+            "the events say that it went",
+        ),
+        ("DELETE FROM sessions", "is missing"),
+        ("DELETE FROM events WHERE revision = 3", "has events of"),
+        ("UPDATE meta SET revision = revision + 1", "has events of"),
+        ("INSERT INTO phase_sessions VALUES ('nobody', 'none')", "is not there"),
+    ],
+)
+def test_what_the_events_do_not_tell_of_is_found(board, statement, fault):
+    spoil(board, statement)
+    assert any(fault in found for found in faults(board)), list(faults(board))
+
+
+def test_a_file_with_a_broken_page_is_found(board):
+    with board.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * 4096)
+    assert list(faults(board))
+    assert any("restore" in told for _, told in examine(board))
+
+
+def test_a_log_that_has_grown_is_said_to_be_too_large(board, monkeypatch):
+    monkeypatch.setattr(examining, "LARGE_LOG", -1)
+    (found,) = advice(board)
+    assert found.what.startswith("write-ahead log of")
+
+
+def test_a_disk_with_little_room_is_told(board, monkeypatch):
+    monkeypatch.setattr(examining, "LITTLE_ROOM", 2**62)
+    (found,) = advice(board)
+    assert "make room" in found.advice
+
+
+def test_a_board_that_cannot_be_written_is_examined_and_no_file_is_left_beside_it(closed_board):
+    before = contents(closed_board.parent)
+    with user_that_cannot_write(closed_board):
+        assert advice(closed_board) == []
+        back_up(closed_board, closed_board.with_name("copy"))
+    closed_board.with_name("copy").unlink()
+    assert contents(closed_board.parent) == before
+
+
+def test_a_log_whose_index_could_not_be_made_for_the_server_is_left_as_it_is(closed_board):
+    with closing(apsw.Connection(str(closed_board))) as db:
+        db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)
+        db.execute("UPDATE meta SET compacted_revision = compacted_revision")
+    Path(f"{closed_board}-shm").unlink()
+    before = contents(closed_board.parent)
+    with user_that_cannot_write(closed_board):
+        (found,) = advice(closed_board)
+    assert "make the file writable" in found.advice
+    assert contents(closed_board.parent) == before
+
+
+def test_a_board_that_is_written_while_it_is_read_without_locks_is_not_believed(closed_board):
+    with (
+        pytest.raises(StoreUnavailable, match="repeat"),
+        user_that_cannot_write(closed_board),
+        connect_to_read(closed_board),
+    ):
+        os.utime(closed_board, (1, 1))
+
+
+def test_an_interrupted_write_is_found_and_not_undone(board):
+    interrupted(board)
+    before = contents(board.parent)
+    (found,) = advice(board)
+    assert "start a server" in found.advice
+    with pytest.raises(CannotKeep, match="interrupted"):
+        back_up(board, board.with_name("copy"))
+    assert contents(board.parent) == before
+    with server_thread(board.parent, board=BOARD):
+        assert advice(board) == []
+
+
+def test_a_link_that_no_server_opens_is_found_and_hides_no_other_board(board, tmp_path, command):
+    for name, target in (("a", board), ("z", tmp_path / "nowhere")):
+        (tmp_path / f"{name}.board.db").symlink_to(target)
+    code, out, err = command("doctor", "--dir", tmp_path)
+    assert (code, err) == (1, "")
+    assert out.count("✗ no server opens it") == 2
+    assert out.count("symbolic link") == 2
+    assert out.count("✓ its contents are sound") == 2
+
+
+def test_what_a_file_is_called_inside_does_nothing_to_the_terminal(board, command):
+    spoil(board, 'CREATE TABLE "\x1b[2J" (text); INSERT INTO "\x1b[2J" VALUES (NULL)')
+    declared = "sql = replace(sql, 'text', 'text NOT NULL') WHERE name LIKE '%2J'"
+    spoil(board, f"PRAGMA writable_schema = 1; UPDATE sqlite_schema SET {declared}")
+    told = command("doctor", "--dir", board.parent)
+    assert (told.code, r"NULL value in \x1b[2J.text" in told.out) == (1, True)
+    refused = command("backup", board.parent / "copy", "--dir", board.parent, "--board", BOARD)
+    assert (refused.code, r"\x1b[2J" in refused.err) == (1, True)
+    assert "\x1b" not in told.out + refused.err
+
+
+@pytest.mark.usefixtures("board")
+def test_the_command_ends_with_0_when_all_boards_are_well_and_with_1_when_one_is_not(tmp_path):
+    (tmp_path / "more").mkdir()
+    spoiled(tmp_path / "more").rename(file_of(tmp_path, "spoiled"))
+    told = keep("doctor", "--dir", tmp_path)
+    assert told.returncode == 1
+    assert "✗ claim 'x.go' is" in told.stdout
+    assert keep("doctor", "--dir", tmp_path, "--board", BOARD).returncode == 0

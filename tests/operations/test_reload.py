@@ -1,0 +1,96 @@
+"""Files that are read again when they change."""
+
+import os
+import threading
+
+import pytest
+
+from board_server.files import reload as reread_module
+from board_server.files.reload import LARGEST, BadFile, Reread, content
+
+
+@pytest.fixture
+def file(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("first")
+    return file
+
+
+def text(data: bytes) -> str:
+    if data == b"rubbish":
+        raise BadFile("file: makes no sense")
+    return data.decode()
+
+
+def test_what_cannot_be_read_stands_as_it_was_until_it_can(file, caplog):
+    reread = Reread([file], text)
+    away = file.rename(file.with_name("away"))
+    away.write_text("second")
+    for _ in range(3):
+        assert reread.current() == "first"
+    assert caplog.messages == [f"{file}: No such file or directory; what it said before stands"]
+    away.rename(file)
+    assert reread.current() == "second"
+
+
+def test_what_makes_no_sense_is_logged_once_and_passed_over(file, caplog):
+    reread = Reread([file], text)
+    file.write_text("rubbish")
+    for _ in range(3):
+        assert reread.current() == "first"
+    assert caplog.messages == ["file: makes no sense; what it said before stands"]
+    file.write_text("first")
+    assert reread.current() == "first"
+
+
+def test_a_change_is_seen_that_left_no_trace_but_the_content(file):
+    """As one does within a tick of the clock that the file system stamps its files with."""
+    before = file.stat()
+    reread = Reread([file], text)
+    file.write_text("other")
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    after = file.stat()
+    assert (before.st_ino, before.st_size, before.st_mtime_ns) == (
+        *(after.st_ino, after.st_size, after.st_mtime_ns),
+    )
+    assert reread.current() == "other"
+
+
+def test_a_fifo_in_the_place_of_a_file_is_not_waited_for(file, caplog):
+    reread = Reread([file], text)
+    file.unlink()
+    os.mkfifo(file)
+    assert reread.current() == "first"
+    assert f"{file} is not a regular file" in caplog.text
+
+
+@pytest.mark.parametrize("path", ["/", "/dev/zero", "/dev/null"])
+def test_what_is_no_regular_file_is_refused(path):
+    with pytest.raises(BadFile, match=path):
+        content(path)
+
+
+def test_a_file_that_is_too_large_is_refused(file):
+    os.truncate(file, LARGEST)
+    assert len(content(file)) == LARGEST
+    os.truncate(file, LARGEST + 1)
+    with pytest.raises(BadFile, match=f"more than {LARGEST} bytes"):
+        content(file)
+
+
+async def test_files_that_are_not_read_in_time_hold_nobody_up_for_long(file, monkeypatch):
+    monkeypatch.setattr(reread_module, "PATIENCE", 0.01)
+    answers = threading.Event()
+
+    def slow(data: bytes) -> str:
+        assert data == b"first" or answers.wait(60)
+        return data.decode()
+
+    reread = Reread([file], slow)
+    file.write_text("second")
+    assert [await reread.fresh() for _ in range(100)] == ["first"] * 100
+    answers.set()
+    monkeypatch.setattr(reread_module, "PATIENCE", 60)
+    while await reread.fresh() == "first":
+        pass
+    assert reread.latest == "second"

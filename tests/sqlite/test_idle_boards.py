@@ -1,0 +1,309 @@
+"""Boards that nobody uses are closed, and opened again when they are called for."""
+
+import asyncio
+import contextlib
+from datetime import timedelta
+from itertools import cycle
+
+import pytest
+
+from board_server.errors import BoardNotFound, ShuttingDown, StoreUnavailable
+from board_server.model import BoardInfo, OnExpiry, PageRequest, PhaseChange, PhaseState
+from board_server.sqlite import SqliteStore, registry
+from board_server.sqlite.leases import Leases
+from tests.conformance.events import PATIENCE, Listener
+
+RUNNING = PhaseChange("p", PhaseState.RUNNING)
+
+
+@pytest.fixture
+async def store(tmp_path):
+    """A store of which at most two boards are open."""
+    opened = SqliteStore(tmp_path, max_boards=2)
+    yield opened
+    await opened.close()
+
+
+async def is_open(directory, board: str) -> bool:
+    """Whether a server holds the board; another can only open it where none does."""
+    other = SqliteStore(directory)
+    try:
+        await other.get_board(board)
+    except StoreUnavailable:
+        return True
+    finally:
+        await other.close()
+    return False
+
+
+async def open_boards(directory) -> list[str]:
+    return [name for name in ("a", "b", "c") if await is_open(directory, name)]
+
+
+class Idle(Listener):
+    """A follower who is there for nobody."""
+
+    needed = False
+
+
+async def test_for_one_more_the_board_is_closed_that_was_not_used_for_longest(store, tmp_path):
+    for board in ("a", "b"):
+        await store.open_board(board)
+    await store.get_phase_state("a", "p")
+    await store.set_phase_state("a", RUNNING)
+    await store.open_board("c")
+    assert await open_boards(tmp_path) == ["a", "c"]
+
+
+async def test_a_closed_board_is_opened_again_as_it_was(store):
+    first = await store.open_board("a")
+    await store.set_phase_state("a", RUNNING)
+    for board in ("b", "c"):
+        await store.open_board(board)
+    assert (await store.get_phase_state("a", "p")).state == PhaseState.RUNNING
+    again = await store.get_board("a")
+    assert again == BoardInfo("a", first.board_id, 1, first.created_at)
+    assert [commit.revision for commit in await store.list_events("a", 0, 1)] == [1]
+
+
+async def test_the_board_that_stays_is_never_closed(tmp_path):
+    store = SqliteStore(tmp_path, max_boards=2, stays="a")
+    for board in ("a", "b", "c"):
+        await store.open_board(board)
+    assert await open_boards(tmp_path) == ["a", "c"]
+    await store.close()
+
+
+async def a_session(store, board):
+    session, _ = await store.open_session(board, "w", timedelta(minutes=1), OnExpiry.FAIL)
+    return lambda: store.close_session(board, session.session_id)
+
+
+async def a_follower(store, board):
+    follower = Listener()
+    await store.follow(board, follower)
+
+    async def leave():
+        follower.needed = False
+
+    return leave
+
+
+async def a_write(store, board):
+    writing = asyncio.ensure_future(store.set_phase_state(board, RUNNING))
+    await asyncio.sleep(0)  # it is on its way to the writer now
+    return lambda: writing
+
+
+async def a_write_whose_caller_has_gone(store, board):
+    writing = asyncio.ensure_future(
+        store.open_session(board, "w", timedelta(minutes=1), OnExpiry.FAIL)
+    )
+    follower = Listener()
+    await store.follow(board, follower)
+    await follower.until(lambda: follower.commits)
+    follower.needed = False
+    writing.cancel()
+
+    async def end():
+        (session,) = follower.commits[0].events
+        await store.close_session(board, session.record.session_id)
+
+    return end
+
+
+async def a_list(store, board):
+    listing = asyncio.ensure_future(store.get_snapshot(board))
+    await asyncio.sleep(0)
+    return lambda: listing
+
+
+@pytest.mark.parametrize(
+    "use", [a_session, a_follower, a_write, a_write_whose_caller_has_gone, a_list]
+)
+async def test_a_board_in_use_is_not_closed_for_another(tmp_path, use):
+    store = SqliteStore(tmp_path, max_boards=1)
+    await store.open_board("a")
+    end = await use(store, "a")
+    with pytest.raises(StoreUnavailable, match="in use as may be open, 1;"):
+        await store.open_board("b")
+    await end()
+    await store.open_board("b")
+    await store.close()
+
+
+async def test_who_follows_for_nobody_is_told_that_no_commit_comes_any_more(store):
+    await store.open_board("a")
+    follower = Idle()
+    await store.follow("a", follower)
+    for board in ("b", "c"):
+        await store.open_board(board)
+    assert isinstance(follower.error, StoreUnavailable)
+    await store.set_phase_state("a", RUNNING)
+    assert follower.commits == []
+
+
+async def test_a_board_that_nobody_has_used_for_a_while_is_closed(tmp_path, monkeypatch):
+    monkeypatch.setattr(registry, "PATROL", 0.01)
+    store = SqliteStore(tmp_path, rest=0, stays="b")
+    follower = Idle()
+    for board in ("a", "b"):
+        await store.open_board(board)
+        await store.follow(board, follower)
+    await follower.until(lambda: follower.error)
+    async with asyncio.timeout(PATIENCE):
+        while await is_open(tmp_path, "a"):
+            pass
+    assert await is_open(tmp_path, "b")
+    await store.close()
+
+
+async def test_a_board_that_somebody_follows_stays_open(tmp_path, monkeypatch):
+    monkeypatch.setattr(registry, "PATROL", 0.01)
+    store = SqliteStore(tmp_path, rest=0)
+    unused, used = Idle(), Listener()
+    for board, follower in (("a", unused), ("b", used)):
+        await store.open_board(board)
+        await store.follow(board, follower)
+    await unused.until(lambda: unused.error)
+    await store.set_phase_state("b", RUNNING)
+    assert used.revisions == [1]
+    await store.close()
+
+
+async def as_soon_as_there_is_room(call):
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            try:
+                return await call()
+            except StoreUnavailable:  # the other board is in use
+                await asyncio.sleep(0)
+
+
+async def test_a_caller_who_goes_leaves_no_board_half_closed(tmp_path):
+    store = SqliteStore(tmp_path, max_boards=1)
+    await store.open_board("a")
+    opening = asyncio.ensure_future(store.open_board("b"))
+    for _ in range(3):  # it closes a by now
+        await asyncio.sleep(0)
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    await as_soon_as_there_is_room(lambda: store.open_board("a"))
+    await store.close()
+
+
+async def test_callers_of_more_boards_than_may_be_open_take_turns(tmp_path):
+    store = SqliteStore(tmp_path, max_boards=1)
+    for board in ("a", "b"):
+        await store.open_board(board)
+
+    def write(board, number):
+        change = PhaseChange(f"{number}", PhaseState.RUNNING)
+        return as_soon_as_there_is_room(lambda: store.set_phase_state(board, change))
+
+    calls = [write(board, number) for number in range(20) for board in ("a", "b")]
+    await asyncio.gather(*calls)
+    assert [(await store.get_board(board)).revision for board in ("a", "b")] == [20, 20]
+    await store.close()
+
+
+async def test_of_two_callers_for_one_place_one_is_answered(tmp_path):
+    store = SqliteStore(tmp_path, max_boards=1)
+    for board in ("a", "b", "c"):
+        await store.open_board(board)
+    answers = await asyncio.gather(
+        *(store.get_board(board) for board in ("a", "b")), return_exceptions=True
+    )
+    first, second = answers
+    assert isinstance(first, BoardInfo)
+    assert isinstance(second, StoreUnavailable)
+    await store.close()
+
+
+async def test_a_read_does_not_make_the_board_that_goes_meanwhile(tmp_path):
+    store = SqliteStore(tmp_path, max_boards=1)
+
+    class Vandal(Idle):
+        def ended(self, error):  # as its board is closed, to make room
+            super().ended(error)
+            (tmp_path / "a.board.db").unlink()
+
+    vandal = Vandal()
+    for board in ("a", "b"):
+        await store.open_board(board)
+    await store.follow("b", vandal)
+    with pytest.raises(BoardNotFound):
+        await store.list_phases("a", (), PageRequest(10))
+    assert vandal.error
+    assert not (tmp_path / "a.board.db").exists()
+    await store.close()
+
+
+async def test_a_board_that_did_not_close_well_can_be_opened_again(tmp_path, monkeypatch, caplog):
+    store = SqliteStore(tmp_path, max_boards=1)
+    await store.open_board("a")
+    with monkeypatch.context() as broken:
+
+        async def fails(self):
+            broken.undo()
+            await self.close()
+            raise RuntimeError("can't start new thread")
+
+        broken.setattr(Leases, "close", fails)
+        await store.open_board("b")
+    assert "cannot close board a" in caplog.text
+    assert (await store.open_board("a")).revision == 0
+    await store.close()
+
+
+async def test_a_board_whose_caller_went_is_closed_once_for_the_next(tmp_path, caplog):
+    """However the end of its opening, and the opening of another, fall together."""
+    store = SqliteStore(tmp_path, max_boards=1)
+    for number in range(30):
+        gone = asyncio.ensure_future(store.open_board("a"))
+        await asyncio.sleep(0)
+        gone.cancel()
+        await as_soon_as_there_is_room(lambda: store.open_board("b"))
+        for _ in range(number % 5):
+            await asyncio.sleep(0)
+    await store.close()
+    assert caplog.records == []
+
+
+@pytest.mark.timeout(30)  # a call that lets no other run would be the last
+@pytest.mark.parametrize("turns", range(5))
+async def test_a_reader_that_finds_no_board_does_not_hold_up_the_call_that_creates_it(store, turns):
+    """However many turns of the event loop the one call is behind the other."""
+    reading = asyncio.ensure_future(store.get_board("a"))
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    assert (await store.open_board("a")).revision == 0
+    with contextlib.suppress(BoardNotFound):
+        await reading
+
+
+@pytest.mark.timeout(30)
+async def test_callers_that_come_in_every_turn_while_boards_open_and_close_are_all_answered(store):
+    for board in ("a", "b", "c"):
+        await store.open_board(board)
+    calls = []
+    for _, board in zip(range(300), cycle("abc"), strict=False):
+        calls.append(asyncio.ensure_future(store.get_board(board)))
+        await asyncio.sleep(0.001 if len(calls) % 10 == 0 else 0)
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    assert all(isinstance(answer, BoardInfo | StoreUnavailable) for answer in answers)
+
+
+@pytest.mark.timeout(30)
+async def test_a_store_closes_while_callers_come_in_every_turn(store):
+    for board in ("a", "b", "c"):
+        await store.open_board(board)
+    calls = [asyncio.ensure_future(store.get_board("a"))]
+    await asyncio.sleep(0)
+    closing = asyncio.ensure_future(store.close())
+    while not closing.done():
+        calls.append(asyncio.ensure_future(store.get_board("b")))
+        await asyncio.sleep(0)
+    *_, last = await asyncio.gather(*calls, return_exceptions=True)
+    assert isinstance(last, ShuttingDown)

@@ -1,0 +1,288 @@
+"""What the tests of security and operations share: certificates, tokens, and real servers."""
+
+import dataclasses
+import datetime
+import ipaddress
+import re
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import grpc
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from google.rpc import error_details_pb2, status_pb2
+
+from board_client import Credentials
+from board_client.v1.board_pb2_grpc import BoardServiceStub
+from board_server.auth import token_file as tokens_file
+from board_server.config.schema import Config
+from board_server.principal import Role
+from board_server.rpc.server import serving
+from board_server.sqlite import SqliteStore
+from board_server.telemetry.metrics import Metrics, exposed
+from tests.support.servers import ANY_PORT, in_thread
+
+DAY = datetime.timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A certificate and its key, as PEM files."""
+
+    cert: Path
+    key: Path
+
+
+class Authority:
+    """A certificate authority of the tests' own."""
+
+    def __init__(self, directory: Path, name: str = "authority") -> None:
+        self._directory = directory
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = _named(name)
+        self._cert = _certificate(
+            self._name, self._name, self._key.public_key(), self._key, ca=True
+        )
+        self.ca = directory / f"{name}.pem"
+        self.ca.write_bytes(_pem(self._cert))
+
+    def issue(self, *names: str, into: Pair | None = None, days: int = 1, also=()) -> Pair:
+        """Issue a certificate for a server on this machine, or for a client of this name.
+
+        It may have several common names, and has the alternative names of `also`.
+        """
+        pair = into or Pair(
+            self._directory / f"{names[0]}.crt", self._directory / f"{names[0]}.key"
+        )
+        key = ec.generate_private_key(ec.SECP256R1())
+        cert = _certificate(
+            _named(*names), self._name, key.public_key(), self._key, days=days, also=also
+        )
+        # As tools that rotate do: each file at once, one after the other.
+        _put(pair.key, _private(key))
+        _put(pair.cert, _pem(cert))
+        return pair
+
+
+def _named(*names: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name) for name in names])
+
+
+def _certificate(subject, issuer, public_key, signer, *, ca=False, days=1, also=()):
+    now = datetime.datetime.now(datetime.UTC)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(public_key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - 2 * DAY)
+        .not_valid_after(now + days * DAY)
+        .add_extension(x509.BasicConstraints(ca, None), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public_key), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False
+        )
+    )
+    if ca:
+        usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
+        builder = builder.add_extension(usage, critical=True)
+    else:
+        names = [
+            x509.DNSName("localhost"),
+            x509.IPAddress(ipaddress.ip_address("127.0.0.1")),
+            *also,
+        ]
+        uses = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+        builder = builder.add_extension(x509.ExtendedKeyUsage(uses), critical=False)
+    return builder.sign(signer, hashes.SHA256())
+
+
+def _pem(certificate) -> bytes:
+    return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def _private(key) -> bytes:
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+
+
+def _put(path: Path, content: bytes) -> None:
+    beside = path.with_suffix(".new")
+    beside.write_bytes(content)
+    beside.replace(path)
+
+
+class TokenFile:
+    """A file of tokens, and the secrets that it has only the hashes of."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.secrets: dict[str, str] = {}
+        self._tokens: list[tokens_file.Token] = []
+        self._write()
+
+    def add(self, name, role=Role.READER, boards=None, worker="", certificate="") -> str:
+        """Add a token, or a certificate that stands for one; return the secret."""
+        secret = "" if certificate else tokens_file.new_secret(name)
+        caller = tokens_file.bound(name, role.name.lower(), boards, worker)
+        digest = tokens_file.digest_of(secret) if secret else None
+        shown = tokens_file.named(certificate) if certificate else None
+        self._tokens.append(tokens_file.Token(caller, digest, shown))
+        self._write()
+        self.secrets[name] = secret
+        return secret
+
+    def replace(self, name: str, role=Role.READER, boards=None) -> None:
+        """Let the token of this name do something else from now on."""
+        (old,) = (each for each in self._tokens if each.caller.name == name)
+        caller = tokens_file.bound(name, role.name.lower(), boards)
+        self._tokens[self._tokens.index(old)] = dataclasses.replace(old, caller=caller)
+        self._write()
+
+    def remove(self, name: str) -> None:
+        """Take a token away."""
+        self._tokens = [each for each in self._tokens if each.caller.name != name]
+        self._write()
+
+    def _write(self) -> None:
+        tokens_file.write(self.path, tokens_file.Tokens(self._tokens))
+
+
+@dataclass
+class Running:
+    """A server that runs in a thread: where, and what it counts."""
+
+    addresses: list[str]
+    metrics: Metrics
+    store: SqliteStore
+    metrics_address: str = ""
+    tls: Credentials = field(default_factory=Credentials)
+
+    @property
+    def address(self) -> str:
+        return self.addresses[0]
+
+    def channel(self, *, options=()) -> grpc.Channel:
+        """A plain gRPC channel to the first address, as a stranger might open it."""
+        if self.tls.encrypted:
+            return grpc.secure_channel(self.address, self.tls.for_channel(), options=options)
+        return grpc.insecure_channel(self.address, options=options)
+
+
+@contextmanager
+def running(
+    config: Config,
+    *,
+    store: type[SqliteStore] = SqliteStore,
+    expose: bool = False,
+    traced=None,
+    ca: Path | None = None,
+) -> Iterator[Running]:
+    """Serve from an event loop in a thread of this process, until the end of the block."""
+
+    @asynccontextmanager
+    async def serve() -> AsyncIterator[Running]:
+        metrics = Metrics()
+        opened = store(
+            config.directory,
+            keep_revisions=config.keep_revisions,
+            max_queue=config.max_queue,
+            max_boards=config.max_boards,
+            stays=config.default_board,
+            on_commit=metrics.committed,
+            on_close=metrics.closed,
+        )
+        async with AsyncExitStack() as running:
+            addresses = await running.enter_async_context(serving(opened, config, metrics, traced))
+            where = ""
+            if expose:
+                where = await running.enter_async_context(exposed(metrics, ANY_PORT))
+            yield Running(addresses, metrics, opened, where, Credentials(ca=ca))
+
+    with in_thread(serve) as server:
+        yield server
+
+
+def stub(channel: grpc.Channel) -> BoardServiceStub:
+    return BoardServiceStub(channel)
+
+
+def bearer(token: str) -> tuple[tuple[str, str], ...]:
+    """The metadata that shows a token."""
+    return (("authorization", f"Bearer {token}"),)
+
+
+def reason_of(error: grpc.RpcError) -> str:
+    """The reason in an error's ErrorInfo, "" if it has none."""
+    for key, value in error.trailing_metadata() or ():
+        if key == "grpc-status-details-bin":
+            info = error_details_pb2.ErrorInfo()
+            if any(detail.Unpack(info) for detail in status_pb2.Status.FromString(value).details):
+                return info.reason
+    return ""
+
+
+def metadata_of(error: grpc.RpcError) -> dict[str, str]:
+    """What goes with the reason of an error."""
+    for key, value in error.trailing_metadata() or ():
+        if key == "grpc-status-details-bin":
+            info = error_details_pb2.ErrorInfo()
+            if any(detail.Unpack(info) for detail in status_pb2.Status.FromString(value).details):
+                return dict(info.metadata)
+    return {}
+
+
+@dataclass(frozen=True)
+class Program:
+    """`board serve` in a process of its own: where it listens, and what it told."""
+
+    process: subprocess.Popen
+    addresses: list[str]
+    metrics: str
+
+    @property
+    def address(self) -> str:
+        return self.addresses[0]
+
+    def memory(self) -> int:
+        """Bytes of memory that the process has in use."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) * 1024
+
+
+@contextmanager
+def program(directory: Path, *arguments: object, log: Path | None = None) -> Iterator[Program]:
+    """Run the real program with metrics, until the end of the block; `log` gets what it logs."""
+    command = [sys.executable, "-m", "board_server", directory, "--metrics-listen", ANY_PORT]
+    if "--listen" not in arguments:
+        command += ["--listen", ANY_PORT]
+    with ExitStack() as files:
+        errors = files.enter_context(log.open("w")) if log else None
+        process = files.enter_context(
+            subprocess.Popen(
+                [*map(str, command), *map(str, arguments)],
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+            )
+        )
+        try:
+            addresses = []
+            while (line := process.stdout.readline()).startswith("listening on "):
+                addresses.append(line.removeprefix("listening on ").strip())
+            assert line.startswith("metrics on "), f"the server did not start: {line!r}"
+            yield Program(process, addresses, line.removeprefix("metrics on ").strip())
+        finally:
+            process.terminate()
+            process.wait(timeout=30)

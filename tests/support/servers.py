@@ -1,0 +1,99 @@
+"""Real servers for the tests: one in a thread of this process, one in a process of its own."""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import AbstractAsyncContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from board_server.config.schema import Config
+from board_server.rpc.server import serving
+from board_server.sqlite import SqliteStore
+from tests.support.loops import background
+
+T = TypeVar("T")
+
+ANY_PORT = "127.0.0.1:0"
+
+
+@contextmanager
+def in_thread(serve: Callable[[], AbstractAsyncContextManager[T]]) -> Iterator[T]:
+    """Serve from an event loop in a thread of this process, until the end of the block."""
+    loop = background()
+    started: Future[T] = Future()
+    stop = asyncio.Event()
+
+    async def until_stopped() -> None:
+        try:
+            async with serve() as running:
+                started.set_result(running)
+                await stop.wait()
+        except BaseException as error:
+            if started.done():
+                raise
+            started.set_exception(error)
+
+    ended = asyncio.run_coroutine_threadsafe(until_stopped(), loop)
+    try:
+        yield started.result()
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        ended.result()
+
+
+@contextmanager
+def server_thread(
+    directory: Path,
+    *,
+    board: str = "",
+    listen: str = ANY_PORT,
+    store: type[SqliteStore] = SqliteStore,
+) -> Iterator[str]:
+    """Serve the directory in a thread; yield the address that it listens on."""
+    config = Config(directory, board, (listen,), grace=1)
+    with in_thread(lambda: serving(store(directory), config)) as addresses:
+        yield addresses[0]
+
+
+@dataclass(frozen=True)
+class ServerProcess:
+    """A server in a process of its own, and where it listens."""
+
+    process: subprocess.Popen[str]
+    address: str
+
+    def kill(self) -> None:
+        """End it as a power cut would: no warning, no time to tidy up."""
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> int:
+        """Ask it to end; return its exit code."""
+        self.process.terminate()
+        return self.process.wait(timeout=30)
+
+
+@contextmanager
+def server_process(
+    directory: Path, *, board: str = "", listen: str = ANY_PORT
+) -> Iterator[ServerProcess]:
+    """Run the real program on the directory, until the end of the block."""
+    command = [sys.executable, "-m", "board_server", str(directory), "--listen", listen]
+    if board:
+        command += ["--board", board]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            line = process.stdout.readline()
+            assert line.startswith("listening on "), f"the server did not start: {line!r}"
+            yield ServerProcess(process, line.removeprefix("listening on ").strip())
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                try:
+                    process.wait(timeout=30)
+                except subprocess.TimeoutExpired:
+                    process.kill()

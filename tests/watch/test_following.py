@@ -1,0 +1,71 @@
+"""Feeds begin anew: who could not follow a board stands in nobody's way."""
+
+import asyncio
+import secrets
+from dataclasses import replace
+
+import pytest
+
+from board_server.errors import BoardNotFound, StoreUnavailable
+from board_server.sqlite import SqliteStore
+from board_server.watch.feed import Feeds
+
+
+class Hindered(SqliteStore):
+    """Lets its first follower wait until it is told to go on, and fails it if there is an error."""
+
+    def __init__(self, directory, error=None):
+        super().__init__(directory)
+        self.asked, self.go_on, self._error = asyncio.Event(), asyncio.Event(), error
+
+    async def follow(self, board, follower):
+        if not self.asked.is_set():
+            self.asked.set()
+            await self.go_on.wait()
+            if self._error:
+                raise self._error
+        return await super().follow(board, follower)
+
+
+async def test_an_error_that_nobody_waited_for_is_not_the_next_callers(tmp_path):
+    store = Hindered(tmp_path)
+    feeds = Feeds(store)
+    first = asyncio.ensure_future(feeds.of("b"))
+    await store.asked.wait()
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    store.go_on.set()  # to find that there is no such board
+    await asyncio.sleep(0)
+    await store.open_board("b")
+    assert (await feeds.of("b")).revision == 0
+    await store.close()
+
+
+class Restless(SqliteStore):
+    """Says with each look that another board is there."""
+
+    async def get_board(self, board):
+        info = await super().get_board(board)
+        return replace(info, board_id=secrets.token_hex())
+
+
+@pytest.mark.timeout(30)  # a call that lets no other run would be the last
+async def test_a_read_gives_up_where_the_board_is_another_each_time(tmp_path):
+    store = Restless(tmp_path)
+    await store.open_board("b")
+    with pytest.raises(StoreUnavailable, match="replaced"):
+        await Feeds(store).caught_up("b")
+    await store.close()
+
+
+@pytest.mark.parametrize("error", [BoardNotFound("b"), RuntimeError("can't start new thread")])
+async def test_a_failure_is_told_once(tmp_path, error):
+    store = Hindered(tmp_path, error)
+    await store.open_board("b")
+    store.go_on.set()
+    feeds = Feeds(store)
+    with pytest.raises(type(error)):
+        await feeds.of("b")
+    assert (await feeds.of("b")).revision == 0
+    await store.close()

@@ -1,0 +1,67 @@
+"""A session does not end before the server has read what had arrived when its time was up."""
+
+import asyncio
+import threading
+
+import pytest
+
+from board_client.v1 import board_pb2 as pb
+from board_server.config.schema import Config
+from board_server.rpc import loopback
+from board_server.rpc.loopback import Loopback
+from tests.support.secured import ANY_PORT, running, stub
+
+SESSIONS = pb.EVENT_KIND_SESSION
+
+
+class Slow:
+    """Answers the server's calls to itself only when it may."""
+
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+        self.may_answer = threading.Event()
+        self.may_answer.set()
+
+    async def answer(self, request, _):
+        self.asked.set()
+        await asyncio.to_thread(self.may_answer.wait)
+        return request
+
+
+@pytest.fixture
+def slow(monkeypatch):
+    slow = Slow()
+    monkeypatch.setattr(loopback, "_answer", slow.answer)
+    yield slow
+    slow.may_answer.set()
+
+
+def test_a_session_whose_renewal_is_read_late_lives_on(slow, tmp_path):
+    with running(Config(tmp_path / "boards", "b", (ANY_PORT,))) as server, server.channel() as to:
+        board = stub(to)
+        ttl = {"seconds": 1}
+        opened = board.OpenSession(pb.OpenSessionRequest(worker="w", ttl=ttl)).session
+        slow.may_answer.clear()
+        slow.asked.clear()
+        slow.asked.wait()  # its time is up
+        board.RenewSession(pb.RenewSessionRequest(session_id=opened.session_id))
+        slow.asked.clear()
+        slow.may_answer.set()
+        slow.asked.wait()  # its time is up again, without a renewal
+        for message in board.Watch(pb.WatchRequest(after_revision=0, kinds=[SESSIONS])):
+            if any(event.HasField("session_ended") for event in message.events):
+                break
+        assert board.ListSessions(pb.ListSessionsRequest()).sessions == []
+
+
+async def test_a_call_to_itself_that_began_before_the_question_is_no_answer_to_it(slow):
+    async with Loopback() as itself:
+        slow.may_answer.clear()
+        slow.asked.clear()
+        first = asyncio.create_task(itself.caught_up())
+        await asyncio.to_thread(slow.asked.wait)
+        second = asyncio.create_task(itself.caught_up())
+        slow.asked.clear()
+        slow.may_answer.set()
+        await asyncio.gather(first, second)
+        assert slow.asked.is_set()

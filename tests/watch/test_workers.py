@@ -1,0 +1,160 @@
+"""Workers that die, that stand still, and that live on a machine that is loaded."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from contextlib import AsyncExitStack, closing, contextmanager
+from functools import partial
+from itertools import takewhile
+from pathlib import Path
+
+import pytest
+
+from board_client import AsyncBoardClient, BoardClient, FileFree, PhaseIn
+from tests.support.servers import server_process
+
+TTL = 1.0
+"""Seconds that a worker's session lives without being renewed."""
+
+WITHIN = TTL + 1.0
+"""Seconds after which the board must know that a worker is gone."""
+
+PATIENCE = 60
+"""Seconds until a test gives up on something that has to come."""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with server_process(tmp_path_factory.mktemp("boards")) as running:
+        yield running.address
+
+
+@pytest.fixture
+def client(server):
+    with BoardClient(server) as client:
+        yield client
+
+
+class Worker:
+    """The process of a worker; see worker.py."""
+
+    def __init__(self, process):
+        self._process = process
+
+    def says(self):
+        return self._process.stdout.readline().strip()
+
+    def signal(self, number):
+        self._process.send_signal(number)
+
+    def complete(self):
+        self._process.stdin.write("complete\n")
+        self._process.stdin.flush()
+
+
+@contextmanager
+def working(server, phase, on_expiry="fail"):
+    """Run a worker that has taken the phase."""
+    script = Path(__file__).with_name("worker.py")
+    command = [sys.executable, script, server, phase, str(TTL), on_expiry]
+    with subprocess.Popen(command, stdin=-1, stdout=-1, text=True) as process:
+        try:
+            worker = Worker(process)
+            assert worker.says() == "working"
+            yield worker
+        finally:
+            process.kill()
+
+
+def until_a_session_expires(events):
+    """Read what is told until one does; return the other events of that revision.
+
+    A worker of another test may still be closing its own.
+    """
+    expired = (event for event in events if event.cause == "session_expired")
+    return list(takewhile(lambda event: event.change != "session_ended", expired))
+
+
+@pytest.mark.parametrize(("on_expiry", "state"), [("fail", "failed"), ("requeue", "queued")])
+def test_the_work_of_a_killed_worker_is_handed_on_and_the_watcher_knows_why(
+    server, client, on_expiry, state
+):
+    phase = f"killed-{on_expiry}"
+    with working(server, phase, on_expiry) as worker, closing(client.watch()) as events:
+        assert client.get_phase(phase).worker == "worker"
+        assert client.file_owner(f"{phase}.go") == phase
+        worker.signal(signal.SIGKILL)
+        met = client.within(WITHIN).wait_for(PhaseIn(phase, state), FileFree(f"{phase}.go"))
+        assert met.phases[0].worker == ("worker" if state == "failed" else "")
+        told = until_a_session_expires(events)
+        assert {event.change for event in told} == {"phase", "released"}
+        assert {event.revision for event in told} == {met.revision}
+
+
+def test_a_worker_that_stood_still_beyond_its_ttl_cannot_complete(server, client):
+    with working(server, "stopped") as worker:
+        worker.signal(signal.SIGSTOP)
+        client.within(WITHIN).wait_for(PhaseIn("stopped", "failed"), FileFree("stopped.go"))
+        # Its work is handed on: another takes the file, and the phase.
+        client.claim_file("stopped.go", "another")
+        client.set_phase_state("stopped", "running", worker="another")
+        before = client.get_snapshot()
+        worker.complete()
+        worker.signal(signal.SIGCONT)
+        assert worker.says() == "refused"
+        assert client.get_snapshot() == before
+
+
+def test_a_worker_that_lives_is_not_disturbed(server, client):
+    """While a session with the same ttl, that nobody renews, comes to its end."""
+    with working(server, "living") as worker, closing(client.watch("session")) as events:
+        for _ in range(3):
+            client.open_session("another", ttl=TTL)
+            assert until_a_session_expires(events) == []
+        assert client.get_phase_state("living") == "running"
+        worker.complete()
+        assert worker.says() == "done"
+    assert client.get_phase_state("living") == "done"
+    assert client.file_owner("living.go") == ""
+
+
+@pytest.fixture
+def load():
+    """A busy process for each core."""
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(cores())]
+    yield
+    for process in busy:
+        process.kill()
+        process.wait()
+
+
+def cores():
+    return len(os.sched_getaffinity(0))
+
+
+@pytest.mark.alone  # it makes its own load
+@pytest.mark.usefixtures("load")
+async def test_of_two_hundred_sessions_on_a_loaded_machine_none_is_lost(server):
+    """While a session with the same ttl, that nobody renews, comes to its end."""
+    ttl = 3.0
+    lost = []
+    async with (
+        AsyncBoardClient(server, "sessions") as client,
+        AsyncExitStack() as blocks,
+        asyncio.timeout(PATIENCE),
+    ):
+        await client.open_board()
+        events = await blocks.enter_async_context(client.watch("session"))
+        for number in range(200):
+            lose = partial(lost.append, number)
+            await blocks.enter_async_context(client.session(f"w{number}", ttl, on_lost=lose))
+        unrenewed = await client.open_session("unrenewed", ttl)
+        async for event in events:
+            if event.change == "session_ended":
+                assert event.record.session_id == unrenewed.session_id
+                break
+        sessions = await client.list_sessions()
+        assert len([s for s in sessions if s.worker.startswith("w")]) == 200
+    assert lost == []

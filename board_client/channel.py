@@ -9,10 +9,12 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 import grpc.aio
+from google.protobuf.descriptor_pb2 import MethodOptions
 
 from board_client.credentials import Credentials, Metadata
 from board_client.errors import BadCredentials, ClientClosed
 from board_client.target import is_private, is_unix, normalized
+from board_client.v1 import board_pb2 as pb
 from board_client.v1.board_pb2_grpc import BoardServiceStub
 
 DEFAULT_TIMEOUT = 10.0
@@ -51,20 +53,20 @@ OPTIONS: list[tuple[str, str | int]] = [
 # Channels with equal options share one connection; the second of a client must not.
 _OPTIONS_OF_SECOND = [*OPTIONS, ("grpc.use_local_subchannel_pool", 1)]
 
-_WRITES = frozenset(
-    {
-        *("SetPhaseState", "PublishContract", "PublishContracts", "ClaimFile", "ClaimFiles"),
-        *("ReleaseClaims", "CompletePhase", "OpenSession", "CloseSession", "ArchiveBoard"),
-    }
+KEYED = frozenset(
+    method.name
+    for method in pb.DESCRIPTOR.services_by_name["BoardService"].methods
+    if method.GetOptions().idempotency_level == MethodOptions.IDEMPOTENCY_UNKNOWN
 )
+"""Methods whose calls need an idempotency key to be retried; all others may be repeated as is."""
 
 
 def metadata(method: str) -> Metadata:
-    """Make what goes with a call: a write has an ID, so that a retry does not repeat it.
+    """Return the metadata of a call and of its retries: a write has an idempotency key.
 
-    The ID begins with the time: the board then stores the latest side by side.
+    The key begins with the time: the board then stores the latest side by side.
     """
-    if method not in _WRITES:
+    if method not in KEYED:
         return ()
     return (("board-request-id", f"{time.time_ns():x}-{secrets.token_hex(8)}"),)
 

@@ -49,7 +49,7 @@ class Call:
 
     `asked_id` is the name that the client gave it, "" if none; `started` is when
     it came, by `time.perf_counter`; `ended` is the error that it was ended with; `data`
-    is the request of a call that may change a board, as it came.
+    is the request of a call that may have an idempotency key, as it came.
     """
 
     __slots__ = (

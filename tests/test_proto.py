@@ -1,5 +1,6 @@
 """The proto keeps buf's rules, and each of its RPCs has its method on every floor."""
 
+import inspect
 import re
 import subprocess
 import sys
@@ -8,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from board_client import AsyncBoardClient, BoardClient
-from board_client.v1 import board_pb2 as pb
+from board_server.principal import Role
 from board_server.rpc.servicer import BoardServicer
 from board_server.store import Store
+from board_server.wire.methods import METHODS, ROWS, SERVICE
 
 ROOT = Path(__file__).parent.parent
 BUF = Path(sys.executable).parent / "buf"
 
-SERVICE = pb.DESCRIPTOR.services_by_name["BoardService"]
 each_rpc = pytest.mark.parametrize("rpc", [method.name for method in SERVICE.methods])
 
 SPECS_NAME = {"get_file_owner": "file_owner"}
@@ -61,6 +62,21 @@ def test_each_rpc_has_a_method_of_the_servicer(rpc):
 @each_rpc
 def test_each_rpc_has_a_method_of_the_store(rpc):
     assert STORES_NAME.get(snake(rpc), snake(rpc)) in vars(Store)
+
+
+def test_each_rpc_has_one_row_in_the_table_of_methods():
+    assert sorted(ROWS) == sorted(method.name for method in SERVICE.methods)
+
+
+@each_rpc
+def test_the_rpcs_without_an_idempotency_level_are_those_whose_store_method_takes_a_key(rpc):
+    method = getattr(Store, STORES_NAME.get(snake(rpc), snake(rpc)))
+    assert METHODS[rpc].keyed == ("key" in inspect.signature(method).parameters)
+
+
+@each_rpc
+def test_the_rpcs_without_side_effects_are_those_that_a_reader_may_call(rpc):
+    assert METHODS[rpc].reads == (METHODS[rpc].row.role is Role.READER)
 
 
 @each_rpc

@@ -48,8 +48,12 @@ one, and may have sent the call before, sends it again to be sure. A key that
 comes with another method or request is refused with INVALID_ARGUMENT.
 Clients that retry (the service config's retries keep the metadata) should
 send a key with every write; one that begins with the time, as a UUID of
-version 7 does, costs the board least. Each board remembers its own keys; reads,
-OpenBoard and RenewSession ignore them.
+version 7 does, costs the board least. Each board remembers its own keys.
+
+The option idempotency_level says which calls those are. A method without it
+is a write that takes a key. NO_SIDE_EFFECTS marks a read, and IDEMPOTENT a
+call that has the same effect however often it is sent: both ignore keys and
+may be sent again without one.
 """
 
 from collections import abc as _abc

@@ -1,7 +1,7 @@
 """Access: who calls, and whether this caller may make this call."""
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,32 +20,6 @@ Metadata = Iterable[tuple[str, str | bytes]]
 SessionOf = Callable[[str, str], Awaitable[Session | None]]
 
 log = logging.getLogger(__name__)
-
-LEAST: Mapping[str, Role] = {
-    "ListBoards": Role.READER,
-    "GetPhaseState": Role.READER,
-    "ListPhases": Role.READER,
-    "ListContracts": Role.READER,
-    "GetFileOwner": Role.READER,
-    "ListClaims": Role.READER,
-    "GetSnapshot": Role.READER,
-    "Watch": Role.READER,
-    "WaitFor": Role.READER,
-    "ListSessions": Role.READER,
-    "SetPhaseState": Role.WORKER,
-    "PublishContract": Role.WORKER,
-    "PublishContracts": Role.WORKER,
-    "ClaimFile": Role.WORKER,
-    "ClaimFiles": Role.WORKER,
-    "ReleaseClaims": Role.WORKER,
-    "CompletePhase": Role.WORKER,
-    "OpenSession": Role.WORKER,
-    "RenewSession": Role.WORKER,
-    "CloseSession": Role.WORKER,
-    "OpenBoard": Role.DISPATCHER,
-    "ArchiveBoard": Role.ADMIN,
-}
-"""The least role that may make each call; the same table is in docs/security.md."""
 
 REFLECTION = Role.READER
 """The least role that may ask what the service looks like."""

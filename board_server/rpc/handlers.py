@@ -13,25 +13,20 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn, TypeAlias
 
 import grpc
-from google.protobuf import message_factory
 
-from board_client.v1 import board_pb2 as pb
-from board_server.auth.policy import LEAST, Access
+from board_server.auth.policy import Access
 from board_server.call_context import CURRENT, REQUEST_ID, Call
 from board_server.errors import BoardError
-from board_server.principal import Role
 from board_server.rpc.limits import Limiter, refuse_larger
 from board_server.rpc.request_timeout import Arrivals
 from board_server.rpc.revocation import Lasting
 from board_server.telemetry.metrics import Metrics
 from board_server.telemetry.tracing import Traced
 from board_server.wire.decoding import parser
-from board_server.wire.methods import LONG_RUNNING
+from board_server.wire.methods import METHODS, SERVICE
 from board_server.wire.statuses import Status, internal, status_of
 
 log = logging.getLogger(__name__)
-
-SERVICE = pb.DESCRIPTOR.services_by_name["BoardService"]
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # no generic at run time
@@ -90,7 +85,7 @@ Guarded = Callable[[Call, list[Any], Context], Awaitable[Any]]
 
 def _guarded(name: str, admitted: Guarded, around: Surroundings) -> Guarded:
     """Let a call through if its caller's role allows it."""
-    access, least = around.access, LEAST[name]
+    access, least = around.access, METHODS[name].row.role
 
     async def call_admitted(call: Call, received: list[Any], context: Context) -> Any:
         call.caller = await access.admit(least, call.metadata, context)
@@ -103,11 +98,10 @@ def _admitted(name: str, method: Method, around: Surroundings) -> Guarded:
     """Let a known caller's call through to its method if its request and the limits allow it."""
     access, limiter, arrivals = around.access, around.limiter, around.arrivals
     reads = access.asks
-    least = LEAST[name]
-    changes = least > Role.READER
-    parse = parser(message_factory.GetMessageClass(SERVICE.methods_by_name[name].input_type))
-    if name in LONG_RUNNING:
-        method = around.lasting.kept(least, _keeping_open(method, around))
+    about = METHODS[name]
+    parse = parser(about.request)
+    if about.row.long_running:
+        method = around.lasting.kept(about.row.role, _keeping_open(method, around))
 
     async def call_method(call: Call, received: list[Any], context: Context) -> Any:
         caller = call.caller
@@ -118,7 +112,7 @@ def _admitted(name: str, method: Method, around: Surroundings) -> Guarded:
             size = len(received[0])
             refuse_larger(name, size)
             held.hold(2 * size)  # as it came, and parsed
-            if changes:
+            if about.keyed:
                 call.data = received[0]
             request = parse(received.pop())
             if caller.bound:
@@ -135,7 +129,7 @@ def _admitted(name: str, method: Method, around: Surroundings) -> Guarded:
         if reply is None:
             return None  # a stream has been written already
         written = _to_bytes(reply)
-        held.reply(len(written), changed=changes)
+        held.reply(len(written), changed=not about.reads)
         return written
 
     return call_method

@@ -1,13 +1,12 @@
 """Limits: how much one caller, and all together, may have the server do and hold at once.
 
 What is over a limit is refused at once; only a stream waits, until its caller has read
-what was sent before. `LARGEST` and `KEPT` are the table of what each call can make the
-server hold; docs/security.md has the same one.
+what was sent before. `wire.methods.ROWS` says what each call can make the server hold.
 """
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -15,7 +14,7 @@ import grpc
 
 from board_server.config.schema import Limits
 from board_server.errors import InvalidArgument, LimitExceeded, Violation
-from board_server.wire.validation import MAX_BATCH_BYTES, MAX_SIGNATURE
+from board_server.wire.methods import BATCH, ROWS
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -26,63 +25,8 @@ LARGE = 4 * 2**10
 """Bytes from which on a request or a reply is counted. How many smaller ones there are is
 bounded by the limits on calls, and to count them would cost each call."""
 
-BESIDE = 64 * 2**10
-"""Bytes of a request beside its largest field: names, paths, an older or newer client's fields."""
-
-SMALL = 2**20
-BATCH = MAX_BATCH_BYTES + BESIDE
-
-LARGEST: Mapping[str, int] = {
-    "OpenBoard": SMALL,
-    "ListBoards": SMALL,
-    "SetPhaseState": SMALL,
-    "GetPhaseState": SMALL,
-    "ListPhases": SMALL,
-    "PublishContract": MAX_SIGNATURE + BESIDE,
-    "PublishContracts": BATCH,
-    "ListContracts": SMALL,
-    "ClaimFile": SMALL,
-    "ClaimFiles": BATCH,
-    "ReleaseClaims": BATCH,
-    "GetFileOwner": SMALL,
-    "ListClaims": SMALL,
-    "CompletePhase": BATCH,
-    "GetSnapshot": SMALL,
-    "Watch": SMALL,
-    "WaitFor": SMALL + BESIDE,
-    "OpenSession": SMALL,
-    "RenewSession": SMALL,
-    "CloseSession": SMALL,
-    "ListSessions": SMALL,
-    "ArchiveBoard": SMALL,
-}
-"""The largest request of each call, in bytes: no valid one is larger."""
-
-KEPT: Mapping[str, tuple[str, ...]] = {
-    "OpenBoard": ("max_boards",),
-    "ListBoards": ("max_unread",),
-    "SetPhaseState": ("max_queue",),
-    "GetPhaseState": (),
-    "ListPhases": ("max_unread",),
-    "PublishContract": ("max_queue", "max_unread"),
-    "PublishContracts": ("max_queue",),
-    "ListContracts": ("max_unread",),
-    "ClaimFile": ("max_queue",),
-    "ClaimFiles": ("max_queue", "max_unread"),
-    "ReleaseClaims": ("max_queue",),
-    "GetFileOwner": ("max_unread",),
-    "ListClaims": ("max_unread",),
-    "CompletePhase": ("max_queue",),
-    "GetSnapshot": ("max_snapshots", "max_unread"),
-    "Watch": ("max_watches", "max_unread"),
-    "WaitFor": ("max_waiters", "max_held", "max_unread"),
-    "OpenSession": ("max_sessions", "max_queue"),
-    "RenewSession": (),
-    "CloseSession": ("max_queue",),
-    "ListSessions": ("max_unread",),
-    "ArchiveBoard": ("max_queue",),
-}
-"""What bounds that which a call makes the server hold beside its request, which `max_held` does."""
+COUNTED = ("watches", "waiters", "snapshots")
+"""Calls of which one caller may have only so many at once, as `max_` and the name is set."""
 
 SMALL_AT_ONCE = 64
 """Requests of one caller, other than batches, that may be on their way at once."""
@@ -95,8 +39,9 @@ STANDARD_IN_ALL = sum(most for _, most in STANDARD.values())
 
 def refuse_larger(method: str, size: int) -> None:
     """Raise InvalidArgument for a request that is larger than any valid one."""
-    if size > LARGEST[method]:
-        what = f"must not be larger than {LARGEST[method]:,} bytes, and has {size:,}"
+    largest = ROWS[method].largest
+    if size > largest:
+        what = f"must not be larger than {largest:,} bytes, and has {size:,}"
         raise InvalidArgument([Violation("request", what)])
 
 
@@ -105,10 +50,11 @@ class Limiter:
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._counted = {
-            "Watch": ("watches", limits.watches),
-            "WaitFor": ("waiters", limits.waiters),
-            "GetSnapshot": ("snapshots", limits.snapshots),
+        self._counted: dict[str, tuple[str, int]] = {
+            name: (kind, getattr(limits, kind))
+            for name, row in ROWS.items()
+            for kind in COUNTED
+            if f"max_{kind}" in row.bounds
         }
         self._bytes = {"held bytes": limits.held, "unread bytes": limits.unread}
         self.calls = 0
@@ -225,7 +171,7 @@ class Limiter:
 
         A request that has to wait for others of its caller stays with its sender meanwhile.
         """
-        batch = LARGEST[method] == BATCH
+        batch = ROWS[method].largest == BATCH
         key = "batches" if batch else "requests", caller
         if key not in self._reading:
             most = max(1, self._limits.held // self._limits.request) if batch else SMALL_AT_ONCE

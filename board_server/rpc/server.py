@@ -13,7 +13,7 @@ from board_client.v1 import board_pb2_grpc
 from board_server.auth.policy import Access
 from board_server.config.schema import Config
 from board_server.rpc import builtin_services
-from board_server.rpc.handlers import SERVICE, Handler, Surroundings, intercepted
+from board_server.rpc.handlers import Handler, Surroundings, intercepted
 from board_server.rpc.limits import STANDARD_IN_ALL, Limiter
 from board_server.rpc.listeners import listen
 from board_server.rpc.loopback import Loopback
@@ -26,6 +26,7 @@ from board_server.telemetry.metrics import Metrics
 from board_server.telemetry.tracing import Traced
 from board_server.watch.cache_pool import Mirrors
 from board_server.watch.feed import Feeds
+from board_server.wire.methods import SERVICE
 
 log = logging.getLogger(__name__)
 

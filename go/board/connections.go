@@ -39,7 +39,7 @@ func connected(connect func() (*grpc.ClientConn, error)) (*connections, error) {
 // Invoke makes a unary call, and makes it again while the server is away; a
 // write keeps its idempotency key.
 func (c *connections) Invoke(ctx context.Context, method string, request, reply any, opts ...grpc.CallOption) error {
-	if writes[method] {
+	if keyed[method] {
 		ctx = metadata.AppendToOutgoingContext(ctx, "board-request-id", newRequestID())
 	}
 	pause := patience{}

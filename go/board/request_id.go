@@ -5,22 +5,27 @@ import (
 	"fmt"
 	"time"
 
+	"google.golang.org/protobuf/types/descriptorpb"
+
 	"github.com/papapumpkin/quasar-board/go/boardv1"
 )
 
-// writes are the calls that bear an idempotency key: the board does them once,
-// however often they are sent, and answers as it did.
-var writes = map[string]bool{
-	boardv1.BoardService_SetPhaseState_FullMethodName:    true,
-	boardv1.BoardService_PublishContract_FullMethodName:  true,
-	boardv1.BoardService_PublishContracts_FullMethodName: true,
-	boardv1.BoardService_ClaimFile_FullMethodName:        true,
-	boardv1.BoardService_ClaimFiles_FullMethodName:       true,
-	boardv1.BoardService_ReleaseClaims_FullMethodName:    true,
-	boardv1.BoardService_CompletePhase_FullMethodName:    true,
-	boardv1.BoardService_OpenSession_FullMethodName:      true,
-	boardv1.BoardService_CloseSession_FullMethodName:     true,
-	boardv1.BoardService_ArchiveBoard_FullMethodName:     true,
+// keyed holds the methods whose calls need an idempotency key to be retried, by
+// their full names; all others may be repeated as they are. The proto says which:
+// a write has no idempotency_level.
+var keyed = keyedMethods()
+
+func keyedMethods() map[string]bool {
+	found := make(map[string]bool)
+	service := boardv1.File_board_v1_board_proto.Services().ByName("BoardService")
+	for i := range service.Methods().Len() {
+		method := service.Methods().Get(i)
+		options := method.Options().(*descriptorpb.MethodOptions)
+		if options.GetIdempotencyLevel() == descriptorpb.MethodOptions_IDEMPOTENCY_UNKNOWN {
+			found[fmt.Sprintf("/%s/%s", service.FullName(), method.Name())] = true
+		}
+	}
+	return found
 }
 
 // newRequestID begins with the time: the board then stores the latest side by side.

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/descriptorpb"
 
 	"github.com/papapumpkin/quasar-board/go/board"
 	"github.com/papapumpkin/quasar-board/go/boardv1"
@@ -154,10 +155,13 @@ func TestAWriteWhoseReplyIsLostIsDoneOnceAndAnsweredAsItWas(t *testing.T) {
 
 func TestEachCallOfTheServiceIsAWriteThatIsDoneOnceOrMayBeRepeated(t *testing.T) {
 	t.Parallel()
-	repeatable := strings.Fields("OpenBoard ListBoards GetPhaseState ListPhases ListContracts GetFileOwner ListClaims WaitFor RenewSession ListSessions")
-	for _, method := range boardv1.BoardService_ServiceDesc.Methods {
-		if _, write := allWrites[method.MethodName]; write == slices.Contains(repeatable, method.MethodName) {
-			t.Errorf("what is %s?", method.MethodName)
+	methods := boardv1.File_board_v1_board_proto.Services().ByName("BoardService").Methods()
+	for i := range methods.Len() {
+		method := methods.Get(i)
+		level := method.Options().(*descriptorpb.MethodOptions).GetIdempotencyLevel()
+		repeatable := level != descriptorpb.MethodOptions_IDEMPOTENCY_UNKNOWN
+		if _, write := allWrites[string(method.Name())]; write == repeatable {
+			t.Errorf("what is %s?", method.Name())
 		}
 	}
 }

@@ -40,7 +40,9 @@ GOOD = {
     "CompletePhase": {"phase_id": "p", "state": pb.PHASE_STATE_DONE},
     "GetSnapshot": {},
     "Watch": {},
-    "WaitFor": {"conditions": [pb.WaitCondition(file_free=pb.FileCondition(filepath="a.go"))]},
+    "WaitFor": {
+        "conditions": [pb.WaitCondition(file_free=pb.FileCondition(filepath="nobody/has/this.go"))]
+    },
     "OpenSession": {"worker": "w", "ttl": timedelta(seconds=60)},
     "RenewSession": {"session_id": "unknown"},
     "CloseSession": {"session_id": "unknown"},

@@ -2,34 +2,14 @@
 
 import grpc
 
-from board_client.v1 import board_pb2 as pb
+from tests.rpc.service import GOOD, make
 
 BOARD = "guarded"
-
-_contract = pb.Contract(producer="p", kind=pb.CONTRACT_KIND_TYPE, name="N")
-_free = pb.WaitCondition(file_free=pb.FileCondition(filepath="nobody/has/this.go"))
-_ttl = {"seconds": 60}
 
 
 def sample(method: str, board: str = BOARD, **fields):
     """Make a valid request for a method; `fields` are set besides."""
-    given = {
-        "SetPhaseState": {"phase_id": "p", "state": pb.PHASE_STATE_RUNNING},
-        "GetPhaseState": {"phase_id": "p"},
-        "PublishContract": {"contract": _contract},
-        "PublishContracts": {"contracts": [_contract]},
-        "ClaimFile": {"filepath": "a.go", "owner": "p"},
-        "ClaimFiles": {"filepaths": ["a.go"], "owner": "p"},
-        "ReleaseClaims": {"owner": "p"},
-        "GetFileOwner": {"filepath": "a.go"},
-        "CompletePhase": {"phase_id": "p", "state": pb.PHASE_STATE_DONE},
-        "WaitFor": {"conditions": [_free]},
-        "OpenSession": {"worker": "w", "ttl": _ttl},
-        "RenewSession": {"session_id": "of-nobody"},
-        "CloseSession": {"session_id": "of-nobody"},
-    }.get(method, {})
-    request = getattr(pb, f"{method}Request")
-    return request(board=board, **(given | fields))
+    return make(method, **({"board": board} | GOOD[method] | fields))
 
 
 def call(stub, method: str, request, metadata=(), timeout: float = 10):

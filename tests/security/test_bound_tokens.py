@@ -11,14 +11,14 @@ from board_client import (
     SessionExpired,
 )
 from board_client.v1 import board_pb2 as pb
-from board_server.auth.policy import LEAST
 from board_server.config.schema import Config
 from board_server.principal import Role
+from board_server.wire.methods import ROWS
 from tests.security.requests import call, code_of, sample
 from tests.support.secured import ANY_PORT, bearer, reason_of, running, stub
 
 MINE, OTHERS, ABSENT = "mine", "others", "absent"
-OF_ONE_BOARD = sorted(set(LEAST) - {"ListBoards"})
+OF_ONE_BOARD = sorted(set(ROWS) - {"ListBoards"})
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ import grpc
 import pytest
 
 from board_client.v1 import board_pb2 as pb
-from board_server.rpc.handlers import SERVICE
-from board_server.rpc.limits import BATCH, KEPT, LARGE, LARGEST
+from board_server.rpc.limits import LARGE
 from board_server.wire import decoding
+from board_server.wire.methods import BATCH, ROWS, SERVICE
 from tests.operations.test_metrics import Samples
 from tests.security.raw import Raw
 from tests.security.requests import sample
@@ -96,23 +96,19 @@ def sent(channel, method: str, data: bytes) -> grpc.RpcError | None:
     return None
 
 
-def test_the_table_has_every_call():
-    assert set(LARGEST) == set(KEPT) == set(SERVICE.methods_by_name)
-
-
-@pytest.mark.parametrize("method", LARGEST)
+@pytest.mark.parametrize("method", ROWS)
 def test_the_document_has_the_table(method):
-    bounds = ", ".join(f"`{name}`" for name in KEPT[method])
-    assert f"| {method} | {LARGEST[method]:,} | {bounds} |\n" in DOCUMENT.read_text()
+    bounds = ", ".join(f"`{name}`" for name in ROWS[method].bounds)
+    assert f"| {method} | {ROWS[method].largest:,} | {bounds} |\n" in DOCUMENT.read_text()
 
 
 # Of a batch gRPC refuses what is larger: it is larger than max_request here.
-SINGLE = [name for name, size in LARGEST.items() if size < BATCH]
+SINGLE = [name for name, row in ROWS.items() if row.largest < BATCH]
 
 
 @pytest.mark.parametrize("method", SINGLE)
 def test_a_request_that_is_larger_than_any_valid_one_is_refused_unread(channel, method):
-    refused = sent(channel, method, padded(method, LARGEST[method] + 1))
+    refused = sent(channel, method, padded(method, ROWS[method].largest + 1))
     assert reason_of(refused) == "INVALID_ARGUMENT"
     assert metadata_of(refused) == {"field": "request"}
 
@@ -120,11 +116,11 @@ def test_a_request_that_is_larger_than_any_valid_one_is_refused_unread(channel, 
 @pytest.mark.parametrize("method", SINGLE)
 def test_fields_that_nobody_knows_are_passed_over(channel, method):
     for _ in range(8):
-        refused = sent(channel, method, padded(method, LARGEST[method]))
+        refused = sent(channel, method, padded(method, ROWS[method].largest))
         assert refused is None or reason_of(refused) in {"SESSION_EXPIRED", "REVISION_MISMATCH"}
 
 
-@pytest.mark.parametrize("method", LARGEST)
+@pytest.mark.parametrize("method", ROWS)
 def test_a_request_is_kept_without_fields_that_nobody_knows(method):
     request = sample(method, "")
     parse = decoding.parser(type(request))

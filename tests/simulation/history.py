@@ -32,6 +32,7 @@ from board_server.model import (
 )
 from board_server.model import PhaseCondition as OfAPhase
 from board_server.wire import enums, requests, responses
+from board_server.wire.methods import METHODS
 from board_server.wire.statuses import status_of
 from tests.model.board import UNKNOWN, Board
 from tests.simulation.loop import Defect
@@ -379,18 +380,7 @@ def _opened(commit: Commit | None) -> str:
     return ""
 
 
-WRITES = {
-    "SetPhaseState",
-    "PublishContract",
-    "PublishContracts",
-    "ClaimFile",
-    "ClaimFiles",
-    "ReleaseClaims",
-    "CompletePhase",
-    "OpenSession",
-    "CloseSession",
-    "ArchiveBoard",
-}
+WRITES = {method.name for method in METHODS.values() if method.keyed}
 
 
 def _answer(board: Board, operation: Operation, revision: int) -> Any:

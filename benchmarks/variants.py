@@ -19,7 +19,7 @@ choose(Engine.POLLER if "poller" in _chosen else Engine.DEFAULT)  # before grpc 
 from board_server.__main__ import app  # noqa: E402
 from board_server.model import IdempotencyKey  # noqa: E402
 from board_server.sqlite import open_board, writer  # noqa: E402
-from board_server.watch import feed  # noqa: E402
+from board_server.watch import subscription  # noqa: E402
 
 SYNC = 0.005
 """Seconds that every sync takes with slow-sync, as on a disk that is busy."""
@@ -58,7 +58,7 @@ def _commit_on_loop() -> None:
 
 
 def _one_message_per_event() -> None:
-    feed.MAX_MESSAGE = 1
+    subscription.MAX_MESSAGE = 1
 
 
 CHANGES: dict[str, Callable[[], object]] = {

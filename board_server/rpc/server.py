@@ -24,8 +24,8 @@ from board_server.rpc.tls import server_credentials
 from board_server.store import Store
 from board_server.telemetry.metrics import Metrics
 from board_server.telemetry.tracing import Traced
-from board_server.watch.cache_pool import Mirrors
-from board_server.watch.feed import Feeds
+from board_server.watch.cache_pool import CachePool
+from board_server.watch.hub import Hubs
 from board_server.wire.methods import SERVICE
 
 log = logging.getLogger(__name__)
@@ -64,8 +64,8 @@ async def serving(
             config.max_calls + config.max_calls_per_connection + STANDARD_IN_ALL
         ),
     )
-    feeds = Feeds(store)
-    mirrors = Mirrors(store, feeds)
+    hubs = Hubs(store)
+    caches = CachePool(store, hubs)
     limiter = Limiter(config.limits)
     checks = health.aio.HealthServicer()
     listening = ExitStack()
@@ -77,7 +77,7 @@ async def serving(
         access.warn(certificates=config.client_ca is not None)
         credentials = server_credentials(config.tls) if config.tls else None
         around = Surroundings(access, limiter, Arrivals(limiter), Lasting(access), metrics, traced)
-        _add_board(server, BoardServicer(store, feeds, mirrors, config.default_board), around)
+        _add_board(server, BoardServicer(store, hubs, caches, config.default_board), around)
         _add_health(server, checks, limiter)
         _add_reflection(server, access, limiter)
         await store.open_board(config.default_board)
@@ -86,15 +86,16 @@ async def serving(
         for service in ("", SERVICE.full_name):
             await checks.set(service, health_pb2.HealthCheckResponse.SERVING)
         counted = lambda: limiter.calls, lambda: limiter.held
-        with metrics.reading(store.stats, feeds.following, *counted):
+        with metrics.reading(store.stats, hubs.following, *counted):
             async with _looking_after(around):
                 yield addresses
     finally:
         await checks.enter_graceful_shutdown()
-        feeds.close()
+        hubs.shutdown()
         await server.stop(config.grace)
         listening.close()
-        await mirrors.close()
+        await caches.close()
+        await hubs.close()
         await store.close()
         await ending.aclose()
 

@@ -13,8 +13,8 @@ from board_client.v1.board_pb2_grpc import BoardServiceServicer
 from board_server.call_context import CURRENT, Holding
 from board_server.model import ContractFilter, IdempotencyKey
 from board_server.store import Store
-from board_server.watch.cache_pool import Mirrors
-from board_server.watch.feed import Feeds
+from board_server.watch.cache_pool import CachePool
+from board_server.watch.hub import Hubs
 from board_server.watch.waiters import weight_of
 from board_server.wire import lists, requests, responses
 
@@ -25,10 +25,10 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class BoardServicer(BoardServiceServicer):
     """The service over a store. A request that names no board is for the default board."""
 
-    def __init__(self, store: Store, feeds: Feeds, mirrors: Mirrors, default_board: str) -> None:
+    def __init__(self, store: Store, hubs: Hubs, caches: CachePool, default_board: str) -> None:
         self._store = store
-        self._feeds = feeds
-        self._mirrors = mirrors
+        self._hubs = hubs
+        self._caches = caches
         self._default_board = default_board
 
     def _named(self, board: str) -> str:
@@ -97,15 +97,15 @@ class BoardServicer(BoardServiceServicer):
         )
         return pb.PublishContractsResponse(published=published, revision=revision)
 
-    async def ListContracts(  # type: ignore[override]  # a mirror's replies are encoded
+    async def ListContracts(  # type: ignore[override]  # the cache has encoded replies
         self, request: pb.ListContractsRequest, context: Context
     ) -> bytes:
         listed, where = lists.list_contracts(request)
         board = self._named(listed.board)
         if where == ContractFilter():
-            mirrored = await self._mirrors.list_contracts(board, listed)
-            if mirrored is not None:
-                return mirrored
+            cached = await self._caches.list_contracts(board, listed)
+            if cached is not None:
+                return cached
         page = await self._store.list_contracts(board, where, listed.page)
         end = pb.ListContractsResponse(
             next_page_token=listed.token(page.next), revision=page.revision
@@ -179,9 +179,9 @@ class BoardServicer(BoardServiceServicer):
     ) -> None:
         board = self._named(requests.board(request))
         holding = _holding()
-        room = await self._mirrors.size(board)
+        room = await self._caches.size(board)
         await holding.room(room)  # before anything is made that has to be kept
-        snapshot = await self._mirrors.snapshot(board) or await self._mirrors.stored(board)
+        snapshot = await self._caches.snapshot(board) or await self._caches.stored(board)
         holding.resize(room, snapshot.size)
         for part in snapshot.parts:
             await context.write(part + snapshot.head)
@@ -190,14 +190,14 @@ class BoardServicer(BoardServiceServicer):
         self, request: pb.WatchRequest, context: Context
     ) -> None:
         watched = requests.watch(request)
-        feed = await self._feeds.of(self._named(watched.board))
-        await feed.watch(watched, context.write, _holding())
+        hub = await self._hubs.of(self._named(watched.board))
+        await hub.watch(watched, context.write, _holding())
 
     async def WaitFor(self, request: pb.WaitForRequest, context: Context) -> pb.WaitForResponse:
         board, conditions = requests.wait_for(request)
         _holding().hold(weight_of(conditions))
-        feed = await self._feeds.of(self._named(board))
-        evidence, revision = await feed.wait_for(conditions)
+        hub = await self._hubs.of(self._named(board))
+        evidence, revision = await hub.wait_for(conditions)
         return responses.met(revision, evidence)
 
     async def OpenSession(
@@ -206,9 +206,9 @@ class BoardServicer(BoardServiceServicer):
         board, worker, ttl, on_expiry = requests.open_session(request)
         name = self._named(board)
         key = await _key(context)
-        feed = await self._feeds.of(name)  # which is over once its board has been closed
+        hub = await self._hubs.of(name)  # it ends when its board is closed
         over = _holding().session("" if name == self._default_board else name)
-        session, revision = await feed.open_session(
+        session, revision = await hub.open_session(
             self._store.open_session(name, worker, ttl, on_expiry, key), over
         )
         return pb.OpenSessionResponse(session=responses.session(session), revision=revision)

@@ -1,4 +1,4 @@
-"""Mirror: one board's records in memory, encoded, for the reads that want all of them.
+"""Cache: one board's records in memory, encoded, for the reads that want all of them.
 
 To build a message of thousands of contracts takes longer than to read them, and
 a board is listed far more often than it changes. A mirror is loaded once, page
@@ -24,7 +24,7 @@ from board_server.model import (
     Session,
 )
 from board_server.store import Store
-from board_server.watch.encoded_table import Table
+from board_server.watch.encoded_table import EncodedTable
 from board_server.wire import responses
 from board_server.wire.lists import Listed
 
@@ -62,7 +62,7 @@ class EncodedSnapshot(NamedTuple):
         return sum(map(len, self.parts))
 
 
-class Mirror:
+class Cache:
     """The records of one board, true at the revision of the last commit it was told."""
 
     def __init__(self) -> None:
@@ -73,11 +73,11 @@ class Mirror:
         """IDs of the sessions that live."""
         self.sessions_changed = 0
         """The last revision at which one was opened or ended."""
-        self._phases = Table[Phase](
+        self._phases = EncodedTable[Phase](
             lambda phase: (phase.posted_at, phase.phase_id), responses.entry
         )
-        self._contracts = Table[Contract](lambda contract: contract.id, responses.entry)
-        self._claims = Table[FileClaim](lambda claim: claim.filepath, responses.entry)
+        self._contracts = EncodedTable[Contract](lambda contract: contract.id, responses.entry)
+        self._claims = EncodedTable[FileClaim](lambda claim: claim.filepath, responses.entry)
         self._true = True
         self._waiting: list[Commit] = []
         self._replies: dict[Hashable, _Reply] = {}
@@ -181,7 +181,7 @@ class Mirror:
         self, board_id: str, revision: int, sessions: Sequence[Session]
     ) -> "EncodedSnapshot":
         """Return the whole board; its records are shared by all snapshots until they change."""
-        tables: dict[str, Table[Any]] = {
+        tables: dict[str, EncodedTable[Any]] = {
             "phases": self._phases,
             "contracts": self._contracts,
             "claims": self._claims,
@@ -193,7 +193,7 @@ class Mirror:
             parts.append(last.SerializeToString())
         return EncodedSnapshot(parts, head)
 
-    def _joined(self, field: str, table: Table[Any]) -> list[bytes]:
+    def _joined(self, field: str, table: EncodedTable[Any]) -> list[bytes]:
         version, parts = self._parts.get(field, (-1, []))
         if version != table.version:
             parts = list(table.parts(responses.tag(pb.GetSnapshotResponse, field)))

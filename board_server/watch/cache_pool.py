@@ -1,139 +1,173 @@
-"""Mirrors: the boards that are read whole, in memory as long as there is room."""
+"""CachePool: the watch caches of all boards, least recently used evicted first."""
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
-from weakref import WeakSet
 
 from board_server.errors import BoardError
-from board_server.model import PageRequest
+from board_server.model import Commit, PageRequest
 from board_server.store import Store
-from board_server.watch.cache import EncodedSnapshot, Mirror
-from board_server.watch.feed import Feed, Feeds
+from board_server.watch.cache import Cache, EncodedSnapshot
+from board_server.watch.hub import Hub, Hubs
+from board_server.watch.tasks import Tasks
 from board_server.wire import responses
 from board_server.wire.lists import Listed
 
 BUDGET = 128 * 2**20
-"""Bytes of memory for all mirrors together; the one that was not read for longest goes first."""
+"""Bytes of memory for all caches together."""
 
 MAX_SESSIONS = 10_000
-"""Sessions that a snapshot from a mirror may have."""
+"""Sessions that a snapshot from a cache may have."""
 
 UNKNOWN = 64 * 2**20
-"""Bytes that a snapshot may have of a board of which none has been made."""
+"""Bytes assumed for a snapshot of a board of which none has been made yet."""
 
 TRIES = 3
+"""Times that a snapshot is tried while its sessions change."""
 
 
-class Mirrors:
-    """Answers reads from mirrors, or with None where the store has to be asked.
+class _Slot:
+    """One board's place in the pool; a Listener of its hub, for the cache."""
 
-    A mirror tells what its feed was told, and that may be a moment behind the
-    store: whoever reads there sees a commit before the feed hears of it. So each
-    read waits until the feed is where the store is, and none shows less than
-    another has shown.
+    def __init__(self, remove: Callable[[], object]) -> None:
+        """Make a slot that calls `remove` when its hub ends."""
+        self.cache: Cache | None = None
+        self.loading: asyncio.Task[None] | None = None
+        self.too_large = False
+        """Whether the board did not fit the budget."""
+        self.snapshot_size = 0
+        """Bytes of the last snapshot that the store made; 0 before one."""
+        self._remove = remove
+
+    def committed(self, commit: Commit) -> None:
+        """Update the cache. One that is no longer true, or that nobody reads, is dropped."""
+        if self.cache:
+            self.cache.committed(commit)
+            if not self.cache.useful:
+                self.cache = None
+
+    def ended(self) -> None:
+        """Leave the pool: another board may take this one's name."""
+        self.evict()
+        self._remove()
+
+    def evict(self) -> None:
+        """Drop the cache, and stop loading it."""
+        if self.loading:
+            self.loading.cancel()
+        self.cache = None
+
+
+class CachePool:
+    """Owns the watch caches and the tasks that load them.
+
+    A read answers from the cache, or with None if the store has to be asked; then it starts to
+    load a cache for later reads.
+
+    A cache has the commits that its hub has received, and the hub may be a moment behind the
+    store, where other reads already see a commit. So each read waits until the hub has caught
+    up, and shows no less than an earlier read has shown.
     """
 
-    def __init__(self, store: Store, feeds: Feeds) -> None:
+    def __init__(self, store: Store, hubs: Hubs) -> None:
         self._store = store
-        self._feeds = feeds
-        self._read: OrderedDict[Feed, None] = OrderedDict()
-        self._reads = 0
-        self._too_large: WeakSet[Feed] = WeakSet()
-        self._loading: dict[Feed, asyncio.Task[None]] = {}
+        self._hubs = hubs
+        self._slots: OrderedDict[Hub, _Slot] = OrderedDict()  # the least recently read first
+        self._reads = 0  # since the memory was last summed up
         self._turn = asyncio.Lock()
+        self._tasks = Tasks()
 
     async def list_contracts(self, board: str, listed: Listed) -> bytes | None:
-        """Return an encoded ListContractsResponse with no filter."""
-        feed = await self._feeds.caught_up(board)
-        mirror = self._mirror(board, feed)
-        return mirror.list_contracts(listed, feed.revision) if mirror else None
+        """Return an encoded ListContractsResponse of all contracts."""
+        hub = await self._hubs.caught_up(board)
+        cache = self._read(hub)
+        return cache.list_contracts(listed, hub.revision) if cache else None
 
     async def size(self, board: str) -> int:
-        """Tell how many bytes a snapshot of the board will have, as far as is known."""
-        feed = await self._feeds.of(board)
-        mirror = self._mirror(board, feed)
-        return mirror.size if mirror else feed.snapshot_size or UNKNOWN
+        """Return how many bytes a snapshot of the board will have, or an upper guess."""
+        hub = await self._hubs.of(board)
+        cache = self._read(hub)
+        if cache:
+            return cache.size
+        slot = self._slots.get(hub)
+        return (slot.snapshot_size if slot else 0) or UNKNOWN
 
     async def snapshot(self, board: str) -> EncodedSnapshot | None:
         """Return a snapshot."""
         for _ in range(TRIES):
-            feed = await self._feeds.caught_up(board)
-            mirror = self._mirror(board, feed)
-            if mirror is None:
+            hub = await self._hubs.caught_up(board)
+            cache = self._read(hub)
+            if cache is None:
                 return None
-            if not mirror.sessions:
-                return mirror.snapshot(feed.board_id, feed.revision, ())
-            # Who lives the mirror knows; for how long, only the store.
+            if not cache.sessions:
+                return cache.snapshot(hub.board_id, hub.revision, ())
+            # The cache knows which sessions are open; until when, only the store knows.
             page = await self._store.list_sessions(board, PageRequest(MAX_SESSIONS))
-            feed = await self._feeds.caught_up(board)
             if page.next:
                 return None
-            if feed.mirror is mirror and mirror.sessions_changed <= page.revision:
-                return mirror.snapshot(feed.board_id, feed.revision, page.items)
+            hub = await self._hubs.caught_up(board)
+            same = self._read(hub) is cache
+            if same and cache.sessions_changed <= page.revision:
+                return cache.snapshot(hub.board_id, hub.revision, page.items)
         return None
 
     async def stored(self, board: str) -> EncodedSnapshot:
         """Return a snapshot that the store makes."""
-        feed = await self._feeds.of(board)
+        hub = await self._hubs.of(board)
         read = await self._store.get_snapshot(board)
         snapshot = EncodedSnapshot(await asyncio.to_thread(responses.encoded_snapshot, read), b"")
-        feed.snapshot_size = snapshot.size
+        if slot := self._slots.get(hub):
+            slot.snapshot_size = snapshot.size
         return snapshot
 
     async def close(self) -> None:
-        """Stop what is being loaded."""
-        loading = list(self._loading.values())
-        for task in loading:
-            task.cancel()
-        await asyncio.gather(*loading, return_exceptions=True)
+        """Cancel and await what is being loaded."""
+        await self._tasks.close()
 
-    def _mirror(self, board: str, feed: Feed) -> Mirror | None:
-        """Return the feed's mirror if it can be read; begin to load one where there is none."""
-        self._read[feed] = None
-        self._read.move_to_end(feed)
-        self._reads += 1
-        if self._reads >= len(self._read):  # so that it costs each read the same
-            self._make_room()
-        mirror = feed.mirror
-        if mirror is None and feed not in self._too_large and feed not in self._loading:
-            task = self._loading[feed] = asyncio.create_task(self._load(board, feed))
-            task.add_done_callback(partial(self._loaded, feed))
-        if mirror is None or not mirror.loaded:
+    def _read(self, hub: Hub) -> Cache | None:
+        """Return the board's cache if it is loaded; start to load it if there is none."""
+        if hub.over:
             return None
-        mirror.unread = 0
-        return mirror
+        slot = self._slots.get(hub) or self._add(hub)
+        self._slots.move_to_end(hub)
+        self._reads += 1
+        if self._reads >= len(self._slots):  # so that the sum costs each read a constant
+            self._make_room()
+        if not (slot.cache or slot.loading or slot.too_large):
+            slot.loading = self._tasks.start(self._load(hub.board, slot))
+            slot.loading.add_done_callback(partial(self._loaded, slot))
+        if slot.cache is None or not slot.cache.loaded:
+            return None
+        slot.cache.unread = 0
+        return slot.cache
 
-    async def _load(self, board: str, feed: Feed) -> None:
-        """Load a mirror, one at a time: how much memory one takes shows only as it grows."""
+    def _add(self, hub: Hub) -> _Slot:
+        slot = self._slots[hub] = _Slot(partial(self._slots.pop, hub))
+        hub.listen(slot)
+        return slot
+
+    async def _load(self, board: str, slot: _Slot) -> None:
+        """Load a cache, one at a time: how much memory one takes shows only as it grows."""
         async with self._turn:
-            if feed.over:
-                return
-            mirror = feed.mirror = Mirror()
-            try:
-                fits = await mirror.load(self._store, board, BUDGET)
-            except BoardError:
-                fits = True  # for all we know; whoever reads next is told what is wrong
-            if not fits:
-                self._too_large.add(feed)
-            if not mirror.loaded and feed.mirror is mirror:
-                feed.mirror = None
+            cache = slot.cache = Cache()
+            with suppress(BoardError):  # the next read of the board reports it
+                slot.too_large = not await cache.load(self._store, board, BUDGET)
 
-    def _loaded(self, feed: Feed, _: asyncio.Task[None]) -> None:
-        del self._loading[feed]
-        if feed.mirror and not feed.mirror.loaded:
-            feed.mirror = None  # given up halfway
+    def _loaded(self, slot: _Slot, _: asyncio.Task[None]) -> None:
+        slot.loading = None
+        if slot.cache and not slot.cache.loaded:
+            slot.cache = None
         self._make_room()
 
     def _make_room(self) -> None:
-        """Let mirrors go while they take too much memory together."""
+        """Evict the caches that have not been read for longest until the others fit BUDGET."""
         self._reads = 0
-        weights = {feed: feed.mirror.weight for feed in self._read if feed.mirror}
-        excess = sum(weights.values()) - BUDGET
-        for feed in list(self._read):
-            if feed.over or (excess > 0 and feed.mirror):
-                excess -= weights.get(feed, 0)
-                if loading := self._loading.get(feed):
-                    loading.cancel()
-                feed.mirror = None
-                del self._read[feed]
+        cached = [(slot, slot.cache.weight) for slot in self._slots.values() if slot.cache]
+        excess = sum(weight for _, weight in cached) - BUDGET
+        for slot, weight in cached:
+            if excess <= 0:
+                break
+            excess -= weight
+            slot.evict()

@@ -1,4 +1,4 @@
-"""Table: records in their order, encoded once each, to be joined into lists."""
+"""EncodedTable: records in their order, encoded once each, to be joined into lists."""
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
@@ -21,7 +21,7 @@ Key = Any
 """What a table is ordered by."""
 
 
-class Table(Generic[R]):
+class EncodedTable(Generic[R]):
     """Records by key. Each is kept as a length and so many bytes: a field without its tag.
 
     Protobuf takes fields that stand one behind the other for one message, so

@@ -22,7 +22,7 @@ from board_client import (
     Unavailable,
 )
 from board_server.sqlite import SqliteStore
-from board_server.watch import feed
+from board_server.watch import subscription
 from tests.support.loops import runner
 from tests.support.servers import server_process, server_thread
 
@@ -229,7 +229,7 @@ def test_a_watch_without_a_start_loses_nothing_to_a_restart(watch, tmp_path, lis
 
 
 def test_a_watcher_that_is_too_slow_goes_on_where_it_was(watch, tmp_path, listen, monkeypatch):
-    monkeypatch.setattr(feed, "MAX_BEHIND", 2**16)
+    monkeypatch.setattr(subscription, "MAX_BEHIND", 2**16)
     with server_thread(tmp_path, listen=listen), BoardClient(listen) as other:
         events = watch(listen)
         for number in range(100):

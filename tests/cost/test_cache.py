@@ -27,8 +27,8 @@ from board_server.model import (
 )
 from board_server.sqlite import SqliteStore
 from board_server.watch import cache, cache_pool
-from board_server.watch.cache_pool import Mirrors
-from board_server.watch.feed import Feeds
+from board_server.watch.cache_pool import CachePool
+from board_server.watch.hub import Hubs
 from board_server.wire import lists, responses
 
 BOARD = "board"
@@ -39,20 +39,24 @@ class Reader:
 
     def __init__(self, store: SqliteStore) -> None:
         self.store = store
-        self.feeds = Feeds(store)
-        self.mirrors = Mirrors(store, self.feeds)
+        self.hubs = Hubs(store)
+        self.caches = CachePool(store, self.hubs)
 
     async def loaded(self) -> "Reader":
         """Have the mirror loaded."""
-        await self.mirrors.snapshot(BOARD)
-        await asyncio.gather(*self.mirrors._loading.values())
+        await self.caches.snapshot(BOARD)
+        await self.caches._tasks.finished()
         return self
+
+    async def cache(self) -> cache.Cache | None:
+        """Return the board's cache, if it has one."""
+        return self.caches._slots[await self.hubs.of(BOARD)].cache
 
     async def listed(
         self, size: int = 0, token: str = "", board: str = BOARD
     ) -> pb.ListContractsResponse | None:
         request = pb.ListContractsRequest(board=board, page_size=size, page_token=token)
-        encoded = await self.mirrors.list_contracts(board, lists.list_contracts(request)[0])
+        encoded = await self.caches.list_contracts(board, lists.list_contracts(request)[0])
         return None if encoded is None else pb.ListContractsResponse.FromString(encoded)
 
     async def stored(self, size: int = 0, token: str = "") -> pb.ListContractsResponse:
@@ -65,8 +69,8 @@ class Reader:
             revision=page.revision,
         )
 
-    async def mirrored_snapshot(self) -> pb.GetSnapshotResponse:
-        parts = await self.mirrors.snapshot(BOARD)
+    async def cached_snapshot(self) -> pb.GetSnapshotResponse:
+        parts = await self.caches.snapshot(BOARD)
         assert parts is not None
         return pb.GetSnapshotResponse.FromString(b"".join((*parts.parts, parts.head)))
 
@@ -83,7 +87,7 @@ async def reader_of(directory: Path) -> AsyncIterator[Reader]:
     try:
         yield reader
     finally:
-        await reader.mirrors.close()
+        await reader.caches.close()
         await store.close()
 
 
@@ -107,7 +111,7 @@ def without_expiry(snapshot: pb.GetSnapshotResponse) -> pb.GetSnapshotResponse:
 async def test_the_first_list_comes_from_the_store_and_the_next_from_memory(reader):
     await reader.store.publish_contracts(BOARD, [draft("a"), draft("b")])
     assert await reader.listed() is None
-    await asyncio.gather(*reader.mirrors._loading.values())
+    await reader.caches._tasks.finished()
     assert await reader.listed() == await reader.stored()
 
 
@@ -139,7 +143,7 @@ async def test_a_list_never_lags_behind_another_read(reader, monkeypatch):
     assert (await reader.store.get_phase_state(BOARD, "p")).state is PhaseState.DONE
 
     listing = asyncio.create_task(reader.listed())
-    taking = asyncio.create_task(reader.mirrored_snapshot())
+    taking = asyncio.create_task(reader.cached_snapshot())
     for _ in range(100):  # turns of the loop, of which an answer from memory needs a few
         await asyncio.sleep(0)
     assert not listing.done(), "answered from what the board was before"
@@ -180,13 +184,13 @@ async def test_parts_of_a_snapshot_stay_under_a_mebibyte(reader):
     drafts = [draft(f"name{n}", "x" * 10_000) for n in range(300)]
     await reader.store.publish_contracts(BOARD, drafts)
     await reader.loaded()
-    parts, head = await reader.mirrors.snapshot(BOARD)
+    parts, head = await reader.caches.snapshot(BOARD)
     parts = [part + head for part in parts]
     assert len(parts) > 3
     assert max(map(len, parts)) < 2**20
     revisions = {pb.GetSnapshotResponse.FromString(part).revision for part in parts}
     assert revisions == {1}
-    assert await reader.mirrored_snapshot() == await reader.stored_snapshot()
+    assert await reader.cached_snapshot() == await reader.stored_snapshot()
 
 
 async def test_a_board_that_is_too_large_is_left_to_the_store(reader, monkeypatch):
@@ -194,7 +198,7 @@ async def test_a_board_that_is_too_large_is_left_to_the_store(reader, monkeypatc
     await reader.store.publish_contracts(BOARD, [draft(f"name{n}") for n in range(100)])
     await reader.loaded()
     assert await reader.listed() is None
-    assert not reader.mirrors._loading, "it would be loaded again and again"
+    assert not reader.caches._tasks._tasks, "it would be loaded again and again"
 
 
 async def test_of_several_boards_that_do_not_fit_together_the_last_read_stays(reader, monkeypatch):
@@ -202,17 +206,17 @@ async def test_of_several_boards_that_do_not_fit_together_the_last_read_stays(re
         await reader.store.open_board(board)
         await reader.store.publish_contracts(board, [draft(f"name{n}") for n in range(100)])
     await reader.loaded()
-    alone = (await reader.feeds.of(BOARD)).mirror.weight
+    alone = (await reader.cache()).weight
     monkeypatch.setattr(cache_pool, "BUDGET", int(1.5 * alone))
     await reader.listed(board="other")
-    await asyncio.gather(*reader.mirrors._loading.values())
+    await reader.caches._tasks.finished()
     assert len((await reader.listed(board="other")).contracts) == 100
-    assert (await reader.feeds.of(BOARD)).mirror is None
+    assert await reader.cache() is None
 
 
 async def test_mirrors_of_many_boards_are_loaded_one_after_the_other(reader, monkeypatch):
     """All at once they would take more memory than all mirrors together may."""
-    load, loading, most = cache.Mirror.load, set(), 0
+    load, loading, most = cache.Cache.load, set(), 0
 
     async def counted(self, *args):
         nonlocal most
@@ -222,12 +226,12 @@ async def test_mirrors_of_many_boards_are_loaded_one_after_the_other(reader, mon
         loading.discard(self)
         return fits
 
-    monkeypatch.setattr(cache.Mirror, "load", counted)
+    monkeypatch.setattr(cache.Cache, "load", counted)
     for board in "abc":
         await reader.store.open_board(board)
     for board in "abc":
         await reader.listed(board=board)
-    await asyncio.gather(*reader.mirrors._loading.values())
+    await reader.caches._tasks.finished()
     assert [len((await reader.listed(board=board)).contracts) for board in "abc"] == [0, 0, 0]
     assert most == 1
 
@@ -239,14 +243,11 @@ async def test_a_mirror_of_a_board_that_was_closed_is_loaded_no_further(reader, 
         begun.set()
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(cache.Mirror, "load", load_for_ever)
+    monkeypatch.setattr(cache.Cache, "load", load_for_ever)
     await reader.listed()
     await begun.wait()
-    (task,) = reader.mirrors._loading.values()
-    (await reader.feeds.of(BOARD)).ended(ShuttingDown())
-    await reader.store.open_board("other")
-    for _ in range(2):  # now and then a read looks for what nobody needs
-        await reader.listed(board="other")
+    (task,) = reader.caches._tasks._tasks
+    (await reader.hubs.of(BOARD)).ended(ShuttingDown())
     await asyncio.wait([task])
     assert task.cancelled()
 
@@ -256,17 +257,17 @@ async def test_a_mirror_that_nobody_reads_is_let_go(reader, monkeypatch):
     await reader.loaded()
     for turn in range(10):
         await reader.store.publish_contract(BOARD, draft("a", str(turn)))
-    assert (await reader.feeds.of(BOARD)).mirror is None
+    assert await reader.cache() is None
 
 
 async def test_what_a_mirror_has_no_word_for_makes_it_read_the_board_anew(reader):
     await reader.store.publish_contract(BOARD, draft("a"))
     await reader.loaded()
-    feed = await reader.feeds.of(BOARD)
+    hub = await reader.hubs.of(BOARD)
     phase, revision = await reader.store.set_phase_state(BOARD, PhaseChange("p", PhaseState.DONE))
     unheard_of = Event(Change.CONTRACT, Cause.ARCHIVE, phase)
-    feed.committed(Commit(revision + 1, phase.updated_at, (unheard_of,)))
-    assert feed.mirror is None
+    hub.committed(Commit(revision + 1, phase.updated_at, (unheard_of,)))
+    assert await reader.cache() is None
     await reader.loaded()
     assert [contract.name for contract in (await reader.listed()).contracts] == ["a"]
 
@@ -289,9 +290,9 @@ async def test_a_snapshot_tells_when_the_sessions_expire_now(reader):
         BOARD, "worker", timedelta(seconds=60), OnExpiry.FAIL
     )
     await reader.loaded()
-    first = (await reader.mirrored_snapshot()).sessions[0].expires_at
+    first = (await reader.cached_snapshot()).sessions[0].expires_at
     await reader.store.renew_session(BOARD, session.session_id)
-    second = (await reader.mirrored_snapshot()).sessions[0].expires_at
+    second = (await reader.cached_snapshot()).sessions[0].expires_at
     assert second.ToNanoseconds() > first.ToNanoseconds()
 
 
@@ -304,25 +305,25 @@ async def test_what_is_written_while_a_mirror_loads_is_in_it(reader, monkeypatch
         await reader.store.publish_contract(BOARD, draft(f"name{turn}", f"changed{turn}"))
         await reader.store.release_claims(BOARD, "p", [f"file{turn}"])
     await loading
-    assert await reader.mirrored_snapshot() == await reader.stored_snapshot()
+    assert await reader.cached_snapshot() == await reader.stored_snapshot()
 
 
 async def test_a_list_that_is_asked_for_again_is_neither_encoded_nor_copied(reader, monkeypatch):
     await reader.store.publish_contracts(BOARD, [draft(f"name{n}") for n in range(100)])
     await reader.loaded()
     listed, _ = lists.list_contracts(pb.ListContractsRequest(board=BOARD))
-    first = await reader.mirrors.list_contracts(BOARD, listed)
+    first = await reader.caches.list_contracts(BOARD, listed)
     encodings = []
     entry = responses.entry
     monkeypatch.setattr(
-        (await reader.feeds.of(BOARD)).mirror._contracts,
+        (await reader.cache())._contracts,
         "_encode",
         lambda record: encodings.append(record) or entry(record),
     )
-    assert await reader.mirrors.list_contracts(BOARD, listed) is first
+    assert await reader.caches.list_contracts(BOARD, listed) is first
 
     await reader.store.publish_contract(BOARD, draft("name7", "changed"))
-    assert await reader.mirrors.list_contracts(BOARD, listed) is not first
+    assert await reader.caches.list_contracts(BOARD, listed) is not first
     assert [record.name for record in encodings] == ["name7"], "one changed, one is encoded"
 
 
@@ -348,7 +349,7 @@ def test_whatever_is_written_both_say_the_same(script):
                 sessions: list[str] = []
                 for step in script:
                     await do(reader, sessions, step)
-                snapshot = await reader.mirrored_snapshot()
+                snapshot = await reader.cached_snapshot()
                 assert without_expiry(snapshot) == without_expiry(await reader.stored_snapshot())
 
     asyncio.run(run())
@@ -382,7 +383,6 @@ async def do(reader: Reader, sessions: list[str], step: Sequence) -> None:
 async def test_pages_of_any_size_leave_a_bounded_number_of_replies_behind(reader):
     await reader.store.publish_contracts(BOARD, [draft(f"name{n}") for n in range(3)])
     await reader.loaded()
-    feed = await reader.feeds.of(BOARD)
     for size in range(1, 3 * cache.MAX_REPLIES):
         assert (await reader.listed(size)).contracts
-        assert len(feed.mirror._replies) <= cache.MAX_REPLIES
+        assert len((await reader.cache())._replies) <= cache.MAX_REPLIES

@@ -14,7 +14,7 @@ import pytest
 from board_server.model import ContractCondition, ContractDraft, ContractKind
 from board_server.sqlite import SqliteStore, open_board
 from board_server.watch import waiters
-from board_server.watch.feed import Feeds
+from board_server.watch.hub import Hubs
 
 BOARD = "board"
 CONTRACTS = 4000
@@ -82,9 +82,9 @@ async def test_whatever_a_condition_on_contracts_names_few_rows_are_read(store):
 async def test_equal_conditions_are_looked_up_once(store):
     await store.publish_contract(BOARD, draft(1))
     wanted = [condition(("kind",)), *[ContractCondition(None, None, "N1", None)] * 99]
-    feed = await Feeds(store).of(BOARD)
+    hub = await Hubs(store).of(BOARD)
     with counted(opened(store)._files.reading) as steps:
-        found = await feed.wait_for(wanted)
+        found = await hub.wait_for(wanted)
     assert [contract.name for contract in found.value] == ["N1"] * 100
     begin_revision_commit = 3
     assert len(steps) == 2 + begin_revision_commit
@@ -130,14 +130,14 @@ async def test_a_commit_looks_at_no_waiter_whose_conditions_it_does_not_meet(sto
         committed(self, changes)
 
     monkeypatch.setattr(waiters.Waiter, "committed", counting)
-    feed = await Feeds(store).of(BOARD)
+    hub = await Hubs(store).of(BOARD)
     missing = [
         [ContractCondition(None, ContractKind.FILE, None, f"{number}") for number in range(100)],
         [ContractCondition("p0", None, None, f"{number}") for number in range(100)],
         [ContractCondition(None, None, f"{number}", None) for number in range(100)],
     ]
     met = [ContractCondition(None, None, "N7", None), ContractCondition("p0", None, "N8", "pkg0")]
-    waiting = [asyncio.create_task(feed.wait_for(each)) for each in [*missing, met]]
+    waiting = [asyncio.create_task(hub.wait_for(each)) for each in [*missing, met]]
     await asyncio.sleep(0)  # let them begin: few steps, so that they wait by then
     await store.publish_contracts(BOARD, [draft(number) for number in range(500)])
     found = await waiting.pop()

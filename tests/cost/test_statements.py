@@ -20,8 +20,9 @@ from board_server.errors import FileAlreadyClaimed
 from board_server.model import Completion, ContractDraft, ContractKind, PhaseChange, PhaseState
 from board_server.rpc.limits import Holding, Limiter
 from board_server.sqlite import SqliteStore, checkpoints, writer
-from board_server.watch import feed
-from board_server.watch.feed import Feeds
+from board_server.watch import encoded_commit
+from board_server.watch.encoded_commit import ENCODED_AT_ONCE
+from board_server.watch.hub import Hubs
 from board_server.wire import requests
 from board_server.wire.responses import encoded_event
 from tests.conformance.backend import key_of
@@ -293,8 +294,8 @@ async def test_a_large_commit_is_encoded_a_little_at_a_time(store, monkeypatch):
         return encoded_event(*args)
 
     counting: list[asyncio.Handle] = []
-    monkeypatch.setattr(feed, "encoded_event", encode)
-    followed = await Feeds(store).of(BOARD)
+    monkeypatch.setattr(encoded_commit, "encoded_event", encode)
+    followed = await Hubs(store).of(BOARD)
     sent: asyncio.Queue[bytes] = asyncio.Queue()
     kinds = [["contract"], ["contract", "phase"], []]
     watches = [
@@ -310,7 +311,31 @@ async def test_a_large_commit_is_encoded_a_little_at_a_time(store, monkeypatch):
         watch.cancel()
     assert {len(message.events) for message in messages} == {2_000}
     assert sum(in_turn.values()) == 2_000
-    assert max(in_turn.values()) <= feed.ENCODED_AT_ONCE
+    assert max(in_turn.values()) <= ENCODED_AT_ONCE
+
+
+async def test_a_watch_that_is_cancelled_during_a_large_commit_delays_no_other(store, monkeypatch):
+    begun = asyncio.Event()
+
+    def encode(*args):
+        begun.set()
+        return encoded_event(*args)
+
+    monkeypatch.setattr(encoded_commit, "encoded_event", encode)
+    followed = await Hubs(store).of(BOARD)
+    sent: list[asyncio.Queue[bytes]] = [asyncio.Queue(), asyncio.Queue()]
+    first, second = (
+        asyncio.create_task(followed.watch(watched(), queue.put, holding())) for queue in sent
+    )
+    for queue in sent:
+        await queue.get()
+    await store.publish_contracts(BOARD, drafts(2_000))
+    await begun.wait()
+    first.cancel()  # it encodes the commit, and the other one waits for that
+    message = pb.WatchResponse.FromString(await sent[1].get())
+    assert len(message.events) == 2_000
+    assert sent[0].empty()
+    second.cancel()
 
 
 def watched(*kinds):
@@ -325,10 +350,12 @@ def holding():
 async def test_a_commit_is_encoded_once_for_a_hundred_watchers(store, monkeypatch):
     encodings = []
     monkeypatch.setattr(
-        feed, "encoded_event", lambda *args: encodings.append(args) or encoded_event(*args)
+        encoded_commit,
+        "encoded_event",
+        lambda *args: encodings.append(args) or encoded_event(*args),
     )
     watched = requests.watch(pb.WatchRequest(board=BOARD))
-    followed = await Feeds(store).of(BOARD)
+    followed = await Hubs(store).of(BOARD)
     received: list[list[bytes]] = [[] for _ in range(100)]
     all_stand, all_told = asyncio.Event(), asyncio.Event()
 

@@ -13,7 +13,8 @@ from board_client.v1 import board_pb2 as pb
 from board_client.v1.board_pb2_grpc import BoardServiceStub
 from board_server.sqlite import SqliteStore
 from board_server.sqlite.checkpoints import Checkpoints
-from board_server.watch import feed
+from board_server.watch import subscription
+from board_server.watch.encoded_commit import ENCODED_AT_ONCE, EncodedCommit
 from tests.rpc.service import refusal_of
 from tests.support.servers import server_process, server_thread
 
@@ -351,7 +352,7 @@ def test_a_board_can_be_watched_once_it_is_there(grpc_stub, board, watch):
 
 
 def test_an_idle_watcher_is_told_the_revision_now_and_then(watch, claim, monkeypatch):
-    monkeypatch.setattr(feed, "BOOKMARK", 0.05)
+    monkeypatch.setattr(subscription, "BOOKMARK", 0.05)
     stream = watch()
     assert [next(stream).revision for _ in range(3)] == [0, 0, 0]
     claim("a.go")
@@ -361,7 +362,7 @@ def test_an_idle_watcher_is_told_the_revision_now_and_then(watch, claim, monkeyp
 
 
 def test_the_bookmark_comes_every_ten_seconds():
-    assert feed.BOOKMARK == 10
+    assert subscription.BOOKMARK == 10
 
 
 def test_a_revision_that_is_no_longer_kept_is_refused_with_the_oldest_that_is(tmp_path, watch):
@@ -455,7 +456,7 @@ NARROW = [("grpc.http2.bdp_probe", 0)]
 def test_a_watcher_that_stops_reading_is_ended_and_the_others_keep_their_pace(
     grpc_stub, grpc_addr, board, watch, monkeypatch
 ):
-    monkeypatch.setattr(feed, "MAX_BEHIND", 2**18)
+    monkeypatch.setattr(subscription, "MAX_BEHIND", 2**18)
     with grpc.insecure_channel(grpc_addr, options=NARROW) as channel:
         slow, fast = watch(BoardServiceStub(channel)), watch()
         next(slow)
@@ -480,8 +481,8 @@ def test_a_watcher_that_stops_reading_is_ended_and_the_others_keep_their_pace(
 
 
 def test_many_small_commits_make_a_watcher_too_slow_too(grpc_addr, board, watch, monkeypatch):
-    monkeypatch.setattr(feed, "MAX_COMMITS_BEHIND", 10)
-    monkeypatch.setattr(feed, "MAX_MESSAGE", 1)
+    monkeypatch.setattr(subscription, "MAX_COMMITS_BEHIND", 10)
+    monkeypatch.setattr(subscription, "MAX_MESSAGE", 1)
     with grpc.insecure_channel(grpc_addr, options=NARROW) as channel:
         stub = BoardServiceStub(channel)
         slow = watch(stub)
@@ -498,7 +499,7 @@ def test_many_small_commits_make_a_watcher_too_slow_too(grpc_addr, board, watch,
 
 def test_nothing_is_told_behind_what_was_dropped(tmp_path, watch, after_commit, monkeypatch):
     """Where so much is committed at once that a watcher is too slow in the middle of it."""
-    monkeypatch.setattr(feed, "MAX_COMMITS_BEHIND", 5)
+    monkeypatch.setattr(subscription, "MAX_COMMITS_BEHIND", 5)
     with (
         server_thread(tmp_path) as address,
         grpc.insecure_channel(address) as channel,
@@ -530,19 +531,19 @@ def test_what_was_being_encoded_when_a_watch_ended_is_not_called_sent(
 ):
     """Resuming from the last revision that the error names misses nothing."""
     begun, permits = threading.Semaphore(0), threading.Semaphore(0)
-    encode_all = feed._Delivery._encode_all
+    encode = EncodedCommit._encode_in_steps
 
-    async def held_up(delivery, commit):
+    async def held_up(commit):
         begun.release()
         await asyncio.to_thread(permits.acquire, timeout=PATIENCE)
-        await encode_all(delivery, commit)
+        await encode(commit)
 
     def publish(name):
-        many = [contract(f"{name} {number}") for number in range(feed.ENCODED_AT_ONCE + 1)]
+        many = [contract(f"{name} {number}") for number in range(ENCODED_AT_ONCE + 1)]
         grpc_stub.PublishContracts(pb.PublishContractsRequest(board=board, contracts=many))
 
-    monkeypatch.setattr(feed._Delivery, "_encode_all", held_up)
-    monkeypatch.setattr(feed, "MAX_COMMITS_BEHIND", 3)
+    monkeypatch.setattr(EncodedCommit, "_encode_in_steps", held_up)
+    monkeypatch.setattr(subscription, "MAX_COMMITS_BEHIND", 3)
     stream = watch()
     next(stream)
     publish("first")
@@ -560,7 +561,7 @@ def test_what_was_being_encoded_when_a_watch_ended_is_not_called_sent(
 
 
 def test_a_single_commit_of_any_size_makes_nobody_too_slow(grpc_stub, board, watch, monkeypatch):
-    monkeypatch.setattr(feed, "MAX_BEHIND", 2**10)
+    monkeypatch.setattr(subscription, "MAX_BEHIND", 2**10)
     stream = watch()
     next(stream)
     large = contract("T", signature="x" * 2**20)

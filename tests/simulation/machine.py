@@ -26,7 +26,7 @@ from board_server import failpoints
 from board_server.rpc import server
 from board_server.rpc.limits import Limiter
 from board_server.sqlite import leases
-from board_server.watch import feed, waiters
+from board_server.watch import waiters
 from tests.simulation.disk import SimulatedDisk
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.network import Network
@@ -88,7 +88,6 @@ def simulated(loop: SimulatedLoop, network: Network, seed: object) -> Iterator[M
         (server, "Limiter", machine.limiter),
         # Sets of these are gone through in an order that must not depend on addresses.
         (waiters.Waiter, "__hash__", number),
-        (feed._Subscription, "__hash__", number),
     ]
     replaced += _wherever_imported(queue, "SimpleQueue", partial(SimulatedQueue, threads))
     replaced += _wherever_imported(time, "perf_counter", loop.time)

@@ -10,7 +10,7 @@ from unittest.mock import patch
 
 from board_server.sqlite.leases import Leases, _Lease
 from board_server.sqlite.registry import Boards
-from board_server.watch.feed import Feed, Feeds
+from board_server.watch.hub import Hub, Hubs
 
 
 @contextmanager
@@ -39,7 +39,7 @@ def a_get_that_starves_its_callback() -> Iterator[None]:
 def a_waiter_that_registers_too_late() -> Iterator[None]:
     """A commit between the look at the store, in a thread, and the registration wakes nobody."""
 
-    async def wait_for(self: Feed, conditions: Any) -> Any:
+    async def wait_for(self: Hub, conditions: Any) -> Any:
         met = None
         while met is None:
             found = await self._store.find(self.board, conditions)
@@ -49,7 +49,7 @@ def a_waiter_that_registers_too_late() -> Iterator[None]:
                 met = await waiter.met
         return met
 
-    with patch.object(Feed, "wait_for", wait_for):
+    with patch.object(Hub, "wait_for", wait_for):
         yield
 
 
@@ -68,13 +68,13 @@ def a_lease_that_is_renewed_after_its_end() -> Iterator[None]:
 
 
 @contextmanager
-def a_cache_that_is_read_before_the_feed_is_there() -> Iterator[None]:
+def a_cache_that_is_read_before_its_hub_has_caught_up() -> Iterator[None]:
     """A list shows less than another read has shown."""
 
-    async def caught_up(self: Feeds, board: str) -> Feed:
+    async def caught_up(self: Hubs, board: str) -> Hub:
         return await self.of(board)
 
-    with patch.object(Feeds, "caught_up", caught_up):
+    with patch.object(Hubs, "caught_up", caught_up):
         yield
 
 
@@ -82,5 +82,5 @@ MUTANTS: tuple[Callable[[], Any], ...] = (
     a_get_that_starves_its_callback,
     a_waiter_that_registers_too_late,
     a_lease_that_is_renewed_after_its_end,
-    a_cache_that_is_read_before_the_feed_is_there,
+    a_cache_that_is_read_before_its_hub_has_caught_up,
 )

@@ -7,7 +7,7 @@ import pytest
 from tests.simulation.history import Unexplained
 from tests.simulation.loop import Defect, Livelock
 from tests.simulation.mutants import (
-    a_cache_that_is_read_before_the_feed_is_there,
+    a_cache_that_is_read_before_its_hub_has_caught_up,
     a_get_that_starves_its_callback,
     a_lease_that_is_renewed_after_its_end,
     a_waiter_that_registers_too_late,
@@ -46,6 +46,6 @@ def test_it_finds_a_lease_that_is_renewed_after_its_end():
     assert str(defect).startswith("session")
 
 
-def test_it_finds_a_cache_that_is_read_before_the_feed_is_there():
-    defect = found(a_cache_that_is_read_before_the_feed_is_there, "reads")
+def test_it_finds_a_cache_that_is_read_before_its_hub_has_caught_up():
+    defect = found(a_cache_that_is_read_before_its_hub_has_caught_up, "reads")
     assert isinstance(defect, Unexplained)

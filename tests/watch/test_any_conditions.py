@@ -15,7 +15,7 @@ from board_server.model import (
     PhaseState,
 )
 from board_server.sqlite import SqliteStore, open_board
-from board_server.watch.feed import Feeds
+from board_server.watch.hub import Hubs
 from tests.conformance.events import PATIENCE
 
 BOARD = "board"
@@ -85,13 +85,13 @@ async def test_a_waiter_is_answered_with_the_first_revision_that_meets_its_condi
     rng = random.Random(seed)
     store = SqliteStore(tmp_path, synchronous="normal")
     await store.open_board(BOARD)
-    feed = await Feeds(store).of(BOARD)
+    hub = await Hubs(store).of(BOARD)
     waiting = {}
     answered = 0
     for _ in range(60):
         while len(waiting) < 20:
             conditions = tuple(a_condition(rng) for _ in range(rng.randint(1, 4)))
-            waiting[asyncio.create_task(feed.wait_for(conditions))] = conditions
+            waiting[asyncio.create_task(hub.wait_for(conditions))] = conditions
         await asyncio.sleep(0)  # let them begin
         for change in (None, a_change) if at_once else (a_change,):
             if change:
@@ -103,7 +103,7 @@ async def test_a_waiter_is_answered_with_the_first_revision_that_meets_its_condi
     for task in waiting:
         task.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
-    left = feed._waiters
+    left = hub._waiters
     assert not any((left._by_topic, left._by_contract, left._asking, left._shapes))
     await store.close()
 
@@ -129,9 +129,9 @@ async def test_a_contract_that_changes_package_while_the_store_is_asked_counts_n
     store = LookedAtLate(tmp_path)
     await store.open_board(BOARD)
     await store.publish_contract(BOARD, contract("p", "x"))
-    feed = await Feeds(store).of(BOARD)
+    hub = await Hubs(store).of(BOARD)
     done = PhaseCondition("r", frozenset({PhaseState.DONE}))
-    waiting = asyncio.create_task(feed.wait_for([ContractCondition(None, None, "T", "x"), done]))
+    waiting = asyncio.create_task(hub.wait_for([ContractCondition(None, None, "T", "x"), done]))
     await store.looked.wait()
     await store.publish_contract(BOARD, contract("p", "y"))
     await store.set_phase_state(BOARD, PhaseChange("r", PhaseState.DONE))

@@ -1,4 +1,4 @@
-"""Feeds begin anew: who could not follow a board stands in nobody's way."""
+"""A hub that cannot follow its board is forgotten, so that the next call retries."""
 
 import asyncio
 import secrets
@@ -8,7 +8,7 @@ import pytest
 
 from board_server.errors import BoardNotFound, StoreUnavailable
 from board_server.sqlite import SqliteStore
-from board_server.watch.feed import Feeds
+from board_server.watch.hub import Hubs
 
 
 class Hindered(SqliteStore):
@@ -29,8 +29,8 @@ class Hindered(SqliteStore):
 
 async def test_an_error_that_nobody_waited_for_is_not_the_next_callers(tmp_path):
     store = Hindered(tmp_path)
-    feeds = Feeds(store)
-    first = asyncio.ensure_future(feeds.of("b"))
+    hubs = Hubs(store)
+    first = asyncio.ensure_future(hubs.of("b"))
     await store.asked.wait()
     first.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -38,7 +38,23 @@ async def test_an_error_that_nobody_waited_for_is_not_the_next_callers(tmp_path)
     store.go_on.set()  # to find that there is no such board
     await asyncio.sleep(0)
     await store.open_board("b")
-    assert (await feeds.of("b")).revision == 0
+    assert (await hubs.of("b")).revision == 0
+    await store.close()
+
+
+async def test_hubs_that_are_closed_leave_no_task_behind(tmp_path):
+    store = Hindered(tmp_path)
+    await store.open_board("b")
+    hubs = Hubs(store)
+    before = asyncio.all_tasks()
+    caller = asyncio.create_task(hubs.of("b"))
+    await store.asked.wait()
+    caller.cancel()
+    await asyncio.gather(caller, return_exceptions=True)
+    assert asyncio.all_tasks() > before
+    hubs.shutdown()
+    await hubs.close()
+    assert asyncio.all_tasks() == before
     await store.close()
 
 
@@ -55,7 +71,7 @@ async def test_a_read_gives_up_where_the_board_is_another_each_time(tmp_path):
     store = Restless(tmp_path)
     await store.open_board("b")
     with pytest.raises(StoreUnavailable, match="replaced"):
-        await Feeds(store).caught_up("b")
+        await Hubs(store).caught_up("b")
     await store.close()
 
 
@@ -64,8 +80,8 @@ async def test_a_failure_is_told_once(tmp_path, error):
     store = Hindered(tmp_path, error)
     await store.open_board("b")
     store.go_on.set()
-    feeds = Feeds(store)
+    hubs = Hubs(store)
     with pytest.raises(type(error)):
-        await feeds.of("b")
-    assert (await feeds.of("b")).revision == 0
+        await hubs.of("b")
+    assert (await hubs.of("b")).revision == 0
     await store.close()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from board_client.v1 import board_pb2 as pb
 from board_client.v1.board_pb2_grpc import BoardServiceStub
-from board_server.watch import feed
+from board_server.watch import subscription
 from tests.rpc.service import refusal_of
 from tests.support.servers import server_thread
 
@@ -37,7 +37,7 @@ def server(directory):
 def patience(request, monkeypatch):
     """How much the server lets wait for one watcher: as usual, or hardly anything."""
     if request.param == "impatient":
-        monkeypatch.setattr(feed, "MAX_COMMITS_BEHIND", 2)
+        monkeypatch.setattr(subscription, "MAX_COMMITS_BEHIND", 2)
 
 
 def contract(name, signature):

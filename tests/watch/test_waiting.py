@@ -16,7 +16,7 @@ from board_server.model import (
     PhaseState,
 )
 from board_server.sqlite import SqliteStore
-from board_server.watch.feed import Feeds
+from board_server.watch.hub import Hubs
 from tests.conformance.backend import draft
 from tests.conformance.events import PATIENCE, history, listening
 from tests.watch.replay import Replayed
@@ -83,11 +83,11 @@ async def check(store, wanted, before, groups):
     for call in before:
         await call(store, board)
     listener = await listening(store, board)
-    feed = await Feeds(store).of(board)
+    hub = await Hubs(store).of(board)
 
     replayed = Replayed()
     replayed.apply(await history(store, board=board))
-    waiting = asyncio.create_task(feed.wait_for(wanted))
+    waiting = asyncio.create_task(hub.wait_for(wanted))
     await asyncio.sleep(0)  # let it begin
     for group in groups:
         await asyncio.gather(*(call(store, board) for call in group))
@@ -137,10 +137,10 @@ async def test_another_contract_takes_the_place_of_one_that_goes(store):
     await store.open_board("b")
     for producer in "pq":
         await store.publish_contract("b", draft("T", producer, package="x"))
-    feed = await Feeds(store).of("b")
+    hub = await Hubs(store).of("b")
     condition = ContractCondition(None, None, "T", "x")
     done = PhaseCondition("r", frozenset({PhaseState.DONE}))
-    waiting = asyncio.create_task(feed.wait_for([condition, done]))
+    waiting = asyncio.create_task(hub.wait_for([condition, done]))
     await asyncio.sleep(0)  # let it begin
     await store.publish_contract("b", draft("T", "p", package="y"))
     await store.set_phase_state("b", PhaseChange("r", PhaseState.DONE))

@@ -11,6 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from board_client.v1 import board_pb2 as pb
 from board_client.v1.board_pb2_grpc import BoardServiceServicer, add_BoardServiceServicer_to_server
+from board_server import announcement
 
 NOW = Timestamp(seconds=1_790_000_000, nanos=123_456_000)
 
@@ -49,7 +50,7 @@ async def serve() -> None:
     add_BoardServiceServicer_to_server(Echo(), server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    print(f"listening on 127.0.0.1:{port}", flush=True)  # noqa: T201
+    print(announcement.listening(f"127.0.0.1:{port}"), flush=True)  # noqa: T201
     await server.wait_for_termination()
 
 

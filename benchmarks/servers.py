@@ -12,6 +12,8 @@ from typing import IO
 
 import grpc
 
+from board_server.announcement import address_in
+
 Running = AbstractContextManager["Server"]
 
 START = 30.0
@@ -63,10 +65,10 @@ def has_etcd() -> bool:
 def _python(*arguments: str) -> Iterator[Server]:
     with _process([sys.executable, "-m", *arguments], subprocess.PIPE) as process:
         assert process.stdout
-        line = process.stdout.readline().decode()
-        if not line.startswith("listening on "):
+        address = address_in(process.stdout.readline().decode())
+        if address is None:
             raise RuntimeError(f"{arguments[0]} did not start")
-        yield Server(line.removeprefix("listening on ").strip(), process.pid)
+        yield Server(address, process.pid)
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from rich.console import Console
 
 from board_client.v1 import board_pb2 as pb
 from board_client.v1.board_pb2_grpc import BoardServiceStub
+from board_server.announcement import address_in
 
 WATCH = "/board.v1.BoardService/Watch"
 
@@ -55,11 +56,11 @@ def serving(directory: Path, stamps: Path) -> Iterator[str]:
     command += [str(directory), "--listen", "127.0.0.1:0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
-        line = process.stdout.readline()
-        if not line.startswith("listening on "):
+        address = address_in(process.stdout.readline())
+        if address is None:
             raise RuntimeError("the server did not start")
         try:
-            yield line.removeprefix("listening on ").strip()
+            yield address
         finally:
             process.terminate()
 

@@ -1,4 +1,7 @@
-"""Read small files whole, and nothing that could go on for ever."""
+"""Read small files whole, and nothing that could go on for ever.
+
+The server has its own reader, files/reload.py: neither package may import the other.
+"""
 
 import errno
 import os

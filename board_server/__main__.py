@@ -16,6 +16,7 @@ from contextlib import AsyncExitStack
 import typer
 import uvloop
 
+from board_server import announcement
 from board_server.config.grpc_engine import choose
 from board_server.config.schema import BadConfig, Config
 from board_server.config.sources import as_toml, command
@@ -87,10 +88,10 @@ async def run(config: Config) -> None:
         async with AsyncExitStack() as running:
             addresses = await running.enter_async_context(serving(store, config, metrics, traced))
             # All of them listen before one is announced: what is announced is there.
-            lines = [f"listening on {address}" for address in addresses]
+            lines = [announcement.listening(address) for address in addresses]
             if config.metrics_listen:
                 where = await running.enter_async_context(exposed(metrics, config.metrics_listen))
-                lines.append(f"metrics on http://{where}/metrics")
+                lines.append(announcement.metrics(f"http://{where}/metrics"))
             for line in lines:
                 print(line, flush=True)  # noqa: T201
             await stopped.wait()

@@ -21,6 +21,7 @@ from nebula import read_nebula
 from rich.console import Console
 
 from board_client import BoardClient
+from board_server.announcement import address_in
 
 HERE = Path(__file__).resolve().parent
 GO_MODULE = HERE.parent / "go"
@@ -108,10 +109,10 @@ def server(directory: Path) -> Iterator[str]:
     command = [sys.executable, "-m", "board_server", str(directory), "--listen", "127.0.0.1:0"]
     with process(command, stdout=subprocess.PIPE) as serving:
         assert serving.stdout
-        line = serving.stdout.readline()
-        if not line.startswith("listening on "):
+        address = address_in(serving.stdout.readline())
+        if address is None:
             sys.exit("demo: the board server did not start")
-        yield line.removeprefix("listening on ").strip()
+        yield address
 
 
 @contextmanager

@@ -73,7 +73,9 @@ def others(name: str) -> set[str]:
     return roots - sys.stdlib_module_names - set(PACKAGES)
 
 
-ROOT_MODULES = ("model", "errors", "store", "principal", "call_context", "failpoints")
+ROOT_MODULES = (
+    *("model", "errors", "store", "principal", "call_context", "failpoints", "announcement"),
+)
 
 MAY_IMPORT = {
     **{module: set(ROOT_MODULES) for module in ROOT_MODULES},

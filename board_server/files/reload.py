@@ -1,4 +1,7 @@
-"""Reread: what files say, read again when they change."""
+"""Read files of bounded size, and read them again when they change.
+
+The client has its own reader, regular_file.py: neither package may import the other.
+"""
 
 import asyncio
 import logging

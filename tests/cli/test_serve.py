@@ -8,6 +8,7 @@ from contextlib import closing
 import pytest
 
 from board_client import BoardClient
+from board_server.announcement import address_in
 from tests.cli.conftest import COMMAND, environment, run
 from tests.support.servers import server_process
 
@@ -31,7 +32,7 @@ def contents(directory):
 def test_it_serves_until_sigterm_as_the_same_process(tmp_path):
     command = [COMMAND, "--board", "mine", "serve", tmp_path / "boards", *ANY_PORT]
     with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment()) as server:
-        address = server.stdout.readline().decode().removeprefix("listening on ").strip()
+        address = address_in(server.stdout.readline().decode())
         with BoardClient(address) as client:
             assert [each.name for each in client.list_boards()] == ["mine"]
         server.terminate()
@@ -47,7 +48,7 @@ def test_a_limit_of_open_files_that_is_too_low_is_told(tmp_path):
         text=True,
         env=environment(),
     ) as server:
-        assert server.stdout.readline().startswith("listening on ")
+        assert address_in(server.stdout.readline())
         server.terminate()
         _, told = server.communicate(timeout=30)
     assert server.returncode == 0

@@ -10,6 +10,7 @@ import pytest
 
 from board_client.v1 import board_pb2 as pb
 from board_client.v1.board_pb2_grpc import BoardServiceStub
+from board_server.announcement import address_in
 from board_server.config import grpc_engine
 from board_server.config.grpc_engine import Engine
 
@@ -21,7 +22,7 @@ def server(request, tmp_path):
     other = "127.0.0.1:0" if request.param is Engine.DEFAULT else f"unix:{tmp_path}/other"
     command += ["--listen", address, "--listen", other, "--engine", request.param]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        addresses = [process.stdout.readline().split()[-1] for _ in range(2)]
+        addresses = [address_in(process.stdout.readline()) for _ in range(2)]
         yield process, addresses
         if process.poll() is None:
             process.kill()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import apsw
 
+from board_server.announcement import address_in
 from board_server.sqlite.audit import differences
 
 
@@ -40,7 +41,7 @@ class Program:
             env={**os.environ, "BOARD_CRASH_AT": crash_at},
         )
         line = self.process.stdout.readline()
-        assert line.startswith("listening on ") or (crash_at and self.crashed()), line
+        assert address_in(line) or (crash_at and self.crashed()), line
 
     def crashed(self) -> bool:
         """Wait until it is gone; tell whether it was killed."""

@@ -9,6 +9,7 @@ import pytest
 
 from board_client import BoardClient
 from board_client.v1 import board_pb2 as pb
+from board_server.announcement import address_in
 from tests.support.secured import reason_of, stub
 from tests.support.servers import ANY_PORT, server_process
 
@@ -34,7 +35,7 @@ def test_a_server_whose_sighup_is_ignored_outlives_its_terminal(tmp_path):
         ["sh", "-c", 'trap "" HUP; exec "$@"', "sh", *command], stdout=subprocess.PIPE, text=True
     ) as process:
         try:
-            address = process.stdout.readline().removeprefix("listening on ").strip()
+            address = address_in(process.stdout.readline())
             process.send_signal(signal.SIGHUP)
             with BoardClient(address) as client:
                 for number in range(20):

@@ -20,6 +20,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from board_client import Credentials
 from board_client.v1.board_pb2_grpc import BoardServiceStub
+from board_server.announcement import address_in
 from board_server.auth import token_file as tokens_file
 from board_server.config.schema import Config
 from board_server.principal import Role
@@ -279,8 +280,8 @@ def program(directory: Path, *arguments: object, log: Path | None = None) -> Ite
         )
         try:
             addresses = []
-            while (line := process.stdout.readline()).startswith("listening on "):
-                addresses.append(line.removeprefix("listening on ").strip())
+            while address := address_in(line := process.stdout.readline()):
+                addresses.append(address)
             assert line.startswith("metrics on "), f"the server did not start: {line!r}"
             yield Program(process, addresses, line.removeprefix("metrics on ").strip())
         finally:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from board_server.announcement import address_in
 from board_server.config.schema import Config
 from board_server.rpc.server import serving
 from board_server.sqlite import SqliteStore
@@ -87,9 +88,9 @@ def server_process(
         command += ["--board", board]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
-            line = process.stdout.readline()
-            assert line.startswith("listening on "), f"the server did not start: {line!r}"
-            yield ServerProcess(process, line.removeprefix("listening on ").strip())
+            address = address_in(line := process.stdout.readline())
+            assert address, f"the server did not start: {line!r}"
+            yield ServerProcess(process, address)
         finally:
             if process.poll() is None:
                 process.terminate()

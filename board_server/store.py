@@ -33,6 +33,9 @@ from board_server.model import (
     Snapshot,
 )
 
+MAX_PAGE_BYTES = 3 * 2**20
+"""Bytes of text in a page of a list; with its framing it stays under gRPC's limit of 4 MiB."""
+
 CaughtUp = Callable[[], Awaitable[None]]
 """Returns once all calls are read that had arrived when it was called."""
 

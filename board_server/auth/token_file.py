@@ -11,17 +11,16 @@ import os
 import re
 import secrets
 import stat
-import tempfile
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from board_server.auth.certificate_names import CertificateName, parse_name
+from board_server.files import atomic
 from board_server.files.lock import FileLock
-from board_server.files.ownership import give
 from board_server.files.reload import BadFile, content
 from board_server.model import is_board_name
 from board_server.principal import Caller, Role
@@ -148,33 +147,9 @@ def write(path: Path, tokens: Tokens) -> None:
     """
     path = path.resolve()
     try:
-        _replace(path, "\n".join(_table(token) for token in tokens.tokens))
+        atomic.write(path, "\n".join(_table(token) for token in tokens.tokens).encode())
     except OSError as error:
         raise BadTokens(f"{path}: {error.strerror}") from error
-
-
-def _replace(path: Path, text: str) -> None:
-    """Replace a file by one that is complete and on disk. Raises OSError."""
-    found = path.stat() if path.exists() else None
-    with (
-        tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file,
-        ExitStack() as undo,
-    ):
-        made = Path(file.name)
-        undo.callback(made.unlink)
-        give(file.fileno(), path if found else path.parent)
-        if found:
-            os.fchmod(file.fileno(), found.st_mode & 0o660 | 0o600)
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-        made.replace(path)
-        undo.pop_all()
-    directory = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
 
 
 def _token(table: Mapping[str, Any]) -> Token:

@@ -1,1 +1,1 @@
-"""Files of the server: locked between processes, read again when changed, given to their owner."""
+"""Files of the server: locked, read again when changed, replaced atomically, given an owner."""

@@ -13,6 +13,7 @@ from urllib.parse import quote, unquote_to_bytes
 import grpc
 
 from board_server.errors import CannotListen
+from board_server.files.identity import Identity, identity, lstat
 from board_server.files.lock import FileLock, Taken
 
 LONGEST = 107
@@ -95,12 +96,9 @@ def _refuse_used(path: Path) -> None:
     raise Taken("another program")
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        found = path.lstat()
-    except FileNotFoundError:
-        return None
-    return found.st_dev, found.st_ino
+def _identity(path: Path) -> Identity | None:
+    found = lstat(path)
+    return identity(found) if found else None
 
 
 def _reason(address: str) -> str:

@@ -1,6 +1,5 @@
 """Connections to a board file: how they are set up."""
 
-import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -9,7 +8,9 @@ from urllib.parse import quote
 import apsw
 
 from board_server.errors import StoreUnavailable
+from board_server.files.identity import identity, version
 from board_server.sqlite.checkpoints import BUSY_TIMEOUT
+from board_server.sqlite.identity import LOG_SIZE_LIMIT
 from board_server.sqlite.migrate import check
 from board_server.sqlite.settings import Synchronous
 
@@ -60,7 +61,7 @@ def connect_to_read(path: Path) -> Iterator[apsw.Connection]:
     meanwhile: the log beside it would be that one's; or if a file that this user cannot write is
     written meanwhile. Raises CannotReadOnly where SQLite would have to change something.
     """
-    before = os.stat(path)  # noqa: PTH116  for samestat
+    before = path.stat()
     has_log = Path(f"{path}-wal").exists()
     _refuse_interrupted(path)
     with closing(_open_to_read(path, has_log=has_log)) as connection:
@@ -69,10 +70,10 @@ def connect_to_read(path: Path) -> Iterator[apsw.Connection]:
             connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)
         connection.execute("BEGIN")
         check(connection)  # its first read is the moment
-        if not os.path.samestat(before, os.stat(path)):  # noqa: PTH116
+        if identity(path.stat()) != identity(before):
             raise StoreUnavailable("it was replaced while it was being opened; repeat the command")
         yield connection
-        if unlocked and _changed(path, before):
+        if unlocked and version(path.stat()) != version(before):
             raise StoreUnavailable("it was written while it was read; repeat the command")
 
 
@@ -124,17 +125,12 @@ def _open_to_read(path: Path, *, has_log: bool) -> apsw.Connection:
     return apsw.Connection(f"file:{quote(str(path))}?immutable=1", flags=flags)
 
 
-def _changed(path: Path, before: os.stat_result) -> bool:
-    now = path.stat()
-    return (now.st_size, now.st_mtime_ns) != (before.st_size, before.st_mtime_ns)
-
-
 def configure(connection: apsw.Connection, synchronous: Synchronous) -> None:
     """Set WAL mode, durability and foreign keys; keep the WAL file under 64 MiB when idle."""
     connection.pragma("journal_mode", "wal")
     connection.pragma("synchronous", synchronous)
     connection.pragma("foreign_keys", True)
-    connection.pragma("journal_size_limit", 64 * 2**20)
+    connection.pragma("journal_size_limit", LOG_SIZE_LIMIT)
 
 
 @contextmanager

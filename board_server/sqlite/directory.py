@@ -14,6 +14,7 @@ from pathlib import Path
 import apsw
 
 from board_server.errors import StoreUnavailable
+from board_server.files.identity import identity, lstat, version
 from board_server.model import BoardInfo, Page, PageRequest, is_board_name
 from board_server.sqlite.connection import connect
 from board_server.sqlite.files import require_one_name
@@ -146,11 +147,10 @@ class Directory:
 
     def _leave_out(self, name: str, path: Path, error: Exception) -> None:
         """Log why a file is not listed: once for each file, and again when it has changed."""
-        try:
-            found = path.lstat()
-        except FileNotFoundError:  # deleted since the names were read
+        found = lstat(path)
+        if found is None:  # deleted since the names were read
             return
-        why = found.st_ino, found.st_size, found.st_mtime_ns, str(error)
+        why = identity(found), version(found), str(error)
         if self._left_out.get(name) != why:
             self._left_out[name] = why
             log.warning("left out of the list of boards: %s: %s", path, error)

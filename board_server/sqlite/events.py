@@ -10,9 +10,10 @@ from board_server.errors import RevisionCompacted
 from board_server.model import Cause, Change, Commit, Event, Record
 from board_server.sqlite import claims, contracts, phases, sessions
 from board_server.sqlite.meta import compacted_revision
-from board_server.sqlite.page import MAX_TEXT, utf8_length
+from board_server.sqlite.page import utf8_length
 from board_server.sqlite.rows import Damaged, Row, array, shortened, word
 from board_server.sqlite.timestamps import from_text
+from board_server.store import MAX_PAGE_BYTES
 
 _READ: dict[Change, Callable[[Row], Record]] = {
     Change.PHASE: phases.from_row,
@@ -40,7 +41,7 @@ def list_commits(db: apsw.Connection, after: int, upto: int) -> list[Commit]:
 
 
 def _some_commits(rows: Iterator[Row]) -> Iterator[Commit]:
-    room = MAX_TEXT
+    room = MAX_PAGE_BYTES
     for revision, group in groupby(rows, key=itemgetter(0)):
         changes = list(group)
         time = from_text(changes[0][1])

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import apsw
 
+from board_server.files.identity import Version, identity, lstat, version
 from board_server.sqlite.meta import info
 from board_server.sqlite.rows import Damaged
 
@@ -38,9 +39,9 @@ class Identity:
         self._path = str(path)
         self._log = f"{path}-wal"
         self._index = f"{path}-shm"
-        self._files = [_file(os.lstat(each)) for each in (self._path, self._log, self._index)]
+        self._files = [identity(os.lstat(each)) for each in (self._path, self._log, self._index)]
         self._log_bytes = 0
-        self._seen: tuple[int, int] | None = None
+        self._seen: Version | None = None
         self._content: tuple[str, int] | None = None
         self._look()
 
@@ -53,14 +54,14 @@ class Identity:
 
     def _damage(self) -> Damage | None:
         seen, log_bytes = self._seen, self._log_bytes
-        database, log, index = map(_lstat, (self._path, self._log, self._index))
-        if database is None or _file(database) != self._files[0]:
+        database, log, index = map(lstat, (self._path, self._log, self._index))
+        if database is None or identity(database) != self._files[0]:
             return Damage.REPLACED
-        if log is None or index is None or [_file(log), _file(index)] != self._files[1:]:
+        if log is None or index is None or [identity(log), identity(index)] != self._files[1:]:
             return Damage.LOG_REMOVED
         if log.st_size < log_bytes:
             return Damage.LOG_CUT
-        if seen in {None, _state(database)} or self._is_ours(seen) or self._seen is not seen:
+        if seen in {None, version(database)} or self._is_ours(seen) or self._seen is not seen:
             return None  # unchanged; or changed by the writer's own checkpoint
         return Damage.OVERWRITTEN
 
@@ -79,35 +80,19 @@ class Identity:
 
     def _look(self) -> None:
         self._content = _content(self._path)
-        self._seen = _state(os.lstat(self._path))
+        self._seen = version(os.lstat(self._path))
 
-    def _is_ours(self, seen: tuple[int, int] | None) -> bool:
+    def _is_ours(self, seen: Version | None) -> bool:
         """Tell whether the file is the same board, no older: touched, or checkpointed by others."""
-        database = _lstat(self._path)
+        database = lstat(self._path)
         found, before = _content(self._path), self._content
         if found is None or before is None:
             ours = found is before
         else:
             ours = found[0] == before[0] and found[1] >= before[1]
         if ours and database and self._seen is seen:
-            self._content, self._seen = found, _state(database)
+            self._content, self._seen = found, version(database)
         return ours
-
-
-def _lstat(path: str) -> os.stat_result | None:
-    """Return what is at the path, None if nothing is. Raises OSError where nobody can say."""
-    try:
-        return os.lstat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-
-
-def _file(found: os.stat_result) -> tuple[int, int]:
-    return found.st_dev, found.st_ino
-
-
-def _state(found: os.stat_result) -> tuple[int, int]:
-    return found.st_size, found.st_mtime_ns
 
 
 def _content(path: str) -> tuple[str, int] | None:

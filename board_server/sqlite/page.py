@@ -5,17 +5,15 @@ from typing import TypeVar
 
 from board_server.model import PageRequest
 from board_server.sqlite.rows import Row
+from board_server.store import MAX_PAGE_BYTES
 
 T = TypeVar("T")
-
-MAX_TEXT = 3 * 2**20
-"""Bytes of text in a page; with its framing it stays under gRPC's usual limit of 4 MiB."""
 
 
 def cut(rows: Iterator[Row], page: PageRequest, read: Callable[[Row], T]) -> tuple[list[T], bool]:
     """Take the rows that fit the page, each through `read`; tell whether more are left."""
     items: list[T] = []
-    room = MAX_TEXT
+    room = MAX_PAGE_BYTES
     for row in rows:
         room -= sum(utf8_length(value) for value in row if isinstance(value, str))
         if len(items) == page.size or (items and room < 0):

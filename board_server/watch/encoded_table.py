@@ -5,11 +5,8 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import accumulate
 from typing import Any, Generic, TypeVar
 
-MAX_PAGE = 3 * 2**20
-"""Bytes of a page; with its framing it stays under gRPC's usual limit of 4 MiB."""
-
-MAX_PART = 900 * 2**10
-"""Bytes of a snapshot's part; with its framing it stays under 1 MiB."""
+from board_server.store import MAX_PAGE_BYTES
+from board_server.wire.responses import MAX_PART
 
 ENCODED_AT_ONCE = 256
 """Records that are encoded in one go: some half a millisecond of the event loop's time."""
@@ -81,8 +78,8 @@ class EncodedTable(Generic[R]):
         keys = self._keys()
         begin = 0 if after is None else bisect_right(keys, after)
         entries = [self._entries[key] for key in keys[begin : begin + size]]
-        if self._size > MAX_PAGE:
-            fit = bisect_right(list(accumulate(map(len, entries))), MAX_PAGE)
+        if self._size > MAX_PAGE_BYTES:
+            fit = bisect_right(list(accumulate(map(len, entries))), MAX_PAGE_BYTES)
             entries = entries[: max(1, fit)]
         end = begin + len(entries)
         return tag.join((b"", *entries)), keys[end - 1] if entries and end < len(keys) else None

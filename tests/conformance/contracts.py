@@ -14,11 +14,11 @@ from board_server.model import (
     ContractStatus,
     PageRequest,
 )
+from board_server.store import MAX_PAGE_BYTES
 from tests.conformance.backend import BOARD, Conformance, contents, draft, items, pages
 
 KINDS = [kind for kind in ContractKind if kind]
 STATUSES = [status for status in ContractStatus if status]
-PAGE_TEXT = 3 * 2**20
 
 
 def fields_of(contract) -> dict:
@@ -234,7 +234,7 @@ class ContractsConformance(Conformance):
         assert all(contract.signature == long for page in read for contract in page.items)
         for page in read:
             size = sum(len(contract.signature.encode()) for contract in page.items)
-            assert 0 < size <= PAGE_TEXT
+            assert 0 < size <= MAX_PAGE_BYTES
 
     async def test_a_contract_published_between_two_pages_is_on_a_later_one(self, store):
         await store.publish_contracts(BOARD, [draft("A"), draft("B")])

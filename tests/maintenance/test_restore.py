@@ -16,9 +16,10 @@ import apsw
 import pytest
 
 from board_client import BoardClient
+from board_server.files import atomic
 from board_server.model import PhaseChange, PhaseState
 from board_server.sqlite import SqliteStore
-from board_server.sqlite.maintenance import aside, copying
+from board_server.sqlite.maintenance import aside
 from board_server.sqlite.maintenance.backup import back_up
 from board_server.sqlite.maintenance.doctor import examine, faults
 from board_server.sqlite.maintenance.exclusive import CannotKeep
@@ -224,7 +225,7 @@ def test_a_restore_that_the_disk_refuses_at_any_step_is_completed_by_another(
         with monkeypatch.context() as patched:
             full = _full_at(step)
             patched.setattr(aside, "reach", full)
-            patched.setattr(copying, "reach", full)
+            patched.setattr(atomic, "reach", full)
             refusal = _refusal(backup, board)
         if refusal:
             assert refusal.startswith(f"{board} could not be replaced: No space left")

@@ -212,6 +212,19 @@ def test_a_group_that_may_read_the_file_still_may(create, file):
     assert stat.S_IMODE(file.stat().st_mode) == 0o640
 
 
+@pytest.mark.parametrize(("step", "names"), [(1, ["r1"]), (2, ["r1", "r2"])])
+def test_a_crash_leaves_the_old_file_or_the_new_one_whole(create, file, step, names):
+    create(file, "r1")
+    command = [sys.executable, "-m", "board_server.auth", "create", "--file", file]
+    killed = subprocess.run(
+        [*command, "--name", "r2", "--role", "reader"],
+        env={**os.environ, "BOARD_CRASH_AT": f"before-directory-change:{step}"},
+        check=False,
+    )
+    assert killed.returncode == -9
+    assert [token.caller.name for token in read(file).tokens] == names
+
+
 def test_behind_a_link_the_file_is_changed_and_not_the_link(create, file, tmp_path):
     link = tmp_path / "link.toml"
     link.symlink_to(file)

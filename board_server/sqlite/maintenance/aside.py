@@ -10,7 +10,7 @@ from itertools import chain, count
 from pathlib import Path
 
 from board_server.failpoints import reach
-from board_server.sqlite.maintenance.copying import sync_names
+from board_server.files.atomic import sync_directory
 from board_server.sqlite.maintenance.exclusive import CannotKeep
 
 LOGS = ("-wal", "-journal")
@@ -37,7 +37,7 @@ def put_aside(board: Path) -> Path | None:
     aside = _free_name(board)
     for part in found:
         _link(Path(f"{board}{part}"), Path(f"{aside}{part}"))
-    sync_names(board.parent)
+    sync_directory(board.parent)
     if found != [""]:
         _remove(board)
     return Path(f"{aside}{found[0]}")
@@ -88,7 +88,7 @@ def _remove(board: Path) -> None:
     """Remove the names of a board that has logs, its own first: a log alone is of no board."""
     for part in (*PARTS, _INDEX):
         _unlink(board, part)
-    sync_names(board.parent)
+    sync_directory(board.parent)
 
 
 def _unlink(path: Path, part: str) -> None:

@@ -6,15 +6,10 @@ from pathlib import Path
 import apsw
 
 from board_server.errors import StoreUnavailable
+from board_server.files import atomic
 from board_server.sqlite.connection import connect
 from board_server.sqlite.directory import SUFFIX
-from board_server.sqlite.maintenance.copying import (
-    SQLITE,
-    Progress,
-    copied,
-    made_beside,
-    put_in_place,
-)
+from board_server.sqlite.maintenance.copying import SQLITE, Progress, copied, made_beside
 from board_server.sqlite.maintenance.doctor import faults
 from board_server.sqlite.maintenance.exclusive import CannotKeep, refusing
 from board_server.sqlite.maintenance.origin import mark, name_of, origin
@@ -42,7 +37,7 @@ def back_up(
         if found := next(faults(partial), None):
             raise CannotKeep(f"the copy is not sound, and was not kept: {found}; see board doctor")
         mark(partial, name_of(board))
-        put_in_place(partial, copy)
+        atomic.replace(partial, copy)
     return revision
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import apsw
 
-from board_server.failpoints import reach
+from board_server.files.identity import identity, lstat
 from board_server.sqlite import meta
 from board_server.sqlite.connection import connect, connect_to_read
 from board_server.sqlite.maintenance.exclusive import CannotKeep
@@ -63,10 +63,8 @@ def _take(file: int, path: Path) -> None:
 
 
 def _leads_to(path: Path, file: int) -> bool:
-    try:
-        return os.path.samestat(path.lstat(), os.fstat(file))
-    except FileNotFoundError:
-        return False
+    found = lstat(path)
+    return found is not None and identity(found) == identity(os.fstat(file))
 
 
 def _remove_logs(path: Path) -> None:
@@ -92,7 +90,7 @@ def copied(source: Path, target: Path, progress: Progress = lambda *_: None) -> 
 
 def _copied(source: Path, target: Path, progress: Progress) -> int:
     with connect_to_read(source) as reading, closing(connect(target)) as writing:
-        writing.pragma("synchronous", "off")  # put_in_place waits for the disk, once
+        writing.pragma("synchronous", "off")  # atomic.replace syncs it, once
         served = reading.table_exists(None, "meta")
         revision = meta.revision(reading) if served else 0
         with writing.backup("main", reading, "main") as copying:
@@ -101,25 +99,3 @@ def _copied(source: Path, target: Path, progress: Progress) -> int:
                 progress(copying.page_count - copying.remaining, copying.page_count)
         writing.pragma("journal_mode", "delete")
     return revision
-
-
-def put_in_place(made: Path, place: Path) -> None:
-    """Move a file that is whole to its place, so that a crash leaves one or the other there."""
-    _sync(made)
-    reach("before-directory-change")
-    made.rename(place)
-    sync_names(place.parent)
-
-
-def sync_names(directory: Path) -> None:
-    """Wait until the names in a directory are on disk."""
-    reach("before-directory-change")
-    _sync(directory)
-
-
-def _sync(path: Path) -> None:
-    opened = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)

@@ -6,11 +6,12 @@ from contextlib import closing
 from pathlib import Path
 
 from board_server.errors import StoreUnavailable
+from board_server.files import atomic
 from board_server.files.ownership import give
 from board_server.sqlite.connection import connect, connect_to_read
 from board_server.sqlite.files import require_one_name
 from board_server.sqlite.maintenance.aside import put_aside, undo_interrupted
-from board_server.sqlite.maintenance.copying import copied, made_beside, put_in_place
+from board_server.sqlite.maintenance.copying import copied, made_beside
 from board_server.sqlite.maintenance.doctor import faults
 from board_server.sqlite.maintenance.exclusive import CannotKeep, locked, refusing
 
@@ -58,7 +59,7 @@ def _make_another(made: Path) -> str:
     with closing(connect(made)) as db:
         if not db.table_exists(None, "meta"):
             return ""
-        db.pragma("synchronous", "off")  # put_in_place waits for the disk
+        db.pragma("synchronous", "off")  # atomic.replace syncs it
         db.execute("UPDATE meta SET board_id = ?", (board_id,))
     return board_id
 
@@ -74,7 +75,7 @@ def _switched(made: Path, board: Path) -> Path | None:
     """Put the copy where the board is; return where that one is now."""
     try:
         aside = put_aside(board)
-        put_in_place(made, board)
+        atomic.replace(made, board)
     except OSError as error:
         raise CannotKeep(
             f"{board} could not be replaced: {error.strerror}; repeat the command once that is "

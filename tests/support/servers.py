@@ -3,7 +3,7 @@
 import asyncio
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, contextmanager
 from dataclasses import dataclass
@@ -80,13 +80,17 @@ class ServerProcess:
 
 @contextmanager
 def server_process(
-    directory: Path, *, board: str = "", listen: str = ANY_PORT
+    directory: Path,
+    *,
+    board: str = "",
+    listen: str = ANY_PORT,
+    command: Sequence[str | Path] = (sys.executable, "-m", "board_server"),
 ) -> Iterator[ServerProcess]:
     """Run the real program on the directory, until the end of the block."""
-    command = [sys.executable, "-m", "board_server", str(directory), "--listen", listen]
+    arguments = [directory, "--listen", listen]
     if board:
-        command += ["--board", board]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        arguments += ["--board", board]
+    with subprocess.Popen([*command, *arguments], stdout=subprocess.PIPE, text=True) as process:
         try:
             address = address_in(line := process.stdout.readline())
             assert address, f"the server did not start: {line!r}"

@@ -8,22 +8,22 @@ phases leave behind, and the files that running phases have claimed.
 Rules that hold for every call:
 
 - `board` names the board; empty means the server's default board. A call
-  on a board that nobody opened fails with BOARD_NOT_FOUND.
-- Where the server asks for tokens, a call bears one in its metadata, as
+  on a board that does not exist fails with BOARD_NOT_FOUND.
+- Where the server requires tokens, a call carries one in its metadata, as
   `authorization: Bearer TOKEN`. Metadata `x-request-id` names the call in
-  the server's log; without it the server makes a name. The trailing metadata
-  has it where the client gave one, and with every error.
-- A reply to a write means that it is committed and synced to disk. Whoever
-  reads after the reply, on whatever connection, sees its effect.
+  the server's log; without it the server makes one up. The trailing metadata
+  returns it if the client gave one, and with every error.
+- A reply to a write means that it is committed and synced to disk. Every
+  read that begins after the reply, on any connection, sees its effect.
 - `revision` counts the changes of one board. Each call that changes
   something is one transaction with one revision, one higher than the last;
-  a call that changes nothing makes none, and answers with the current one.
-- A missing thing is not an error: reads answer with nothing.
+  a call that changes nothing makes none, and returns the current one.
+- A missing record is not an error: reads return an empty result.
 - An error carries a google.rpc.ErrorInfo whose domain is `board.v1` and
   whose reason is a value of ErrorReason without its prefix. INVALID_ARGUMENT,
   UNAUTHENTICATED, PERMISSION_DENIED, LIMIT_EXCEEDED, STORE_UNAVAILABLE and
-  SHUTTING_DOWN can come from any call and are not repeated in the comments
-  of each.
+  SHUTTING_DOWN can come from any call; the comments of the methods do not
+  repeat them.
 
 Limits, each refused with INVALID_ARGUMENT and the field's name: board names
 match [A-Za-z0-9][A-Za-z0-9._-]{0,127}; phase_id, owner, producer and worker
@@ -33,7 +33,7 @@ empty; a filepath has 1 to 4,096 bytes and no NUL; a contract's name 1 to
 batch up to 10,000 items and 32 MiB.
 
 A call that names a `session_id` fails with SESSION_EXPIRED, and changes
-nothing, when that session has ended; its worker drops the work.
+nothing, if that session has ended; its worker must drop the work.
 
 A reply can be lost after its call has changed the board. A call whose
 metadata has `board-request-id`, an idempotency key of up to 256 bytes that
@@ -43,8 +43,8 @@ same again, revision and all. It remembers replies, of calls that changed
 nothing too, and refusals (FILE_ALREADY_CLAIMED, STATE_MISMATCH,
 REVISION_MISMATCH, SESSION_EXPIRED, and BOARD_REPLACED of ArchiveBoard), of
 some 100,000 calls. So each call is done at most once, even where its first
-attempt arrives after its retry. No other error is remembered: whoever gets
-one, and may have sent the call before, sends it again to be sure. A key that
+attempt arrives after its retry. No other error is remembered: a caller that
+gets one, and may have sent the call before, sends it again to be sure. A key that
 comes with another method or request is refused with INVALID_ARGUMENT.
 Clients that retry (the service config's retries keep the metadata) should
 send a key with every write; one that begins with the time, as a UUID of
@@ -81,49 +81,49 @@ class _PhaseState:
 class _PhaseStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PhaseState.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     PHASE_STATE_UNSPECIFIED: _PhaseState.ValueType  # 0
-    """No state. Not accepted as the state of a write; in a reply, the board file
-    holds a word that this version of the server does not know.
+    """No state. Refused in a write; in a reply, the board's file has a state that
+    this version of the server does not know.
     """
     PHASE_STATE_QUEUED: _PhaseState.ValueType  # 1
     """Posted and waiting for its dependencies or for a worker."""
     PHASE_STATE_POLLING: _PhaseState.ValueType  # 2
     """Looking at the board for the contracts it needs before it starts."""
     PHASE_STATE_RUNNING: _PhaseState.ValueType  # 3
-    """A worker is at it."""
+    """A worker works on it."""
     PHASE_STATE_BLOCKED: _PhaseState.ValueType  # 4
-    """It cannot go on until something on the board changes."""
+    """It cannot continue until something on the board changes."""
     PHASE_STATE_DONE: _PhaseState.ValueType  # 5
     """Finished; its contracts are published."""
     PHASE_STATE_FAILED: _PhaseState.ValueType  # 6
     """Ended without its result."""
     PHASE_STATE_HUMAN_DECISION: _PhaseState.ValueType  # 7
-    """A person has to decide how it goes on."""
+    """A person has to decide how it continues."""
     PHASE_STATE_DECOMPOSED: _PhaseState.ValueType  # 8
     """Replaced by smaller phases."""
 
 class PhaseState(_PhaseState, metaclass=_PhaseStateEnumTypeWrapper):
-    """PhaseState is where a phase stands. The board gives the states no rules;
-    what they mean to the dispatcher stands beside each.
+    """PhaseState is the state of a phase. The board enforces no order of states;
+    the comment of each says what it means to the dispatcher.
     """
 
 PHASE_STATE_UNSPECIFIED: PhaseState.ValueType  # 0
-"""No state. Not accepted as the state of a write; in a reply, the board file
-holds a word that this version of the server does not know.
+"""No state. Refused in a write; in a reply, the board's file has a state that
+this version of the server does not know.
 """
 PHASE_STATE_QUEUED: PhaseState.ValueType  # 1
 """Posted and waiting for its dependencies or for a worker."""
 PHASE_STATE_POLLING: PhaseState.ValueType  # 2
 """Looking at the board for the contracts it needs before it starts."""
 PHASE_STATE_RUNNING: PhaseState.ValueType  # 3
-"""A worker is at it."""
+"""A worker works on it."""
 PHASE_STATE_BLOCKED: PhaseState.ValueType  # 4
-"""It cannot go on until something on the board changes."""
+"""It cannot continue until something on the board changes."""
 PHASE_STATE_DONE: PhaseState.ValueType  # 5
 """Finished; its contracts are published."""
 PHASE_STATE_FAILED: PhaseState.ValueType  # 6
 """Ended without its result."""
 PHASE_STATE_HUMAN_DECISION: PhaseState.ValueType  # 7
-"""A person has to decide how it goes on."""
+"""A person has to decide how it continues."""
 PHASE_STATE_DECOMPOSED: PhaseState.ValueType  # 8
 """Replaced by smaller phases."""
 Global___PhaseState: _TypeAlias = PhaseState  # noqa: Y015
@@ -135,7 +135,7 @@ class _ContractKind:
 class _ContractKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ContractKind.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     CONTRACT_KIND_UNSPECIFIED: _ContractKind.ValueType  # 0
-    """No kind. Not accepted in a contract; in a filter, any kind."""
+    """No kind. Refused in a contract; in a filter, any kind."""
     CONTRACT_KIND_TYPE: _ContractKind.ValueType  # 1
     """A named type that is not an interface."""
     CONTRACT_KIND_FUNCTION: _ContractKind.ValueType  # 2
@@ -153,7 +153,7 @@ class ContractKind(_ContractKind, metaclass=_ContractKindEnumTypeWrapper):
     """ContractKind says what sort of code artifact a contract describes."""
 
 CONTRACT_KIND_UNSPECIFIED: ContractKind.ValueType  # 0
-"""No kind. Not accepted in a contract; in a filter, any kind."""
+"""No kind. Refused in a contract; in a filter, any kind."""
 CONTRACT_KIND_TYPE: ContractKind.ValueType  # 1
 """A named type that is not an interface."""
 CONTRACT_KIND_FUNCTION: ContractKind.ValueType  # 2
@@ -214,7 +214,7 @@ class _OnExpiryEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OnExpiry.Val
     """They become QUEUED, without a worker."""
 
 class OnExpiry(_OnExpiry, metaclass=_OnExpiryEnumTypeWrapper):
-    """OnExpiry says what becomes of a session's running phases when it ends."""
+    """OnExpiry says what happens to a session's running phases when it ends."""
 
 ON_EXPIRY_UNSPECIFIED: OnExpiry.ValueType  # 0
 """Means FAIL."""
@@ -265,7 +265,7 @@ class _EventCauseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventCause
     EVENT_CAUSE_UNSPECIFIED: _EventCause.ValueType  # 0
     """Not used."""
     EVENT_CAUSE_CALL: _EventCause.ValueType  # 1
-    """A caller asked for it."""
+    """A call changed it."""
     EVENT_CAUSE_SESSION_EXPIRED: _EventCause.ValueType  # 2
     """A session was not renewed within its ttl."""
     EVENT_CAUSE_SESSION_CLOSED: _EventCause.ValueType  # 3
@@ -279,7 +279,7 @@ class EventCause(_EventCause, metaclass=_EventCauseEnumTypeWrapper):
 EVENT_CAUSE_UNSPECIFIED: EventCause.ValueType  # 0
 """Not used."""
 EVENT_CAUSE_CALL: EventCause.ValueType  # 1
-"""A caller asked for it."""
+"""A call changed it."""
 EVENT_CAUSE_SESSION_EXPIRED: EventCause.ValueType  # 2
 """A session was not renewed within its ttl."""
 EVENT_CAUSE_SESSION_CLOSED: EventCause.ValueType  # 3
@@ -298,15 +298,15 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """Not used."""
     ERROR_REASON_INVALID_ARGUMENT: _ErrorReason.ValueType  # 1
     """A field of the request breaks its limits. Status INVALID_ARGUMENT. The
-    status also carries a google.rpc.BadRequest that names every field at
-    fault. The caller mends the call.
+    status also carries a google.rpc.BadRequest that names every invalid
+    field. The caller corrects the call.
 
         { "reason": "INVALID_ARGUMENT", "domain": "board.v1",
           "metadata": { "field": "contracts[3].name" } }
     """
     ERROR_REASON_BOARD_NOT_FOUND: _ErrorReason.ValueType  # 2
-    """Nobody has opened a board of that name. Status NOT_FOUND. The caller opens
-    it with OpenBoard, or corrects the name.
+    """There is no board of that name. Status NOT_FOUND. The caller creates it
+    with OpenBoard, or corrects the name.
 
         { "reason": "BOARD_NOT_FOUND", "domain": "board.v1",
           "metadata": { "board": "contract-board" } }
@@ -321,32 +321,32 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_STATE_MISMATCH: _ErrorReason.ValueType  # 4
     """The phase is not in the expected state. Status FAILED_PRECONDITION.
-    `actual` is empty when there is no such phase, `expected` when there was to
-    be none. The caller reads again.
+    `actual` is empty if there is no such phase, `expected` if the call expected
+    none. The caller reads the phase again.
 
         { "reason": "STATE_MISMATCH", "domain": "board.v1",
           "metadata": { "phase_id": "board-store", "expected": "queued",
                         "actual": "running" } }
     """
     ERROR_REASON_SESSION_EXPIRED: _ErrorReason.ValueType  # 5
-    """The session has ended, or never was. Status FAILED_PRECONDITION. The caller
-    drops the work: it was handed on.
+    """The session has ended, or never existed. Status FAILED_PRECONDITION. The
+    caller drops the work: another worker may have it.
 
         { "reason": "SESSION_EXPIRED", "domain": "board.v1",
           "metadata": { "session_id": "9f86d081884c7d65" } }
     """
     ERROR_REASON_REVISION_COMPACTED: _ErrorReason.ValueType  # 6
     """Events as old as `after_revision` are no longer kept. Status OUT_OF_RANGE.
-    `oldest_revision` is the oldest that still works. The caller takes a
+    `oldest_revision` is the oldest that can be resumed from. The caller takes a
     snapshot and watches from its revision.
 
         { "reason": "REVISION_COMPACTED", "domain": "board.v1",
           "metadata": { "oldest_revision": "4096" } }
     """
     ERROR_REASON_BOARD_REPLACED: _ErrorReason.ValueType  # 7
-    """The board is another than the caller knew: its file was deleted and made
-    anew. Status FAILED_PRECONDITION. `board_id` is the board that is there
-    now, empty when there is none. The caller takes a snapshot.
+    """The board is not the one that the caller knew: its file was deleted or
+    replaced. Status FAILED_PRECONDITION. `board_id` is that of the present
+    board, empty if there is none. The caller takes a snapshot.
 
         { "reason": "BOARD_REPLACED", "domain": "board.v1",
           "metadata": { "board_id": "60303ae22b998861" } }
@@ -359,55 +359,55 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
           "metadata": { "last_revision": "512" } }
     """
     ERROR_REASON_STORE_UNAVAILABLE: _ErrorReason.ValueType  # 9
-    """The board's storage does not answer, or another server has the file.
+    """The board's storage does not answer, or another server has the file open.
     Status UNAVAILABLE. Nothing was changed. The caller retries with backoff.
 
         { "reason": "STORE_UNAVAILABLE", "domain": "board.v1" }
     """
     ERROR_REASON_SHUTTING_DOWN: _ErrorReason.ValueType  # 10
-    """The server is going down. Status UNAVAILABLE. Nothing was changed. The
+    """The server is shutting down. Status UNAVAILABLE. Nothing was changed. The
     caller retries with backoff.
 
         { "reason": "SHUTTING_DOWN", "domain": "board.v1" }
     """
     ERROR_REASON_STORE_FULL: _ErrorReason.ValueType  # 11
-    """The disk is full, or a quota reached. Status RESOURCE_EXHAUSTED. Nothing
-    was changed. The caller tells a person.
+    """The disk is full, or a quota is exhausted. Status RESOURCE_EXHAUSTED.
+    Nothing was changed. The caller informs its operator.
 
         { "reason": "STORE_FULL", "domain": "board.v1" }
     """
     ERROR_REASON_UNAUTHENTICATED: _ErrorReason.ValueType  # 12
-    """The call shows no token that the server knows, nor a certificate that
-    stands for one. Status UNAUTHENTICATED. Nothing was changed. The caller
+    """The call has no token that the server knows, and no client certificate
+    that a token names. Status UNAUTHENTICATED. Nothing was changed. The caller
     asks its operator for a token.
 
         { "reason": "UNAUTHENTICATED", "domain": "board.v1" }
     """
     ERROR_REASON_PERMISSION_DENIED: _ErrorReason.ValueType  # 13
-    """The token may not do this: its role, its boards or its worker say so.
+    """The token's role, boards or worker do not permit this call.
     Status PERMISSION_DENIED, whether or not the board exists. Nothing was
     changed. The caller asks its operator.
 
         { "reason": "PERMISSION_DENIED", "domain": "board.v1" }
     """
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 14
-    """The server failed in a way it has no word for. Status INTERNAL. Its log
-    has the cause beside the same error_id. The caller reports it.
+    """The server failed unexpectedly. Status INTERNAL. Its log has the cause with
+    the same error_id. The caller reports it to the operator.
 
         { "reason": "INTERNAL", "domain": "board.v1",
           "metadata": { "error_id": "5f0c1c7e" } }
     """
     ERROR_REASON_REVISION_MISMATCH: _ErrorReason.ValueType  # 15
     """The board is not at the expected revision. Status FAILED_PRECONDITION. The
-    caller reads again.
+    caller reads it again.
 
         { "reason": "REVISION_MISMATCH", "domain": "board.v1",
           "metadata": { "expected": "811", "actual": "812" } }
     """
     ERROR_REASON_LIMIT_EXCEEDED: _ErrorReason.ValueType  # 16
-    """The server does as much of this as it is willing to do at once, for this
-    caller or for all. Status RESOURCE_EXHAUSTED. Nothing was changed. The
-    caller ends some of its calls, or comes again later.
+    """A limit of the server is reached, of this caller or of all callers. Status
+    RESOURCE_EXHAUSTED. Nothing was changed. The caller ends some of its calls,
+    or retries later.
 
         { "reason": "LIMIT_EXCEEDED", "domain": "board.v1",
           "metadata": { "limit": "watches", "maximum": "1000" } }
@@ -415,22 +415,22 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """ErrorReason lists the values of google.rpc.ErrorInfo.reason in the domain
-    `board.v1`, each as it stands here without the prefix `ERROR_REASON_`.
+    `board.v1`, without the prefix `ERROR_REASON_`.
     """
 
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
 """Not used."""
 ERROR_REASON_INVALID_ARGUMENT: ErrorReason.ValueType  # 1
 """A field of the request breaks its limits. Status INVALID_ARGUMENT. The
-status also carries a google.rpc.BadRequest that names every field at
-fault. The caller mends the call.
+status also carries a google.rpc.BadRequest that names every invalid
+field. The caller corrects the call.
 
     { "reason": "INVALID_ARGUMENT", "domain": "board.v1",
       "metadata": { "field": "contracts[3].name" } }
 """
 ERROR_REASON_BOARD_NOT_FOUND: ErrorReason.ValueType  # 2
-"""Nobody has opened a board of that name. Status NOT_FOUND. The caller opens
-it with OpenBoard, or corrects the name.
+"""There is no board of that name. Status NOT_FOUND. The caller creates it
+with OpenBoard, or corrects the name.
 
     { "reason": "BOARD_NOT_FOUND", "domain": "board.v1",
       "metadata": { "board": "contract-board" } }
@@ -445,32 +445,32 @@ waits, or picks other work.
 """
 ERROR_REASON_STATE_MISMATCH: ErrorReason.ValueType  # 4
 """The phase is not in the expected state. Status FAILED_PRECONDITION.
-`actual` is empty when there is no such phase, `expected` when there was to
-be none. The caller reads again.
+`actual` is empty if there is no such phase, `expected` if the call expected
+none. The caller reads the phase again.
 
     { "reason": "STATE_MISMATCH", "domain": "board.v1",
       "metadata": { "phase_id": "board-store", "expected": "queued",
                     "actual": "running" } }
 """
 ERROR_REASON_SESSION_EXPIRED: ErrorReason.ValueType  # 5
-"""The session has ended, or never was. Status FAILED_PRECONDITION. The caller
-drops the work: it was handed on.
+"""The session has ended, or never existed. Status FAILED_PRECONDITION. The
+caller drops the work: another worker may have it.
 
     { "reason": "SESSION_EXPIRED", "domain": "board.v1",
       "metadata": { "session_id": "9f86d081884c7d65" } }
 """
 ERROR_REASON_REVISION_COMPACTED: ErrorReason.ValueType  # 6
 """Events as old as `after_revision` are no longer kept. Status OUT_OF_RANGE.
-`oldest_revision` is the oldest that still works. The caller takes a
+`oldest_revision` is the oldest that can be resumed from. The caller takes a
 snapshot and watches from its revision.
 
     { "reason": "REVISION_COMPACTED", "domain": "board.v1",
       "metadata": { "oldest_revision": "4096" } }
 """
 ERROR_REASON_BOARD_REPLACED: ErrorReason.ValueType  # 7
-"""The board is another than the caller knew: its file was deleted and made
-anew. Status FAILED_PRECONDITION. `board_id` is the board that is there
-now, empty when there is none. The caller takes a snapshot.
+"""The board is not the one that the caller knew: its file was deleted or
+replaced. Status FAILED_PRECONDITION. `board_id` is that of the present
+board, empty if there is none. The caller takes a snapshot.
 
     { "reason": "BOARD_REPLACED", "domain": "board.v1",
       "metadata": { "board_id": "60303ae22b998861" } }
@@ -483,55 +483,55 @@ RESOURCE_EXHAUSTED. The caller resumes from `last_revision`.
       "metadata": { "last_revision": "512" } }
 """
 ERROR_REASON_STORE_UNAVAILABLE: ErrorReason.ValueType  # 9
-"""The board's storage does not answer, or another server has the file.
+"""The board's storage does not answer, or another server has the file open.
 Status UNAVAILABLE. Nothing was changed. The caller retries with backoff.
 
     { "reason": "STORE_UNAVAILABLE", "domain": "board.v1" }
 """
 ERROR_REASON_SHUTTING_DOWN: ErrorReason.ValueType  # 10
-"""The server is going down. Status UNAVAILABLE. Nothing was changed. The
+"""The server is shutting down. Status UNAVAILABLE. Nothing was changed. The
 caller retries with backoff.
 
     { "reason": "SHUTTING_DOWN", "domain": "board.v1" }
 """
 ERROR_REASON_STORE_FULL: ErrorReason.ValueType  # 11
-"""The disk is full, or a quota reached. Status RESOURCE_EXHAUSTED. Nothing
-was changed. The caller tells a person.
+"""The disk is full, or a quota is exhausted. Status RESOURCE_EXHAUSTED.
+Nothing was changed. The caller informs its operator.
 
     { "reason": "STORE_FULL", "domain": "board.v1" }
 """
 ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 12
-"""The call shows no token that the server knows, nor a certificate that
-stands for one. Status UNAUTHENTICATED. Nothing was changed. The caller
+"""The call has no token that the server knows, and no client certificate
+that a token names. Status UNAUTHENTICATED. Nothing was changed. The caller
 asks its operator for a token.
 
     { "reason": "UNAUTHENTICATED", "domain": "board.v1" }
 """
 ERROR_REASON_PERMISSION_DENIED: ErrorReason.ValueType  # 13
-"""The token may not do this: its role, its boards or its worker say so.
+"""The token's role, boards or worker do not permit this call.
 Status PERMISSION_DENIED, whether or not the board exists. Nothing was
 changed. The caller asks its operator.
 
     { "reason": "PERMISSION_DENIED", "domain": "board.v1" }
 """
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 14
-"""The server failed in a way it has no word for. Status INTERNAL. Its log
-has the cause beside the same error_id. The caller reports it.
+"""The server failed unexpectedly. Status INTERNAL. Its log has the cause with
+the same error_id. The caller reports it to the operator.
 
     { "reason": "INTERNAL", "domain": "board.v1",
       "metadata": { "error_id": "5f0c1c7e" } }
 """
 ERROR_REASON_REVISION_MISMATCH: ErrorReason.ValueType  # 15
 """The board is not at the expected revision. Status FAILED_PRECONDITION. The
-caller reads again.
+caller reads it again.
 
     { "reason": "REVISION_MISMATCH", "domain": "board.v1",
       "metadata": { "expected": "811", "actual": "812" } }
 """
 ERROR_REASON_LIMIT_EXCEEDED: ErrorReason.ValueType  # 16
-"""The server does as much of this as it is willing to do at once, for this
-caller or for all. Status RESOURCE_EXHAUSTED. Nothing was changed. The
-caller ends some of its calls, or comes again later.
+"""A limit of the server is reached, of this caller or of all callers. Status
+RESOURCE_EXHAUSTED. Nothing was changed. The caller ends some of its calls,
+or retries later.
 
     { "reason": "LIMIT_EXCEEDED", "domain": "board.v1",
       "metadata": { "limit": "watches", "maximum": "1000" } }
@@ -540,7 +540,7 @@ Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
 
 @_typing.final
 class BoardInfo(_message.Message):
-    """BoardInfo tells about one board."""
+    """BoardInfo describes one board."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -551,7 +551,7 @@ class BoardInfo(_message.Message):
     name: _builtins.str
     """name of the board, as every request's `board` takes it."""
     board_id: _builtins.str
-    """board_id tells a board from another of the same name that was made later."""
+    """board_id distinguishes a board from a later one of the same name."""
     revision: _builtins.int
     """revision is the board's current revision; 0 before its first change."""
     @_builtins.property
@@ -589,9 +589,9 @@ class Phase(_message.Message):
     phase_id: _builtins.str
     """phase_id is the phase's ID in its nebula."""
     state: Global___PhaseState.ValueType
-    """state is where the phase stands."""
+    """state of the phase."""
     worker: _builtins.str
-    """worker is who has the phase; empty when nobody said."""
+    """worker that has the phase; empty if none was named."""
     session_id: _builtins.str
     """session_id of the session that the phase is bound to; empty for none."""
     @_builtins.property
@@ -622,7 +622,7 @@ Global___Phase: _TypeAlias = Phase  # noqa: Y015
 
 @_typing.final
 class Contract(_message.Message):
-    """Contract is one interface artifact that a phase leaves for those that
+    """Contract is one interface artifact that a phase provides to the phases that
     depend on it. Its key on a board is (producer, kind, name).
     """
 
@@ -637,7 +637,9 @@ class Contract(_message.Message):
     STATUS_FIELD_NUMBER: _builtins.int
     CREATED_AT_FIELD_NUMBER: _builtins.int
     id: _builtins.int
-    """id orders the contracts of a board. Given by the board; ignored in a write."""
+    """id orders the contracts of a board. Assigned by the board; ignored in a
+    write.
+    """
     producer: _builtins.str
     """producer is the ID of the phase that published the contract."""
     kind: Global___ContractKind.ValueType
@@ -652,7 +654,7 @@ class Contract(_message.Message):
     """status of the contract. UNSPECIFIED in a write means FULFILLED."""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
-        """created_at is when the contract was first published. Given by the board;
+        """created_at is when the contract was first published. Assigned by the board;
         ignored in a write.
         """
 
@@ -678,7 +680,7 @@ Global___Contract: _TypeAlias = Contract  # noqa: Y015
 
 @_typing.final
 class FileClaim(_message.Message):
-    """FileClaim says that one phase alone may edit a file."""
+    """FileClaim gives one phase the exclusive right to edit a file."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -714,7 +716,7 @@ Global___FileClaim: _TypeAlias = FileClaim  # noqa: Y015
 
 @_typing.final
 class FileClaimConflict(_message.Message):
-    """FileClaimConflict is one file that another phase has: a detail of
+    """FileClaimConflict is one file that another phase has claimed: a detail of
     FILE_ALREADY_CLAIMED.
     """
 
@@ -742,7 +744,7 @@ Global___FileClaimConflict: _TypeAlias = FileClaimConflict  # noqa: Y015
 
 @_typing.final
 class Session(_message.Message):
-    """Session is a worker's sign of life."""
+    """Session is a worker's lease on its phases and claims."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -752,13 +754,13 @@ class Session(_message.Message):
     EXPIRES_AT_FIELD_NUMBER: _builtins.int
     ON_EXPIRY_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
-    """session_id names the session in the calls that are to be bound to it.
-    Given by the board.
+    """session_id names the session in the calls that bind phases and claims to
+    it. Assigned by the board.
     """
     worker: _builtins.str
     """worker is the name of the worker whose session it is."""
     on_expiry: Global___OnExpiry.ValueType
-    """on_expiry says what becomes of its running phases."""
+    """on_expiry says what happens to its running phases."""
     @_builtins.property
     def ttl(self) -> _duration_pb2.Duration:
         """ttl is how long the session lives without being renewed."""
@@ -786,7 +788,7 @@ Global___Session: _TypeAlias = Session  # noqa: Y015
 
 @_typing.final
 class Event(_message.Message):
-    """Event is one change of the board, with the whole record as it then was."""
+    """Event is one change of the board, with the whole record after the change."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -815,7 +817,7 @@ class Event(_message.Message):
 
     @_builtins.property
     def contract(self) -> Global___Contract:
-        """contract was published, with something new in it."""
+        """contract was created or changed."""
 
     @_builtins.property
     def claimed(self) -> Global___FileClaim:
@@ -823,7 +825,7 @@ class Event(_message.Message):
 
     @_builtins.property
     def released(self) -> Global___FileClaim:
-        """released: a claim as it was before it went."""
+        """released: a claim as it was before its release."""
 
     @_builtins.property
     def session_opened(self) -> Global___Session:
@@ -835,12 +837,12 @@ class Event(_message.Message):
 
     @_builtins.property
     def phase_removed(self) -> Global___Phase:
-        """phase_removed: a phase as it was before it went."""
+        """phase_removed: a phase as it was before its removal."""
 
     @_builtins.property
     def contract_removed(self) -> Global___Contract:
-        """contract_removed: a contract as it was before it went, but for its
-        signature, which is left out.
+        """contract_removed: a contract as it was before its removal, without its
+        signature.
         """
 
     def __init__(
@@ -1048,13 +1050,13 @@ class ListBoardsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     board: _builtins.str
-    """board is not used: the call is about all of them."""
+    """board is ignored: the call lists all boards."""
     page_size: _builtins.int
     """page_size is the most boards the reply may hold; 0 means 1,000, more than
     10,000 means 10,000.
     """
     page_token: _builtins.str
-    """page_token is the next_page_token of the reply before; empty for the first."""
+    """page_token is the next_page_token of the previous reply; empty for the first."""
     def __init__(
         self,
         *,
@@ -1079,7 +1081,7 @@ class ListBoardsResponse(_message.Message):
     BOARDS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """next_page_token asks for the next page; empty at the end, and only there."""
+    """next_page_token asks for the next page; empty on the last page only."""
     @_builtins.property
     def boards(self) -> _containers.RepeatedCompositeFieldContainer[Global___BoardInfo]:
         """boards in the byte order of their names."""
@@ -1213,7 +1215,7 @@ class GetPhaseStateResponse(_message.Message):
     PHASE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def phase(self) -> Global___Phase:
-        """phase that was asked for; unset when there is none."""
+        """phase that was asked for; unset if there is none."""
 
     def __init__(
         self,
@@ -1243,7 +1245,7 @@ class ListPhasesRequest(_message.Message):
     page_size: _builtins.int
     """page_size is the most phases the reply may hold; 0 means 1,000, at most 10,000."""
     page_token: _builtins.str
-    """page_token is the next_page_token of the reply before; empty for the first."""
+    """page_token is the next_page_token of the previous reply; empty for the first."""
     @_builtins.property
     def states(self) -> _containers.RepeatedScalarFieldContainer[Global___PhaseState.ValueType]:
         """states keeps only the phases in one of these; empty for all."""
@@ -1274,7 +1276,7 @@ class ListPhasesResponse(_message.Message):
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """next_page_token asks for the next page; empty at the end, and only there."""
+    """next_page_token asks for the next page; empty on the last page only."""
     revision: _builtins.int
     """revision of the board that this page was read at."""
     @_builtins.property
@@ -1449,7 +1451,7 @@ class ListContractsRequest(_message.Message):
     10,000. Long signatures make shorter pages.
     """
     page_token: _builtins.str
-    """page_token is the next_page_token of the reply before; empty for the first."""
+    """page_token is the next_page_token of the previous reply; empty for the first."""
     def __init__(
         self,
         *,
@@ -1491,7 +1493,7 @@ class ListContractsResponse(_message.Message):
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """next_page_token asks for the next page; empty at the end, and only there."""
+    """next_page_token asks for the next page; empty on the last page only."""
     revision: _builtins.int
     """revision of the board that this page was read at."""
     @_builtins.property
@@ -1528,7 +1530,7 @@ class ClaimFileRequest(_message.Message):
     filepath: _builtins.str
     """filepath to claim, kept as given."""
     owner: _builtins.str
-    """owner is the ID of the phase that wants the file."""
+    """owner is the ID of the phase that claims the file."""
     session_id: _builtins.str
     """session_id of the caller's session; empty for none."""
     def __init__(
@@ -1698,7 +1700,7 @@ class ListClaimsRequest(_message.Message):
     page_size: _builtins.int
     """page_size is the most claims the reply may hold; 0 means 1,000, at most 10,000."""
     page_token: _builtins.str
-    """page_token is the next_page_token of the reply before; empty for the first."""
+    """page_token is the next_page_token of the previous reply; empty for the first."""
     def __init__(
         self,
         *,
@@ -1727,7 +1729,7 @@ class ListClaimsResponse(_message.Message):
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """next_page_token asks for the next page; empty at the end, and only there."""
+    """next_page_token asks for the next page; empty on the last page only."""
     revision: _builtins.int
     """revision of the board that this page was read at."""
     @_builtins.property
@@ -1762,7 +1764,7 @@ class ClaimFilesRequest(_message.Message):
     board: _builtins.str
     """board to claim on; empty for the server's default board."""
     owner: _builtins.str
-    """owner is the ID of the phase that wants the files."""
+    """owner is the ID of the phase that claims the files."""
     session_id: _builtins.str
     """session_id of the caller's session; empty for none."""
     @_builtins.property
@@ -1978,8 +1980,8 @@ class WatchRequest(_message.Message):
     after_revision: _builtins.int
     """after_revision resumes after this revision; absent starts from now."""
     board_id: _builtins.str
-    """board_id of the board that after_revision is of; empty for whichever is
-    there.
+    """board_id of the board that after_revision belongs to; empty for the present
+    one.
     """
     @_builtins.property
     def kinds(self) -> _containers.RepeatedScalarFieldContainer[Global___EventKind.ValueType]:
@@ -2114,7 +2116,7 @@ class OpenSessionRequest(_message.Message):
     worker: _builtins.str
     """worker is the name of the worker."""
     on_expiry: Global___OnExpiry.ValueType
-    """on_expiry says what becomes of the session's running phases when it ends."""
+    """on_expiry says what happens to the session's running phases when it ends."""
     @_builtins.property
     def ttl(self) -> _duration_pb2.Duration:
         """ttl is how long the session lives without being renewed: 1 s to 24 h."""
@@ -2147,7 +2149,7 @@ class OpenSessionResponse(_message.Message):
     """revision that the call made."""
     @_builtins.property
     def session(self) -> Global___Session:
-        """session that now lives."""
+        """session that was opened."""
 
     def __init__(
         self,
@@ -2283,7 +2285,7 @@ class ListSessionsRequest(_message.Message):
     page_size: _builtins.int
     """page_size is the most sessions the reply may hold; 0 means 1,000, at most 10,000."""
     page_token: _builtins.str
-    """page_token is the next_page_token of the reply before; empty for the first."""
+    """page_token is the next_page_token of the previous reply; empty for the first."""
     def __init__(
         self,
         *,
@@ -2309,7 +2311,7 @@ class ListSessionsResponse(_message.Message):
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """next_page_token asks for the next page; empty at the end, and only there."""
+    """next_page_token asks for the next page; empty on the last page only."""
     revision: _builtins.int
     """revision of the board that this page was read at."""
     @_builtins.property
@@ -2345,8 +2347,8 @@ class ArchiveBoardRequest(_message.Message):
     revision: _builtins.int
     """revision that the board must be at: that of the stored snapshot."""
     board_id: _builtins.str
-    """board_id of the stored snapshot; empty for whichever board is there, which
-    may be another at an equal revision.
+    """board_id of the stored snapshot; empty for the present board, which
+    may be a different one at an equal revision.
     """
     def __init__(
         self,

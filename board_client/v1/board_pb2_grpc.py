@@ -154,7 +154,7 @@ class BoardServiceServicer:
     """
 
     def OpenBoard(self, request, context):
-        """OpenBoard creates the board if it is absent, and tells about it.
+        """OpenBoard creates the board if it does not exist, and describes it.
         Idempotent. Call it once before the first other call on a new board.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -162,7 +162,7 @@ class BoardServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListBoards(self, request, context):
-        """ListBoards tells which boards the server holds, in the byte order of their
+        """ListBoards lists the boards of the server, in the byte order of their
         names, a page at a time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -176,11 +176,11 @@ class BoardServiceServicer:
         the same state and makes another revision.
 
         With a `session_id`, RUNNING binds the phase to that session; any other
-        write to the phase ends the bond.
+        write to the phase unbinds it.
 
-        Errors: STATE_MISMATCH when the phase is not in `expected_state`, or does
-        not exist, or does where it was not to: nothing was changed; read the phase
-        again and decide anew.
+        Errors: STATE_MISMATCH when the phase is not in `expected_state`, does not
+        exist, or exists although the call expected none: nothing was changed; read
+        the phase again and decide anew.
         SESSION_EXPIRED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -216,7 +216,7 @@ class BoardServiceServicer:
 
     def PublishContracts(self, request, context):
         """PublishContracts publishes a batch in one transaction, all or none, each
-        as PublishContract does. Where the batch names one contract twice, the
+        as PublishContract does. If the batch names one contract twice, the
         last one wins. An empty batch succeeds. Idempotent.
 
         Errors: SESSION_EXPIRED.
@@ -262,7 +262,7 @@ class BoardServiceServicer:
 
     def ReleaseClaims(self, request, context):
         """ReleaseClaims frees files that `owner` holds: the named ones, or all of
-        them. Files that it does not hold are passed over, so that releasing
+        them. Files that it does not hold are skipped, so that releasing
         nothing succeeds. Atomic and idempotent.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -270,8 +270,8 @@ class BoardServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetFileOwner(self, request, context):
-        """GetFileOwner tells which phase has claimed the file. The owner is empty
-        when none has.
+        """GetFileOwner returns the phase that has claimed the file; the owner is
+        empty if none has.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -288,8 +288,8 @@ class BoardServiceServicer:
     def CompletePhase(self, request, context):
         """CompletePhase ends a phase's work in one transaction: it publishes the
         contracts, sets the state to DONE or FAILED, and releases every claim that
-        the phase owns. A worker's last call for a phase. Repeating it leaves the
-        same board and makes another revision.
+        the phase owns. It is a worker's last call for a phase. Repeating it leaves
+        the same board and makes another revision.
 
         Errors: SESSION_EXPIRED: the phase was taken from this worker, and nothing
         was changed; drop the work.
@@ -300,8 +300,8 @@ class BoardServiceServicer:
 
     def GetSnapshot(self, request, context):
         """GetSnapshot reads the whole board at one revision, as a stream of parts.
-        Every part bears that revision; each list goes on where the part before
-        ended, in the order of the List calls. Watch from the snapshot's revision
+        Every part carries that revision; each list continues where the previous
+        part ended, in the order of the List calls. Watch from the snapshot's revision
         to stay up to date.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -312,7 +312,7 @@ class BoardServiceServicer:
         """Watch streams the board's events in the order of their revisions, each
         once, none before its commit, and all those of one transaction in one
         message. The first message comes at once and has no events; when nothing
-        happens another such bookmark comes every 10 seconds. A message's
+        happens another such bookmark follows every 10 seconds. A message's
         `revision` says that everything up to there was delivered: to resume, pass
         it as `after_revision`. The stream ends only with an error.
 
@@ -320,7 +320,7 @@ class BoardServiceServicer:
         kept: take a snapshot, watch from its revision. BOARD_REPLACED when the
         board is not (or no longer) the one with `board_id`: take a snapshot.
         WATCH_TOO_SLOW when the caller does not keep up: resume from
-        `last_revision`. SHUTTING_DOWN: resume once a server is there again.
+        `last_revision`. SHUTTING_DOWN: resume once a server runs again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -337,11 +337,11 @@ class BoardServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def OpenSession(self, request, context):
-        """OpenSession starts a worker's session: its sign of life. Phases set to
-        RUNNING and files claimed with its ID are bound to it. It ends when it is
+        """OpenSession starts a worker's session, a lease. Phases set to RUNNING and
+        files claimed with its ID are bound to it. It ends when it is
         closed, or not renewed within its ttl. Then, in one transaction, its files
-        are released, and those of its phases that are still RUNNING become FAILED
-        or QUEUED as `on_expiry` says. Renew it every third of its ttl or so.
+        are released, and its phases that are still RUNNING become FAILED or QUEUED
+        as `on_expiry` says. Renew it about every third of its ttl.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -350,14 +350,15 @@ class BoardServiceServicer:
     def RenewSession(self, request, context):
         """RenewSession gives the session its full ttl again. It makes no revision.
 
-        Errors: SESSION_EXPIRED: its work was handed on; drop it.
+        Errors: SESSION_EXPIRED: the session has ended and its work was given up;
+        drop it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CloseSession(self, request, context):
-        """CloseSession ends the session now, with what OpenSession says of the end.
+        """CloseSession ends the session now, as OpenSession describes.
         Complete the phases first.
 
         Errors: SESSION_EXPIRED when it has ended already.
@@ -367,7 +368,7 @@ class BoardServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListSessions(self, request, context):
-        """ListSessions reads the sessions that live, ordered by the bytes of their
+        """ListSessions reads the live sessions, ordered by the bytes of their
         IDs, a page at a time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

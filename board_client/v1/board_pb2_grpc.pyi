@@ -8,22 +8,22 @@ phases leave behind, and the files that running phases have claimed.
 Rules that hold for every call:
 
 - `board` names the board; empty means the server's default board. A call
-  on a board that nobody opened fails with BOARD_NOT_FOUND.
-- Where the server asks for tokens, a call bears one in its metadata, as
+  on a board that does not exist fails with BOARD_NOT_FOUND.
+- Where the server requires tokens, a call carries one in its metadata, as
   `authorization: Bearer TOKEN`. Metadata `x-request-id` names the call in
-  the server's log; without it the server makes a name. The trailing metadata
-  has it where the client gave one, and with every error.
-- A reply to a write means that it is committed and synced to disk. Whoever
-  reads after the reply, on whatever connection, sees its effect.
+  the server's log; without it the server makes one up. The trailing metadata
+  returns it if the client gave one, and with every error.
+- A reply to a write means that it is committed and synced to disk. Every
+  read that begins after the reply, on any connection, sees its effect.
 - `revision` counts the changes of one board. Each call that changes
   something is one transaction with one revision, one higher than the last;
-  a call that changes nothing makes none, and answers with the current one.
-- A missing thing is not an error: reads answer with nothing.
+  a call that changes nothing makes none, and returns the current one.
+- A missing record is not an error: reads return an empty result.
 - An error carries a google.rpc.ErrorInfo whose domain is `board.v1` and
   whose reason is a value of ErrorReason without its prefix. INVALID_ARGUMENT,
   UNAUTHENTICATED, PERMISSION_DENIED, LIMIT_EXCEEDED, STORE_UNAVAILABLE and
-  SHUTTING_DOWN can come from any call and are not repeated in the comments
-  of each.
+  SHUTTING_DOWN can come from any call; the comments of the methods do not
+  repeat them.
 
 Limits, each refused with INVALID_ARGUMENT and the field's name: board names
 match [A-Za-z0-9][A-Za-z0-9._-]{0,127}; phase_id, owner, producer and worker
@@ -33,7 +33,7 @@ empty; a filepath has 1 to 4,096 bytes and no NUL; a contract's name 1 to
 batch up to 10,000 items and 32 MiB.
 
 A call that names a `session_id` fails with SESSION_EXPIRED, and changes
-nothing, when that session has ended; its worker drops the work.
+nothing, if that session has ended; its worker must drop the work.
 
 A reply can be lost after its call has changed the board. A call whose
 metadata has `board-request-id`, an idempotency key of up to 256 bytes that
@@ -43,8 +43,8 @@ same again, revision and all. It remembers replies, of calls that changed
 nothing too, and refusals (FILE_ALREADY_CLAIMED, STATE_MISMATCH,
 REVISION_MISMATCH, SESSION_EXPIRED, and BOARD_REPLACED of ArchiveBoard), of
 some 100,000 calls. So each call is done at most once, even where its first
-attempt arrives after its retry. No other error is remembered: whoever gets
-one, and may have sent the call before, sends it again to be sure. A key that
+attempt arrives after its retry. No other error is remembered: a caller that
+gets one, and may have sent the call before, sends it again to be sure. A key that
 comes with another method or request is refused with INVALID_ARGUMENT.
 Clients that retry (the service config's retries keep the metadata) should
 send a key with every write; one that begins with the time, as a UUID of
@@ -89,11 +89,11 @@ class BoardServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> BoardServiceAsyncStub: ...
     OpenBoard: _grpc.UnaryUnaryMultiCallable[_board_pb2.OpenBoardRequest, _board_pb2.OpenBoardResponse]
-    """OpenBoard creates the board if it is absent, and tells about it.
+    """OpenBoard creates the board if it does not exist, and describes it.
     Idempotent. Call it once before the first other call on a new board.
     """
     ListBoards: _grpc.UnaryUnaryMultiCallable[_board_pb2.ListBoardsRequest, _board_pb2.ListBoardsResponse]
-    """ListBoards tells which boards the server holds, in the byte order of their
+    """ListBoards lists the boards of the server, in the byte order of their
     names, a page at a time.
     """
     SetPhaseState: _grpc.UnaryUnaryMultiCallable[_board_pb2.SetPhaseStateRequest, _board_pb2.SetPhaseStateResponse]
@@ -103,11 +103,11 @@ class BoardServiceStub:
     the same state and makes another revision.
 
     With a `session_id`, RUNNING binds the phase to that session; any other
-    write to the phase ends the bond.
+    write to the phase unbinds it.
 
-    Errors: STATE_MISMATCH when the phase is not in `expected_state`, or does
-    not exist, or does where it was not to: nothing was changed; read the phase
-    again and decide anew.
+    Errors: STATE_MISMATCH when the phase is not in `expected_state`, does not
+    exist, or exists although the call expected none: nothing was changed; read
+    the phase again and decide anew.
     SESSION_EXPIRED.
     """
     GetPhaseState: _grpc.UnaryUnaryMultiCallable[_board_pb2.GetPhaseStateRequest, _board_pb2.GetPhaseStateResponse]
@@ -126,7 +126,7 @@ class BoardServiceStub:
     """
     PublishContracts: _grpc.UnaryUnaryMultiCallable[_board_pb2.PublishContractsRequest, _board_pb2.PublishContractsResponse]
     """PublishContracts publishes a batch in one transaction, all or none, each
-    as PublishContract does. Where the batch names one contract twice, the
+    as PublishContract does. If the batch names one contract twice, the
     last one wins. An empty batch succeeds. Idempotent.
 
     Errors: SESSION_EXPIRED.
@@ -156,12 +156,12 @@ class BoardServiceStub:
     """
     ReleaseClaims: _grpc.UnaryUnaryMultiCallable[_board_pb2.ReleaseClaimsRequest, _board_pb2.ReleaseClaimsResponse]
     """ReleaseClaims frees files that `owner` holds: the named ones, or all of
-    them. Files that it does not hold are passed over, so that releasing
+    them. Files that it does not hold are skipped, so that releasing
     nothing succeeds. Atomic and idempotent.
     """
     GetFileOwner: _grpc.UnaryUnaryMultiCallable[_board_pb2.GetFileOwnerRequest, _board_pb2.GetFileOwnerResponse]
-    """GetFileOwner tells which phase has claimed the file. The owner is empty
-    when none has.
+    """GetFileOwner returns the phase that has claimed the file; the owner is
+    empty if none has.
     """
     ListClaims: _grpc.UnaryUnaryMultiCallable[_board_pb2.ListClaimsRequest, _board_pb2.ListClaimsResponse]
     """ListClaims reads the claims, of one owner or of all, in the byte order of
@@ -170,23 +170,23 @@ class BoardServiceStub:
     CompletePhase: _grpc.UnaryUnaryMultiCallable[_board_pb2.CompletePhaseRequest, _board_pb2.CompletePhaseResponse]
     """CompletePhase ends a phase's work in one transaction: it publishes the
     contracts, sets the state to DONE or FAILED, and releases every claim that
-    the phase owns. A worker's last call for a phase. Repeating it leaves the
-    same board and makes another revision.
+    the phase owns. It is a worker's last call for a phase. Repeating it leaves
+    the same board and makes another revision.
 
     Errors: SESSION_EXPIRED: the phase was taken from this worker, and nothing
     was changed; drop the work.
     """
     GetSnapshot: _grpc.UnaryStreamMultiCallable[_board_pb2.GetSnapshotRequest, _board_pb2.GetSnapshotResponse]
     """GetSnapshot reads the whole board at one revision, as a stream of parts.
-    Every part bears that revision; each list goes on where the part before
-    ended, in the order of the List calls. Watch from the snapshot's revision
+    Every part carries that revision; each list continues where the previous
+    part ended, in the order of the List calls. Watch from the snapshot's revision
     to stay up to date.
     """
     Watch: _grpc.UnaryStreamMultiCallable[_board_pb2.WatchRequest, _board_pb2.WatchResponse]
     """Watch streams the board's events in the order of their revisions, each
     once, none before its commit, and all those of one transaction in one
     message. The first message comes at once and has no events; when nothing
-    happens another such bookmark comes every 10 seconds. A message's
+    happens another such bookmark follows every 10 seconds. A message's
     `revision` says that everything up to there was delivered: to resume, pass
     it as `after_revision`. The stream ends only with an error.
 
@@ -194,7 +194,7 @@ class BoardServiceStub:
     kept: take a snapshot, watch from its revision. BOARD_REPLACED when the
     board is not (or no longer) the one with `board_id`: take a snapshot.
     WATCH_TOO_SLOW when the caller does not keep up: resume from
-    `last_revision`. SHUTTING_DOWN: resume once a server is there again.
+    `last_revision`. SHUTTING_DOWN: resume once a server runs again.
     """
     WaitFor: _grpc.UnaryUnaryMultiCallable[_board_pb2.WaitForRequest, _board_pb2.WaitForResponse]
     """WaitFor returns as soon as all its conditions hold at one revision, at
@@ -203,25 +203,26 @@ class BoardServiceStub:
     Errors: BOARD_REPLACED when the board is deleted while the call waits.
     """
     OpenSession: _grpc.UnaryUnaryMultiCallable[_board_pb2.OpenSessionRequest, _board_pb2.OpenSessionResponse]
-    """OpenSession starts a worker's session: its sign of life. Phases set to
-    RUNNING and files claimed with its ID are bound to it. It ends when it is
+    """OpenSession starts a worker's session, a lease. Phases set to RUNNING and
+    files claimed with its ID are bound to it. It ends when it is
     closed, or not renewed within its ttl. Then, in one transaction, its files
-    are released, and those of its phases that are still RUNNING become FAILED
-    or QUEUED as `on_expiry` says. Renew it every third of its ttl or so.
+    are released, and its phases that are still RUNNING become FAILED or QUEUED
+    as `on_expiry` says. Renew it about every third of its ttl.
     """
     RenewSession: _grpc.UnaryUnaryMultiCallable[_board_pb2.RenewSessionRequest, _board_pb2.RenewSessionResponse]
     """RenewSession gives the session its full ttl again. It makes no revision.
 
-    Errors: SESSION_EXPIRED: its work was handed on; drop it.
+    Errors: SESSION_EXPIRED: the session has ended and its work was given up;
+    drop it.
     """
     CloseSession: _grpc.UnaryUnaryMultiCallable[_board_pb2.CloseSessionRequest, _board_pb2.CloseSessionResponse]
-    """CloseSession ends the session now, with what OpenSession says of the end.
+    """CloseSession ends the session now, as OpenSession describes.
     Complete the phases first.
 
     Errors: SESSION_EXPIRED when it has ended already.
     """
     ListSessions: _grpc.UnaryUnaryMultiCallable[_board_pb2.ListSessionsRequest, _board_pb2.ListSessionsResponse]
-    """ListSessions reads the sessions that live, ordered by the bytes of their
+    """ListSessions reads the live sessions, ordered by the bytes of their
     IDs, a page at a time.
     """
     ArchiveBoard: _grpc.UnaryUnaryMultiCallable[_board_pb2.ArchiveBoardRequest, _board_pb2.ArchiveBoardResponse]
@@ -244,11 +245,11 @@ class BoardServiceAsyncStub(BoardServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     OpenBoard: _aio.UnaryUnaryMultiCallable[_board_pb2.OpenBoardRequest, _board_pb2.OpenBoardResponse]  # type: ignore[assignment]
-    """OpenBoard creates the board if it is absent, and tells about it.
+    """OpenBoard creates the board if it does not exist, and describes it.
     Idempotent. Call it once before the first other call on a new board.
     """
     ListBoards: _aio.UnaryUnaryMultiCallable[_board_pb2.ListBoardsRequest, _board_pb2.ListBoardsResponse]  # type: ignore[assignment]
-    """ListBoards tells which boards the server holds, in the byte order of their
+    """ListBoards lists the boards of the server, in the byte order of their
     names, a page at a time.
     """
     SetPhaseState: _aio.UnaryUnaryMultiCallable[_board_pb2.SetPhaseStateRequest, _board_pb2.SetPhaseStateResponse]  # type: ignore[assignment]
@@ -258,11 +259,11 @@ class BoardServiceAsyncStub(BoardServiceStub):
     the same state and makes another revision.
 
     With a `session_id`, RUNNING binds the phase to that session; any other
-    write to the phase ends the bond.
+    write to the phase unbinds it.
 
-    Errors: STATE_MISMATCH when the phase is not in `expected_state`, or does
-    not exist, or does where it was not to: nothing was changed; read the phase
-    again and decide anew.
+    Errors: STATE_MISMATCH when the phase is not in `expected_state`, does not
+    exist, or exists although the call expected none: nothing was changed; read
+    the phase again and decide anew.
     SESSION_EXPIRED.
     """
     GetPhaseState: _aio.UnaryUnaryMultiCallable[_board_pb2.GetPhaseStateRequest, _board_pb2.GetPhaseStateResponse]  # type: ignore[assignment]
@@ -281,7 +282,7 @@ class BoardServiceAsyncStub(BoardServiceStub):
     """
     PublishContracts: _aio.UnaryUnaryMultiCallable[_board_pb2.PublishContractsRequest, _board_pb2.PublishContractsResponse]  # type: ignore[assignment]
     """PublishContracts publishes a batch in one transaction, all or none, each
-    as PublishContract does. Where the batch names one contract twice, the
+    as PublishContract does. If the batch names one contract twice, the
     last one wins. An empty batch succeeds. Idempotent.
 
     Errors: SESSION_EXPIRED.
@@ -311,12 +312,12 @@ class BoardServiceAsyncStub(BoardServiceStub):
     """
     ReleaseClaims: _aio.UnaryUnaryMultiCallable[_board_pb2.ReleaseClaimsRequest, _board_pb2.ReleaseClaimsResponse]  # type: ignore[assignment]
     """ReleaseClaims frees files that `owner` holds: the named ones, or all of
-    them. Files that it does not hold are passed over, so that releasing
+    them. Files that it does not hold are skipped, so that releasing
     nothing succeeds. Atomic and idempotent.
     """
     GetFileOwner: _aio.UnaryUnaryMultiCallable[_board_pb2.GetFileOwnerRequest, _board_pb2.GetFileOwnerResponse]  # type: ignore[assignment]
-    """GetFileOwner tells which phase has claimed the file. The owner is empty
-    when none has.
+    """GetFileOwner returns the phase that has claimed the file; the owner is
+    empty if none has.
     """
     ListClaims: _aio.UnaryUnaryMultiCallable[_board_pb2.ListClaimsRequest, _board_pb2.ListClaimsResponse]  # type: ignore[assignment]
     """ListClaims reads the claims, of one owner or of all, in the byte order of
@@ -325,23 +326,23 @@ class BoardServiceAsyncStub(BoardServiceStub):
     CompletePhase: _aio.UnaryUnaryMultiCallable[_board_pb2.CompletePhaseRequest, _board_pb2.CompletePhaseResponse]  # type: ignore[assignment]
     """CompletePhase ends a phase's work in one transaction: it publishes the
     contracts, sets the state to DONE or FAILED, and releases every claim that
-    the phase owns. A worker's last call for a phase. Repeating it leaves the
-    same board and makes another revision.
+    the phase owns. It is a worker's last call for a phase. Repeating it leaves
+    the same board and makes another revision.
 
     Errors: SESSION_EXPIRED: the phase was taken from this worker, and nothing
     was changed; drop the work.
     """
     GetSnapshot: _aio.UnaryStreamMultiCallable[_board_pb2.GetSnapshotRequest, _board_pb2.GetSnapshotResponse]  # type: ignore[assignment]
     """GetSnapshot reads the whole board at one revision, as a stream of parts.
-    Every part bears that revision; each list goes on where the part before
-    ended, in the order of the List calls. Watch from the snapshot's revision
+    Every part carries that revision; each list continues where the previous
+    part ended, in the order of the List calls. Watch from the snapshot's revision
     to stay up to date.
     """
     Watch: _aio.UnaryStreamMultiCallable[_board_pb2.WatchRequest, _board_pb2.WatchResponse]  # type: ignore[assignment]
     """Watch streams the board's events in the order of their revisions, each
     once, none before its commit, and all those of one transaction in one
     message. The first message comes at once and has no events; when nothing
-    happens another such bookmark comes every 10 seconds. A message's
+    happens another such bookmark follows every 10 seconds. A message's
     `revision` says that everything up to there was delivered: to resume, pass
     it as `after_revision`. The stream ends only with an error.
 
@@ -349,7 +350,7 @@ class BoardServiceAsyncStub(BoardServiceStub):
     kept: take a snapshot, watch from its revision. BOARD_REPLACED when the
     board is not (or no longer) the one with `board_id`: take a snapshot.
     WATCH_TOO_SLOW when the caller does not keep up: resume from
-    `last_revision`. SHUTTING_DOWN: resume once a server is there again.
+    `last_revision`. SHUTTING_DOWN: resume once a server runs again.
     """
     WaitFor: _aio.UnaryUnaryMultiCallable[_board_pb2.WaitForRequest, _board_pb2.WaitForResponse]  # type: ignore[assignment]
     """WaitFor returns as soon as all its conditions hold at one revision, at
@@ -358,25 +359,26 @@ class BoardServiceAsyncStub(BoardServiceStub):
     Errors: BOARD_REPLACED when the board is deleted while the call waits.
     """
     OpenSession: _aio.UnaryUnaryMultiCallable[_board_pb2.OpenSessionRequest, _board_pb2.OpenSessionResponse]  # type: ignore[assignment]
-    """OpenSession starts a worker's session: its sign of life. Phases set to
-    RUNNING and files claimed with its ID are bound to it. It ends when it is
+    """OpenSession starts a worker's session, a lease. Phases set to RUNNING and
+    files claimed with its ID are bound to it. It ends when it is
     closed, or not renewed within its ttl. Then, in one transaction, its files
-    are released, and those of its phases that are still RUNNING become FAILED
-    or QUEUED as `on_expiry` says. Renew it every third of its ttl or so.
+    are released, and its phases that are still RUNNING become FAILED or QUEUED
+    as `on_expiry` says. Renew it about every third of its ttl.
     """
     RenewSession: _aio.UnaryUnaryMultiCallable[_board_pb2.RenewSessionRequest, _board_pb2.RenewSessionResponse]  # type: ignore[assignment]
     """RenewSession gives the session its full ttl again. It makes no revision.
 
-    Errors: SESSION_EXPIRED: its work was handed on; drop it.
+    Errors: SESSION_EXPIRED: the session has ended and its work was given up;
+    drop it.
     """
     CloseSession: _aio.UnaryUnaryMultiCallable[_board_pb2.CloseSessionRequest, _board_pb2.CloseSessionResponse]  # type: ignore[assignment]
-    """CloseSession ends the session now, with what OpenSession says of the end.
+    """CloseSession ends the session now, as OpenSession describes.
     Complete the phases first.
 
     Errors: SESSION_EXPIRED when it has ended already.
     """
     ListSessions: _aio.UnaryUnaryMultiCallable[_board_pb2.ListSessionsRequest, _board_pb2.ListSessionsResponse]  # type: ignore[assignment]
-    """ListSessions reads the sessions that live, ordered by the bytes of their
+    """ListSessions reads the live sessions, ordered by the bytes of their
     IDs, a page at a time.
     """
     ArchiveBoard: _aio.UnaryUnaryMultiCallable[_board_pb2.ArchiveBoardRequest, _board_pb2.ArchiveBoardResponse]  # type: ignore[assignment]
@@ -402,7 +404,7 @@ class BoardServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _board_pb2.OpenBoardRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_board_pb2.OpenBoardResponse, _abc.Awaitable[_board_pb2.OpenBoardResponse]]:
-        """OpenBoard creates the board if it is absent, and tells about it.
+        """OpenBoard creates the board if it does not exist, and describes it.
         Idempotent. Call it once before the first other call on a new board.
         """
 
@@ -412,7 +414,7 @@ class BoardServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _board_pb2.ListBoardsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_board_pb2.ListBoardsResponse, _abc.Awaitable[_board_pb2.ListBoardsResponse]]:
-        """ListBoards tells which boards the server holds, in the byte order of their
+        """ListBoards lists the boards of the server, in the byte order of their
         names, a page at a time.
         """
 
@@ -428,11 +430,11 @@ class BoardServiceServicer(metaclass=_abc_1.ABCMeta):
         the same state and makes another revision.
 
         With a `session_id`, RUNNING binds the phase to that session; any other
-        write to the phase ends the bond.
+        write to the phase unbinds it.
 
-        Errors: STATE_MISMATCH when the phase is not in `expected_state`, or does
-        not exist, or does where it was not to: nothing was changed; read the phase
-        again and decide anew.
+        Errors: STATE_MISMATCH when the phase is not in `expected_state`, does not
+        exist, or exists although the call expected none: nothing was changed; read
+        the phase again and decide anew.
         SESSION_EXPIRED.
         """
 
@@ -475,7 +477,7 @@ class BoardServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_board_pb2.PublishContractsResponse, _abc.Awaitable[_board_pb2.PublishContractsResponse]]:
         """PublishContracts publishes a batch in one transaction, all or none, each
-        as PublishContract does. Where the batch names one contract twice, the
+        as PublishContract does. If the batch names one contract twice, the
         last one wins. An empty batch succeeds. Idempotent.
 
         Errors: SESSION_EXPIRED.
@@ -529,7 +531,7 @@ class BoardServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_board_pb2.ReleaseClaimsResponse, _abc.Awaitable[_board_pb2.ReleaseClaimsResponse]]:
         """ReleaseClaims frees files that `owner` holds: the named ones, or all of
-        them. Files that it does not hold are passed over, so that releasing
+        them. Files that it does not hold are skipped, so that releasing
         nothing succeeds. Atomic and idempotent.
         """
 
@@ -539,8 +541,8 @@ class BoardServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _board_pb2.GetFileOwnerRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_board_pb2.GetFileOwnerResponse, _abc.Awaitable[_board_pb2.GetFileOwnerResponse]]:
-        """GetFileOwner tells which phase has claimed the file. The owner is empty
-        when none has.
+        """GetFileOwner returns the phase that has claimed the file; the owner is
+        empty if none has.
         """
 
     @_abc_1.abstractmethod
@@ -561,8 +563,8 @@ class BoardServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_board_pb2.CompletePhaseResponse, _abc.Awaitable[_board_pb2.CompletePhaseResponse]]:
         """CompletePhase ends a phase's work in one transaction: it publishes the
         contracts, sets the state to DONE or FAILED, and releases every claim that
-        the phase owns. A worker's last call for a phase. Repeating it leaves the
-        same board and makes another revision.
+        the phase owns. It is a worker's last call for a phase. Repeating it leaves
+        the same board and makes another revision.
 
         Errors: SESSION_EXPIRED: the phase was taken from this worker, and nothing
         was changed; drop the work.
@@ -575,8 +577,8 @@ class BoardServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_board_pb2.GetSnapshotResponse], _abc.AsyncIterator[_board_pb2.GetSnapshotResponse]]:
         """GetSnapshot reads the whole board at one revision, as a stream of parts.
-        Every part bears that revision; each list goes on where the part before
-        ended, in the order of the List calls. Watch from the snapshot's revision
+        Every part carries that revision; each list continues where the previous
+        part ended, in the order of the List calls. Watch from the snapshot's revision
         to stay up to date.
         """
 
@@ -589,7 +591,7 @@ class BoardServiceServicer(metaclass=_abc_1.ABCMeta):
         """Watch streams the board's events in the order of their revisions, each
         once, none before its commit, and all those of one transaction in one
         message. The first message comes at once and has no events; when nothing
-        happens another such bookmark comes every 10 seconds. A message's
+        happens another such bookmark follows every 10 seconds. A message's
         `revision` says that everything up to there was delivered: to resume, pass
         it as `after_revision`. The stream ends only with an error.
 
@@ -597,7 +599,7 @@ class BoardServiceServicer(metaclass=_abc_1.ABCMeta):
         kept: take a snapshot, watch from its revision. BOARD_REPLACED when the
         board is not (or no longer) the one with `board_id`: take a snapshot.
         WATCH_TOO_SLOW when the caller does not keep up: resume from
-        `last_revision`. SHUTTING_DOWN: resume once a server is there again.
+        `last_revision`. SHUTTING_DOWN: resume once a server runs again.
         """
 
     @_abc_1.abstractmethod
@@ -618,11 +620,11 @@ class BoardServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _board_pb2.OpenSessionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_board_pb2.OpenSessionResponse, _abc.Awaitable[_board_pb2.OpenSessionResponse]]:
-        """OpenSession starts a worker's session: its sign of life. Phases set to
-        RUNNING and files claimed with its ID are bound to it. It ends when it is
+        """OpenSession starts a worker's session, a lease. Phases set to RUNNING and
+        files claimed with its ID are bound to it. It ends when it is
         closed, or not renewed within its ttl. Then, in one transaction, its files
-        are released, and those of its phases that are still RUNNING become FAILED
-        or QUEUED as `on_expiry` says. Renew it every third of its ttl or so.
+        are released, and its phases that are still RUNNING become FAILED or QUEUED
+        as `on_expiry` says. Renew it about every third of its ttl.
         """
 
     @_abc_1.abstractmethod
@@ -633,7 +635,8 @@ class BoardServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_board_pb2.RenewSessionResponse, _abc.Awaitable[_board_pb2.RenewSessionResponse]]:
         """RenewSession gives the session its full ttl again. It makes no revision.
 
-        Errors: SESSION_EXPIRED: its work was handed on; drop it.
+        Errors: SESSION_EXPIRED: the session has ended and its work was given up;
+        drop it.
         """
 
     @_abc_1.abstractmethod
@@ -642,7 +645,7 @@ class BoardServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _board_pb2.CloseSessionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_board_pb2.CloseSessionResponse, _abc.Awaitable[_board_pb2.CloseSessionResponse]]:
-        """CloseSession ends the session now, with what OpenSession says of the end.
+        """CloseSession ends the session now, as OpenSession describes.
         Complete the phases first.
 
         Errors: SESSION_EXPIRED when it has ended already.
@@ -654,7 +657,7 @@ class BoardServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _board_pb2.ListSessionsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_board_pb2.ListSessionsResponse, _abc.Awaitable[_board_pb2.ListSessionsResponse]]:
-        """ListSessions reads the sessions that live, ordered by the bytes of their
+        """ListSessions reads the live sessions, ordered by the bytes of their
         IDs, a page at a time.
         """
 

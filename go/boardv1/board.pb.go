@@ -5,22 +5,22 @@
 // Rules that hold for every call:
 //
 // - `board` names the board; empty means the server's default board. A call
-//   on a board that nobody opened fails with BOARD_NOT_FOUND.
-// - Where the server asks for tokens, a call bears one in its metadata, as
+//   on a board that does not exist fails with BOARD_NOT_FOUND.
+// - Where the server requires tokens, a call carries one in its metadata, as
 //   `authorization: Bearer TOKEN`. Metadata `x-request-id` names the call in
-//   the server's log; without it the server makes a name. The trailing metadata
-//   has it where the client gave one, and with every error.
-// - A reply to a write means that it is committed and synced to disk. Whoever
-//   reads after the reply, on whatever connection, sees its effect.
+//   the server's log; without it the server makes one up. The trailing metadata
+//   returns it if the client gave one, and with every error.
+// - A reply to a write means that it is committed and synced to disk. Every
+//   read that begins after the reply, on any connection, sees its effect.
 // - `revision` counts the changes of one board. Each call that changes
 //   something is one transaction with one revision, one higher than the last;
-//   a call that changes nothing makes none, and answers with the current one.
-// - A missing thing is not an error: reads answer with nothing.
+//   a call that changes nothing makes none, and returns the current one.
+// - A missing record is not an error: reads return an empty result.
 // - An error carries a google.rpc.ErrorInfo whose domain is `board.v1` and
 //   whose reason is a value of ErrorReason without its prefix. INVALID_ARGUMENT,
 //   UNAUTHENTICATED, PERMISSION_DENIED, LIMIT_EXCEEDED, STORE_UNAVAILABLE and
-//   SHUTTING_DOWN can come from any call and are not repeated in the comments
-//   of each.
+//   SHUTTING_DOWN can come from any call; the comments of the methods do not
+//   repeat them.
 //
 // Limits, each refused with INVALID_ARGUMENT and the field's name: board names
 // match [A-Za-z0-9][A-Za-z0-9._-]{0,127}; phase_id, owner, producer and worker
@@ -30,7 +30,7 @@
 // batch up to 10,000 items and 32 MiB.
 //
 // A call that names a `session_id` fails with SESSION_EXPIRED, and changes
-// nothing, when that session has ended; its worker drops the work.
+// nothing, if that session has ended; its worker must drop the work.
 //
 // A reply can be lost after its call has changed the board. A call whose
 // metadata has `board-request-id`, an idempotency key of up to 256 bytes that
@@ -40,8 +40,8 @@
 // nothing too, and refusals (FILE_ALREADY_CLAIMED, STATE_MISMATCH,
 // REVISION_MISMATCH, SESSION_EXPIRED, and BOARD_REPLACED of ArchiveBoard), of
 // some 100,000 calls. So each call is done at most once, even where its first
-// attempt arrives after its retry. No other error is remembered: whoever gets
-// one, and may have sent the call before, sends it again to be sure. A key that
+// attempt arrives after its retry. No other error is remembered: a caller that
+// gets one, and may have sent the call before, sends it again to be sure. A key that
 // comes with another method or request is refused with INVALID_ARGUMENT.
 // Clients that retry (the service config's retries keep the metadata) should
 // send a key with every write; one that begins with the time, as a UUID of
@@ -77,27 +77,27 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// PhaseState is where a phase stands. The board gives the states no rules;
-// what they mean to the dispatcher stands beside each.
+// PhaseState is the state of a phase. The board enforces no order of states;
+// the comment of each says what it means to the dispatcher.
 type PhaseState int32
 
 const (
-	// No state. Not accepted as the state of a write; in a reply, the board file
-	// holds a word that this version of the server does not know.
+	// No state. Refused in a write; in a reply, the board's file has a state that
+	// this version of the server does not know.
 	PhaseState_PHASE_STATE_UNSPECIFIED PhaseState = 0
 	// Posted and waiting for its dependencies or for a worker.
 	PhaseState_PHASE_STATE_QUEUED PhaseState = 1
 	// Looking at the board for the contracts it needs before it starts.
 	PhaseState_PHASE_STATE_POLLING PhaseState = 2
-	// A worker is at it.
+	// A worker works on it.
 	PhaseState_PHASE_STATE_RUNNING PhaseState = 3
-	// It cannot go on until something on the board changes.
+	// It cannot continue until something on the board changes.
 	PhaseState_PHASE_STATE_BLOCKED PhaseState = 4
 	// Finished; its contracts are published.
 	PhaseState_PHASE_STATE_DONE PhaseState = 5
 	// Ended without its result.
 	PhaseState_PHASE_STATE_FAILED PhaseState = 6
-	// A person has to decide how it goes on.
+	// A person has to decide how it continues.
 	PhaseState_PHASE_STATE_HUMAN_DECISION PhaseState = 7
 	// Replaced by smaller phases.
 	PhaseState_PHASE_STATE_DECOMPOSED PhaseState = 8
@@ -160,7 +160,7 @@ func (PhaseState) EnumDescriptor() ([]byte, []int) {
 type ContractKind int32
 
 const (
-	// No kind. Not accepted in a contract; in a filter, any kind.
+	// No kind. Refused in a contract; in a filter, any kind.
 	ContractKind_CONTRACT_KIND_UNSPECIFIED ContractKind = 0
 	// A named type that is not an interface.
 	ContractKind_CONTRACT_KIND_TYPE ContractKind = 1
@@ -283,7 +283,7 @@ func (ContractStatus) EnumDescriptor() ([]byte, []int) {
 	return file_board_v1_board_proto_rawDescGZIP(), []int{2}
 }
 
-// OnExpiry says what becomes of a session's running phases when it ends.
+// OnExpiry says what happens to a session's running phases when it ends.
 type OnExpiry int32
 
 const (
@@ -403,7 +403,7 @@ type EventCause int32
 const (
 	// Not used.
 	EventCause_EVENT_CAUSE_UNSPECIFIED EventCause = 0
-	// A caller asked for it.
+	// A call changed it.
 	EventCause_EVENT_CAUSE_CALL EventCause = 1
 	// A session was not renewed within its ttl.
 	EventCause_EVENT_CAUSE_SESSION_EXPIRED EventCause = 2
@@ -459,21 +459,21 @@ func (EventCause) EnumDescriptor() ([]byte, []int) {
 }
 
 // ErrorReason lists the values of google.rpc.ErrorInfo.reason in the domain
-// `board.v1`, each as it stands here without the prefix `ERROR_REASON_`.
+// `board.v1`, without the prefix `ERROR_REASON_`.
 type ErrorReason int32
 
 const (
 	// Not used.
 	ErrorReason_ERROR_REASON_UNSPECIFIED ErrorReason = 0
 	// A field of the request breaks its limits. Status INVALID_ARGUMENT. The
-	// status also carries a google.rpc.BadRequest that names every field at
-	// fault. The caller mends the call.
+	// status also carries a google.rpc.BadRequest that names every invalid
+	// field. The caller corrects the call.
 	//
 	//	{ "reason": "INVALID_ARGUMENT", "domain": "board.v1",
 	//	  "metadata": { "field": "contracts[3].name" } }
 	ErrorReason_ERROR_REASON_INVALID_ARGUMENT ErrorReason = 1
-	// Nobody has opened a board of that name. Status NOT_FOUND. The caller opens
-	// it with OpenBoard, or corrects the name.
+	// There is no board of that name. Status NOT_FOUND. The caller creates it
+	// with OpenBoard, or corrects the name.
 	//
 	//	{ "reason": "BOARD_NOT_FOUND", "domain": "board.v1",
 	//	  "metadata": { "board": "contract-board" } }
@@ -486,29 +486,29 @@ const (
 	//	                "owner": "board-store" } }
 	ErrorReason_ERROR_REASON_FILE_ALREADY_CLAIMED ErrorReason = 3
 	// The phase is not in the expected state. Status FAILED_PRECONDITION.
-	// `actual` is empty when there is no such phase, `expected` when there was to
-	// be none. The caller reads again.
+	// `actual` is empty if there is no such phase, `expected` if the call expected
+	// none. The caller reads the phase again.
 	//
 	//	{ "reason": "STATE_MISMATCH", "domain": "board.v1",
 	//	  "metadata": { "phase_id": "board-store", "expected": "queued",
 	//	                "actual": "running" } }
 	ErrorReason_ERROR_REASON_STATE_MISMATCH ErrorReason = 4
-	// The session has ended, or never was. Status FAILED_PRECONDITION. The caller
-	// drops the work: it was handed on.
+	// The session has ended, or never existed. Status FAILED_PRECONDITION. The
+	// caller drops the work: another worker may have it.
 	//
 	//	{ "reason": "SESSION_EXPIRED", "domain": "board.v1",
 	//	  "metadata": { "session_id": "9f86d081884c7d65" } }
 	ErrorReason_ERROR_REASON_SESSION_EXPIRED ErrorReason = 5
 	// Events as old as `after_revision` are no longer kept. Status OUT_OF_RANGE.
-	// `oldest_revision` is the oldest that still works. The caller takes a
+	// `oldest_revision` is the oldest that can be resumed from. The caller takes a
 	// snapshot and watches from its revision.
 	//
 	//	{ "reason": "REVISION_COMPACTED", "domain": "board.v1",
 	//	  "metadata": { "oldest_revision": "4096" } }
 	ErrorReason_ERROR_REASON_REVISION_COMPACTED ErrorReason = 6
-	// The board is another than the caller knew: its file was deleted and made
-	// anew. Status FAILED_PRECONDITION. `board_id` is the board that is there
-	// now, empty when there is none. The caller takes a snapshot.
+	// The board is not the one that the caller knew: its file was deleted or
+	// replaced. Status FAILED_PRECONDITION. `board_id` is that of the present
+	// board, empty if there is none. The caller takes a snapshot.
 	//
 	//	{ "reason": "BOARD_REPLACED", "domain": "board.v1",
 	//	  "metadata": { "board_id": "60303ae22b998861" } }
@@ -519,48 +519,48 @@ const (
 	//	{ "reason": "WATCH_TOO_SLOW", "domain": "board.v1",
 	//	  "metadata": { "last_revision": "512" } }
 	ErrorReason_ERROR_REASON_WATCH_TOO_SLOW ErrorReason = 8
-	// The board's storage does not answer, or another server has the file.
+	// The board's storage does not answer, or another server has the file open.
 	// Status UNAVAILABLE. Nothing was changed. The caller retries with backoff.
 	//
 	//	{ "reason": "STORE_UNAVAILABLE", "domain": "board.v1" }
 	ErrorReason_ERROR_REASON_STORE_UNAVAILABLE ErrorReason = 9
-	// The server is going down. Status UNAVAILABLE. Nothing was changed. The
+	// The server is shutting down. Status UNAVAILABLE. Nothing was changed. The
 	// caller retries with backoff.
 	//
 	//	{ "reason": "SHUTTING_DOWN", "domain": "board.v1" }
 	ErrorReason_ERROR_REASON_SHUTTING_DOWN ErrorReason = 10
-	// The disk is full, or a quota reached. Status RESOURCE_EXHAUSTED. Nothing
-	// was changed. The caller tells a person.
+	// The disk is full, or a quota is exhausted. Status RESOURCE_EXHAUSTED.
+	// Nothing was changed. The caller informs its operator.
 	//
 	//	{ "reason": "STORE_FULL", "domain": "board.v1" }
 	ErrorReason_ERROR_REASON_STORE_FULL ErrorReason = 11
-	// The call shows no token that the server knows, nor a certificate that
-	// stands for one. Status UNAUTHENTICATED. Nothing was changed. The caller
+	// The call has no token that the server knows, and no client certificate
+	// that a token names. Status UNAUTHENTICATED. Nothing was changed. The caller
 	// asks its operator for a token.
 	//
 	//	{ "reason": "UNAUTHENTICATED", "domain": "board.v1" }
 	ErrorReason_ERROR_REASON_UNAUTHENTICATED ErrorReason = 12
-	// The token may not do this: its role, its boards or its worker say so.
+	// The token's role, boards or worker do not permit this call.
 	// Status PERMISSION_DENIED, whether or not the board exists. Nothing was
 	// changed. The caller asks its operator.
 	//
 	//	{ "reason": "PERMISSION_DENIED", "domain": "board.v1" }
 	ErrorReason_ERROR_REASON_PERMISSION_DENIED ErrorReason = 13
-	// The server failed in a way it has no word for. Status INTERNAL. Its log
-	// has the cause beside the same error_id. The caller reports it.
+	// The server failed unexpectedly. Status INTERNAL. Its log has the cause with
+	// the same error_id. The caller reports it to the operator.
 	//
 	//	{ "reason": "INTERNAL", "domain": "board.v1",
 	//	  "metadata": { "error_id": "5f0c1c7e" } }
 	ErrorReason_ERROR_REASON_INTERNAL ErrorReason = 14
 	// The board is not at the expected revision. Status FAILED_PRECONDITION. The
-	// caller reads again.
+	// caller reads it again.
 	//
 	//	{ "reason": "REVISION_MISMATCH", "domain": "board.v1",
 	//	  "metadata": { "expected": "811", "actual": "812" } }
 	ErrorReason_ERROR_REASON_REVISION_MISMATCH ErrorReason = 15
-	// The server does as much of this as it is willing to do at once, for this
-	// caller or for all. Status RESOURCE_EXHAUSTED. Nothing was changed. The
-	// caller ends some of its calls, or comes again later.
+	// A limit of the server is reached, of this caller or of all callers. Status
+	// RESOURCE_EXHAUSTED. Nothing was changed. The caller ends some of its calls,
+	// or retries later.
 	//
 	//	{ "reason": "LIMIT_EXCEEDED", "domain": "board.v1",
 	//	  "metadata": { "limit": "watches", "maximum": "1000" } }
@@ -636,12 +636,12 @@ func (ErrorReason) EnumDescriptor() ([]byte, []int) {
 	return file_board_v1_board_proto_rawDescGZIP(), []int{6}
 }
 
-// BoardInfo tells about one board.
+// BoardInfo describes one board.
 type BoardInfo struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// name of the board, as every request's `board` takes it.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// board_id tells a board from another of the same name that was made later.
+	// board_id distinguishes a board from a later one of the same name.
 	BoardId string `protobuf:"bytes,2,opt,name=board_id,json=boardId,proto3" json:"board_id,omitempty"`
 	// revision is the board's current revision; 0 before its first change.
 	Revision int64 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
@@ -714,9 +714,9 @@ type Phase struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// phase_id is the phase's ID in its nebula.
 	PhaseId string `protobuf:"bytes,1,opt,name=phase_id,json=phaseId,proto3" json:"phase_id,omitempty"`
-	// state is where the phase stands.
+	// state of the phase.
 	State PhaseState `protobuf:"varint,2,opt,name=state,proto3,enum=board.v1.PhaseState" json:"state,omitempty"`
-	// worker is who has the phase; empty when nobody said.
+	// worker that has the phase; empty if none was named.
 	Worker string `protobuf:"bytes,3,opt,name=worker,proto3" json:"worker,omitempty"`
 	// posted_at is when the phase was first set. It never changes.
 	PostedAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=posted_at,json=postedAt,proto3" json:"posted_at,omitempty"`
@@ -800,11 +800,12 @@ func (x *Phase) GetSessionId() string {
 	return ""
 }
 
-// Contract is one interface artifact that a phase leaves for those that
+// Contract is one interface artifact that a phase provides to the phases that
 // depend on it. Its key on a board is (producer, kind, name).
 type Contract struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// id orders the contracts of a board. Given by the board; ignored in a write.
+	// id orders the contracts of a board. Assigned by the board; ignored in a
+	// write.
 	Id int64 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
 	// producer is the ID of the phase that published the contract.
 	Producer string `protobuf:"bytes,2,opt,name=producer,proto3" json:"producer,omitempty"`
@@ -818,7 +819,7 @@ type Contract struct {
 	Package string `protobuf:"bytes,6,opt,name=package,proto3" json:"package,omitempty"`
 	// status of the contract. UNSPECIFIED in a write means FULFILLED.
 	Status ContractStatus `protobuf:"varint,7,opt,name=status,proto3,enum=board.v1.ContractStatus" json:"status,omitempty"`
-	// created_at is when the contract was first published. Given by the board;
+	// created_at is when the contract was first published. Assigned by the board;
 	// ignored in a write.
 	CreatedAt     *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -911,7 +912,7 @@ func (x *Contract) GetCreatedAt() *timestamppb.Timestamp {
 	return nil
 }
 
-// FileClaim says that one phase alone may edit a file.
+// FileClaim gives one phase the exclusive right to edit a file.
 type FileClaim struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// filepath as it was given, never rewritten.
@@ -984,7 +985,7 @@ func (x *FileClaim) GetSessionId() string {
 	return ""
 }
 
-// FileClaimConflict is one file that another phase has: a detail of
+// FileClaimConflict is one file that another phase has claimed: a detail of
 // FILE_ALREADY_CLAIMED.
 type FileClaimConflict struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1040,11 +1041,11 @@ func (x *FileClaimConflict) GetOwner() string {
 	return ""
 }
 
-// Session is a worker's sign of life.
+// Session is a worker's lease on its phases and claims.
 type Session struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// session_id names the session in the calls that are to be bound to it.
-	// Given by the board.
+	// session_id names the session in the calls that bind phases and claims to
+	// it. Assigned by the board.
 	SessionId string `protobuf:"bytes,1,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
 	// worker is the name of the worker whose session it is.
 	Worker string `protobuf:"bytes,2,opt,name=worker,proto3" json:"worker,omitempty"`
@@ -1052,7 +1053,7 @@ type Session struct {
 	Ttl *durationpb.Duration `protobuf:"bytes,3,opt,name=ttl,proto3" json:"ttl,omitempty"`
 	// expires_at is when it ends if it is not renewed, by the server's clock.
 	ExpiresAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
-	// on_expiry says what becomes of its running phases.
+	// on_expiry says what happens to its running phases.
 	OnExpiry      OnExpiry `protobuf:"varint,5,opt,name=on_expiry,json=onExpiry,proto3,enum=board.v1.OnExpiry" json:"on_expiry,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1123,7 +1124,7 @@ func (x *Session) GetOnExpiry() OnExpiry {
 	return OnExpiry_ON_EXPIRY_UNSPECIFIED
 }
 
-// Event is one change of the board, with the whole record as it then was.
+// Event is one change of the board, with the whole record after the change.
 type Event struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// revision of the transaction that made the change.
@@ -1289,7 +1290,7 @@ type Event_Phase struct {
 }
 
 type Event_Contract struct {
-	// contract was published, with something new in it.
+	// contract was created or changed.
 	Contract *Contract `protobuf:"bytes,5,opt,name=contract,proto3,oneof"`
 }
 
@@ -1299,7 +1300,7 @@ type Event_Claimed struct {
 }
 
 type Event_Released struct {
-	// released: a claim as it was before it went.
+	// released: a claim as it was before its release.
 	Released *FileClaim `protobuf:"bytes,7,opt,name=released,proto3,oneof"`
 }
 
@@ -1314,13 +1315,13 @@ type Event_SessionEnded struct {
 }
 
 type Event_PhaseRemoved struct {
-	// phase_removed: a phase as it was before it went.
+	// phase_removed: a phase as it was before its removal.
 	PhaseRemoved *Phase `protobuf:"bytes,10,opt,name=phase_removed,json=phaseRemoved,proto3,oneof"`
 }
 
 type Event_ContractRemoved struct {
-	// contract_removed: a contract as it was before it went, but for its
-	// signature, which is left out.
+	// contract_removed: a contract as it was before its removal, without its
+	// signature.
 	ContractRemoved *Contract `protobuf:"bytes,11,opt,name=contract_removed,json=contractRemoved,proto3,oneof"`
 }
 
@@ -1714,12 +1715,12 @@ func (x *OpenBoardResponse) GetBoard() *BoardInfo {
 // ListBoardsRequest is the request of BoardService.ListBoards.
 type ListBoardsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// board is not used: the call is about all of them.
+	// board is ignored: the call lists all boards.
 	Board string `protobuf:"bytes,1,opt,name=board,proto3" json:"board,omitempty"`
 	// page_size is the most boards the reply may hold; 0 means 1,000, more than
 	// 10,000 means 10,000.
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// page_token is the next_page_token of the reply before; empty for the first.
+	// page_token is the next_page_token of the previous reply; empty for the first.
 	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1781,7 +1782,7 @@ type ListBoardsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// boards in the byte order of their names.
 	Boards []*BoardInfo `protobuf:"bytes,1,rep,name=boards,proto3" json:"boards,omitempty"`
-	// next_page_token asks for the next page; empty at the end, and only there.
+	// next_page_token asks for the next page; empty on the last page only.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2037,7 +2038,7 @@ func (x *GetPhaseStateRequest) GetPhaseId() string {
 // GetPhaseStateResponse is the reply of BoardService.GetPhaseState.
 type GetPhaseStateResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// phase that was asked for; unset when there is none.
+	// phase that was asked for; unset if there is none.
 	Phase         *Phase `protobuf:"bytes,1,opt,name=phase,proto3" json:"phase,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2089,7 +2090,7 @@ type ListPhasesRequest struct {
 	States []PhaseState `protobuf:"varint,2,rep,packed,name=states,proto3,enum=board.v1.PhaseState" json:"states,omitempty"`
 	// page_size is the most phases the reply may hold; 0 means 1,000, at most 10,000.
 	PageSize int32 `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// page_token is the next_page_token of the reply before; empty for the first.
+	// page_token is the next_page_token of the previous reply; empty for the first.
 	PageToken     string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2158,7 +2159,7 @@ type ListPhasesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// phases ordered by posted_at, then by the bytes of phase_id.
 	Phases []*Phase `protobuf:"bytes,1,rep,name=phases,proto3" json:"phases,omitempty"`
-	// next_page_token asks for the next page; empty at the end, and only there.
+	// next_page_token asks for the next page; empty on the last page only.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	// revision of the board that this page was read at.
 	Revision      int64 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
@@ -2475,7 +2476,7 @@ type ListContractsRequest struct {
 	// page_size is the most contracts the reply may hold; 0 means 1,000, at most
 	// 10,000. Long signatures make shorter pages.
 	PageSize int32 `protobuf:"varint,7,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// page_token is the next_page_token of the reply before; empty for the first.
+	// page_token is the next_page_token of the previous reply; empty for the first.
 	PageToken     string `protobuf:"bytes,8,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2572,7 +2573,7 @@ type ListContractsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// contracts ordered by id.
 	Contracts []*Contract `protobuf:"bytes,1,rep,name=contracts,proto3" json:"contracts,omitempty"`
-	// next_page_token asks for the next page; empty at the end, and only there.
+	// next_page_token asks for the next page; empty on the last page only.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	// revision of the board that this page was read at.
 	Revision      int64 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
@@ -2638,7 +2639,7 @@ type ClaimFileRequest struct {
 	Board string `protobuf:"bytes,1,opt,name=board,proto3" json:"board,omitempty"`
 	// filepath to claim, kept as given.
 	Filepath string `protobuf:"bytes,2,opt,name=filepath,proto3" json:"filepath,omitempty"`
-	// owner is the ID of the phase that wants the file.
+	// owner is the ID of the phase that claims the file.
 	Owner string `protobuf:"bytes,3,opt,name=owner,proto3" json:"owner,omitempty"`
 	// session_id of the caller's session; empty for none.
 	SessionId     string `protobuf:"bytes,4,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
@@ -2988,7 +2989,7 @@ type ListClaimsRequest struct {
 	Owner *string `protobuf:"bytes,2,opt,name=owner,proto3,oneof" json:"owner,omitempty"`
 	// page_size is the most claims the reply may hold; 0 means 1,000, at most 10,000.
 	PageSize int32 `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// page_token is the next_page_token of the reply before; empty for the first.
+	// page_token is the next_page_token of the previous reply; empty for the first.
 	PageToken     string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -3057,7 +3058,7 @@ type ListClaimsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// claims in the byte order of their paths.
 	Claims []*FileClaim `protobuf:"bytes,1,rep,name=claims,proto3" json:"claims,omitempty"`
-	// next_page_token asks for the next page; empty at the end, and only there.
+	// next_page_token asks for the next page; empty on the last page only.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	// revision of the board that this page was read at.
 	Revision      int64 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
@@ -3123,7 +3124,7 @@ type ClaimFilesRequest struct {
 	Board string `protobuf:"bytes,1,opt,name=board,proto3" json:"board,omitempty"`
 	// filepaths to claim, kept as given.
 	Filepaths []string `protobuf:"bytes,2,rep,name=filepaths,proto3" json:"filepaths,omitempty"`
-	// owner is the ID of the phase that wants the files.
+	// owner is the ID of the phase that claims the files.
 	Owner string `protobuf:"bytes,3,opt,name=owner,proto3" json:"owner,omitempty"`
 	// session_id of the caller's session; empty for none.
 	SessionId     string `protobuf:"bytes,4,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
@@ -3546,8 +3547,8 @@ type WatchRequest struct {
 	AfterRevision *int64 `protobuf:"varint,2,opt,name=after_revision,json=afterRevision,proto3,oneof" json:"after_revision,omitempty"`
 	// kinds of events to deliver; empty for all.
 	Kinds []EventKind `protobuf:"varint,3,rep,packed,name=kinds,proto3,enum=board.v1.EventKind" json:"kinds,omitempty"`
-	// board_id of the board that after_revision is of; empty for whichever is
-	// there.
+	// board_id of the board that after_revision belongs to; empty for the present
+	// one.
 	BoardId       string `protobuf:"bytes,4,opt,name=board_id,json=boardId,proto3" json:"board_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -3804,7 +3805,7 @@ type OpenSessionRequest struct {
 	Worker string `protobuf:"bytes,2,opt,name=worker,proto3" json:"worker,omitempty"`
 	// ttl is how long the session lives without being renewed: 1 s to 24 h.
 	Ttl *durationpb.Duration `protobuf:"bytes,3,opt,name=ttl,proto3" json:"ttl,omitempty"`
-	// on_expiry says what becomes of the session's running phases when it ends.
+	// on_expiry says what happens to the session's running phases when it ends.
 	OnExpiry      OnExpiry `protobuf:"varint,4,opt,name=on_expiry,json=onExpiry,proto3,enum=board.v1.OnExpiry" json:"on_expiry,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -3871,7 +3872,7 @@ func (x *OpenSessionRequest) GetOnExpiry() OnExpiry {
 // OpenSessionResponse is the reply of BoardService.OpenSession.
 type OpenSessionResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// session that now lives.
+	// session that was opened.
 	Session *Session `protobuf:"bytes,1,opt,name=session,proto3" json:"session,omitempty"`
 	// revision that the call made.
 	Revision      int64 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
@@ -4150,7 +4151,7 @@ type ListSessionsRequest struct {
 	Board string `protobuf:"bytes,1,opt,name=board,proto3" json:"board,omitempty"`
 	// page_size is the most sessions the reply may hold; 0 means 1,000, at most 10,000.
 	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
-	// page_token is the next_page_token of the reply before; empty for the first.
+	// page_token is the next_page_token of the previous reply; empty for the first.
 	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -4212,7 +4213,7 @@ type ListSessionsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// sessions ordered by the bytes of their IDs.
 	Sessions []*Session `protobuf:"bytes,1,rep,name=sessions,proto3" json:"sessions,omitempty"`
-	// next_page_token asks for the next page; empty at the end, and only there.
+	// next_page_token asks for the next page; empty on the last page only.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	// revision of the board that this page was read at.
 	Revision      int64 `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
@@ -4278,8 +4279,8 @@ type ArchiveBoardRequest struct {
 	Board string `protobuf:"bytes,1,opt,name=board,proto3" json:"board,omitempty"`
 	// revision that the board must be at: that of the stored snapshot.
 	Revision int64 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
-	// board_id of the stored snapshot; empty for whichever board is there, which
-	// may be another at an equal revision.
+	// board_id of the stored snapshot; empty for the present board, which
+	// may be a different one at an equal revision.
 	BoardId       string `protobuf:"bytes,3,opt,name=board_id,json=boardId,proto3" json:"board_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

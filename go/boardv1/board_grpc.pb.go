@@ -5,22 +5,22 @@
 // Rules that hold for every call:
 //
 // - `board` names the board; empty means the server's default board. A call
-//   on a board that nobody opened fails with BOARD_NOT_FOUND.
-// - Where the server asks for tokens, a call bears one in its metadata, as
+//   on a board that does not exist fails with BOARD_NOT_FOUND.
+// - Where the server requires tokens, a call carries one in its metadata, as
 //   `authorization: Bearer TOKEN`. Metadata `x-request-id` names the call in
-//   the server's log; without it the server makes a name. The trailing metadata
-//   has it where the client gave one, and with every error.
-// - A reply to a write means that it is committed and synced to disk. Whoever
-//   reads after the reply, on whatever connection, sees its effect.
+//   the server's log; without it the server makes one up. The trailing metadata
+//   returns it if the client gave one, and with every error.
+// - A reply to a write means that it is committed and synced to disk. Every
+//   read that begins after the reply, on any connection, sees its effect.
 // - `revision` counts the changes of one board. Each call that changes
 //   something is one transaction with one revision, one higher than the last;
-//   a call that changes nothing makes none, and answers with the current one.
-// - A missing thing is not an error: reads answer with nothing.
+//   a call that changes nothing makes none, and returns the current one.
+// - A missing record is not an error: reads return an empty result.
 // - An error carries a google.rpc.ErrorInfo whose domain is `board.v1` and
 //   whose reason is a value of ErrorReason without its prefix. INVALID_ARGUMENT,
 //   UNAUTHENTICATED, PERMISSION_DENIED, LIMIT_EXCEEDED, STORE_UNAVAILABLE and
-//   SHUTTING_DOWN can come from any call and are not repeated in the comments
-//   of each.
+//   SHUTTING_DOWN can come from any call; the comments of the methods do not
+//   repeat them.
 //
 // Limits, each refused with INVALID_ARGUMENT and the field's name: board names
 // match [A-Za-z0-9][A-Za-z0-9._-]{0,127}; phase_id, owner, producer and worker
@@ -30,7 +30,7 @@
 // batch up to 10,000 items and 32 MiB.
 //
 // A call that names a `session_id` fails with SESSION_EXPIRED, and changes
-// nothing, when that session has ended; its worker drops the work.
+// nothing, if that session has ended; its worker must drop the work.
 //
 // A reply can be lost after its call has changed the board. A call whose
 // metadata has `board-request-id`, an idempotency key of up to 256 bytes that
@@ -40,8 +40,8 @@
 // nothing too, and refusals (FILE_ALREADY_CLAIMED, STATE_MISMATCH,
 // REVISION_MISMATCH, SESSION_EXPIRED, and BOARD_REPLACED of ArchiveBoard), of
 // some 100,000 calls. So each call is done at most once, even where its first
-// attempt arrives after its retry. No other error is remembered: whoever gets
-// one, and may have sent the call before, sends it again to be sure. A key that
+// attempt arrives after its retry. No other error is remembered: a caller that
+// gets one, and may have sent the call before, sends it again to be sure. A key that
 // comes with another method or request is refused with INVALID_ARGUMENT.
 // Clients that retry (the service config's retries keep the metadata) should
 // send a key with every write; one that begins with the time, as a UUID of
@@ -104,10 +104,10 @@ const (
 // BoardService holds any number of boards, each the shared state of one
 // nebula. Boards never mix: equal phase IDs on two boards are two phases.
 type BoardServiceClient interface {
-	// OpenBoard creates the board if it is absent, and tells about it.
+	// OpenBoard creates the board if it does not exist, and describes it.
 	// Idempotent. Call it once before the first other call on a new board.
 	OpenBoard(ctx context.Context, in *OpenBoardRequest, opts ...grpc.CallOption) (*OpenBoardResponse, error)
-	// ListBoards tells which boards the server holds, in the byte order of their
+	// ListBoards lists the boards of the server, in the byte order of their
 	// names, a page at a time.
 	ListBoards(ctx context.Context, in *ListBoardsRequest, opts ...grpc.CallOption) (*ListBoardsResponse, error)
 	// SetPhaseState creates or updates one phase. Any state may follow any
@@ -116,11 +116,11 @@ type BoardServiceClient interface {
 	// the same state and makes another revision.
 	//
 	// With a `session_id`, RUNNING binds the phase to that session; any other
-	// write to the phase ends the bond.
+	// write to the phase unbinds it.
 	//
-	// Errors: STATE_MISMATCH when the phase is not in `expected_state`, or does
-	// not exist, or does where it was not to: nothing was changed; read the phase
-	// again and decide anew.
+	// Errors: STATE_MISMATCH when the phase is not in `expected_state`, does not
+	// exist, or exists although the call expected none: nothing was changed; read
+	// the phase again and decide anew.
 	// SESSION_EXPIRED.
 	SetPhaseState(ctx context.Context, in *SetPhaseStateRequest, opts ...grpc.CallOption) (*SetPhaseStateResponse, error)
 	// GetPhaseState reads one phase. The reply has no phase when there is none.
@@ -136,7 +136,7 @@ type BoardServiceClient interface {
 	// Errors: SESSION_EXPIRED.
 	PublishContract(ctx context.Context, in *PublishContractRequest, opts ...grpc.CallOption) (*PublishContractResponse, error)
 	// PublishContracts publishes a batch in one transaction, all or none, each
-	// as PublishContract does. Where the batch names one contract twice, the
+	// as PublishContract does. If the batch names one contract twice, the
 	// last one wins. An empty batch succeeds. Idempotent.
 	//
 	// Errors: SESSION_EXPIRED.
@@ -162,32 +162,32 @@ type BoardServiceClient interface {
 	// SESSION_EXPIRED.
 	ClaimFiles(ctx context.Context, in *ClaimFilesRequest, opts ...grpc.CallOption) (*ClaimFilesResponse, error)
 	// ReleaseClaims frees files that `owner` holds: the named ones, or all of
-	// them. Files that it does not hold are passed over, so that releasing
+	// them. Files that it does not hold are skipped, so that releasing
 	// nothing succeeds. Atomic and idempotent.
 	ReleaseClaims(ctx context.Context, in *ReleaseClaimsRequest, opts ...grpc.CallOption) (*ReleaseClaimsResponse, error)
-	// GetFileOwner tells which phase has claimed the file. The owner is empty
-	// when none has.
+	// GetFileOwner returns the phase that has claimed the file; the owner is
+	// empty if none has.
 	GetFileOwner(ctx context.Context, in *GetFileOwnerRequest, opts ...grpc.CallOption) (*GetFileOwnerResponse, error)
 	// ListClaims reads the claims, of one owner or of all, in the byte order of
 	// their paths, a page at a time.
 	ListClaims(ctx context.Context, in *ListClaimsRequest, opts ...grpc.CallOption) (*ListClaimsResponse, error)
 	// CompletePhase ends a phase's work in one transaction: it publishes the
 	// contracts, sets the state to DONE or FAILED, and releases every claim that
-	// the phase owns. A worker's last call for a phase. Repeating it leaves the
-	// same board and makes another revision.
+	// the phase owns. It is a worker's last call for a phase. Repeating it leaves
+	// the same board and makes another revision.
 	//
 	// Errors: SESSION_EXPIRED: the phase was taken from this worker, and nothing
 	// was changed; drop the work.
 	CompletePhase(ctx context.Context, in *CompletePhaseRequest, opts ...grpc.CallOption) (*CompletePhaseResponse, error)
 	// GetSnapshot reads the whole board at one revision, as a stream of parts.
-	// Every part bears that revision; each list goes on where the part before
-	// ended, in the order of the List calls. Watch from the snapshot's revision
+	// Every part carries that revision; each list continues where the previous
+	// part ended, in the order of the List calls. Watch from the snapshot's revision
 	// to stay up to date.
 	GetSnapshot(ctx context.Context, in *GetSnapshotRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GetSnapshotResponse], error)
 	// Watch streams the board's events in the order of their revisions, each
 	// once, none before its commit, and all those of one transaction in one
 	// message. The first message comes at once and has no events; when nothing
-	// happens another such bookmark comes every 10 seconds. A message's
+	// happens another such bookmark follows every 10 seconds. A message's
 	// `revision` says that everything up to there was delivered: to resume, pass
 	// it as `after_revision`. The stream ends only with an error.
 	//
@@ -195,29 +195,30 @@ type BoardServiceClient interface {
 	// kept: take a snapshot, watch from its revision. BOARD_REPLACED when the
 	// board is not (or no longer) the one with `board_id`: take a snapshot.
 	// WATCH_TOO_SLOW when the caller does not keep up: resume from
-	// `last_revision`. SHUTTING_DOWN: resume once a server is there again.
+	// `last_revision`. SHUTTING_DOWN: resume once a server runs again.
 	Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResponse], error)
 	// WaitFor returns as soon as all its conditions hold at one revision, at
 	// once if they do already. The call's deadline ends it: give it one.
 	//
 	// Errors: BOARD_REPLACED when the board is deleted while the call waits.
 	WaitFor(ctx context.Context, in *WaitForRequest, opts ...grpc.CallOption) (*WaitForResponse, error)
-	// OpenSession starts a worker's session: its sign of life. Phases set to
-	// RUNNING and files claimed with its ID are bound to it. It ends when it is
+	// OpenSession starts a worker's session, a lease. Phases set to RUNNING and
+	// files claimed with its ID are bound to it. It ends when it is
 	// closed, or not renewed within its ttl. Then, in one transaction, its files
-	// are released, and those of its phases that are still RUNNING become FAILED
-	// or QUEUED as `on_expiry` says. Renew it every third of its ttl or so.
+	// are released, and its phases that are still RUNNING become FAILED or QUEUED
+	// as `on_expiry` says. Renew it about every third of its ttl.
 	OpenSession(ctx context.Context, in *OpenSessionRequest, opts ...grpc.CallOption) (*OpenSessionResponse, error)
 	// RenewSession gives the session its full ttl again. It makes no revision.
 	//
-	// Errors: SESSION_EXPIRED: its work was handed on; drop it.
+	// Errors: SESSION_EXPIRED: the session has ended and its work was given up;
+	// drop it.
 	RenewSession(ctx context.Context, in *RenewSessionRequest, opts ...grpc.CallOption) (*RenewSessionResponse, error)
-	// CloseSession ends the session now, with what OpenSession says of the end.
+	// CloseSession ends the session now, as OpenSession describes.
 	// Complete the phases first.
 	//
 	// Errors: SESSION_EXPIRED when it has ended already.
 	CloseSession(ctx context.Context, in *CloseSessionRequest, opts ...grpc.CallOption) (*CloseSessionResponse, error)
-	// ListSessions reads the sessions that live, ordered by the bytes of their
+	// ListSessions reads the live sessions, ordered by the bytes of their
 	// IDs, a page at a time.
 	ListSessions(ctx context.Context, in *ListSessionsRequest, opts ...grpc.CallOption) (*ListSessionsResponse, error)
 	// ArchiveBoard empties the board in one transaction: it removes every phase,
@@ -485,10 +486,10 @@ func (c *boardServiceClient) ArchiveBoard(ctx context.Context, in *ArchiveBoardR
 // BoardService holds any number of boards, each the shared state of one
 // nebula. Boards never mix: equal phase IDs on two boards are two phases.
 type BoardServiceServer interface {
-	// OpenBoard creates the board if it is absent, and tells about it.
+	// OpenBoard creates the board if it does not exist, and describes it.
 	// Idempotent. Call it once before the first other call on a new board.
 	OpenBoard(context.Context, *OpenBoardRequest) (*OpenBoardResponse, error)
-	// ListBoards tells which boards the server holds, in the byte order of their
+	// ListBoards lists the boards of the server, in the byte order of their
 	// names, a page at a time.
 	ListBoards(context.Context, *ListBoardsRequest) (*ListBoardsResponse, error)
 	// SetPhaseState creates or updates one phase. Any state may follow any
@@ -497,11 +498,11 @@ type BoardServiceServer interface {
 	// the same state and makes another revision.
 	//
 	// With a `session_id`, RUNNING binds the phase to that session; any other
-	// write to the phase ends the bond.
+	// write to the phase unbinds it.
 	//
-	// Errors: STATE_MISMATCH when the phase is not in `expected_state`, or does
-	// not exist, or does where it was not to: nothing was changed; read the phase
-	// again and decide anew.
+	// Errors: STATE_MISMATCH when the phase is not in `expected_state`, does not
+	// exist, or exists although the call expected none: nothing was changed; read
+	// the phase again and decide anew.
 	// SESSION_EXPIRED.
 	SetPhaseState(context.Context, *SetPhaseStateRequest) (*SetPhaseStateResponse, error)
 	// GetPhaseState reads one phase. The reply has no phase when there is none.
@@ -517,7 +518,7 @@ type BoardServiceServer interface {
 	// Errors: SESSION_EXPIRED.
 	PublishContract(context.Context, *PublishContractRequest) (*PublishContractResponse, error)
 	// PublishContracts publishes a batch in one transaction, all or none, each
-	// as PublishContract does. Where the batch names one contract twice, the
+	// as PublishContract does. If the batch names one contract twice, the
 	// last one wins. An empty batch succeeds. Idempotent.
 	//
 	// Errors: SESSION_EXPIRED.
@@ -543,32 +544,32 @@ type BoardServiceServer interface {
 	// SESSION_EXPIRED.
 	ClaimFiles(context.Context, *ClaimFilesRequest) (*ClaimFilesResponse, error)
 	// ReleaseClaims frees files that `owner` holds: the named ones, or all of
-	// them. Files that it does not hold are passed over, so that releasing
+	// them. Files that it does not hold are skipped, so that releasing
 	// nothing succeeds. Atomic and idempotent.
 	ReleaseClaims(context.Context, *ReleaseClaimsRequest) (*ReleaseClaimsResponse, error)
-	// GetFileOwner tells which phase has claimed the file. The owner is empty
-	// when none has.
+	// GetFileOwner returns the phase that has claimed the file; the owner is
+	// empty if none has.
 	GetFileOwner(context.Context, *GetFileOwnerRequest) (*GetFileOwnerResponse, error)
 	// ListClaims reads the claims, of one owner or of all, in the byte order of
 	// their paths, a page at a time.
 	ListClaims(context.Context, *ListClaimsRequest) (*ListClaimsResponse, error)
 	// CompletePhase ends a phase's work in one transaction: it publishes the
 	// contracts, sets the state to DONE or FAILED, and releases every claim that
-	// the phase owns. A worker's last call for a phase. Repeating it leaves the
-	// same board and makes another revision.
+	// the phase owns. It is a worker's last call for a phase. Repeating it leaves
+	// the same board and makes another revision.
 	//
 	// Errors: SESSION_EXPIRED: the phase was taken from this worker, and nothing
 	// was changed; drop the work.
 	CompletePhase(context.Context, *CompletePhaseRequest) (*CompletePhaseResponse, error)
 	// GetSnapshot reads the whole board at one revision, as a stream of parts.
-	// Every part bears that revision; each list goes on where the part before
-	// ended, in the order of the List calls. Watch from the snapshot's revision
+	// Every part carries that revision; each list continues where the previous
+	// part ended, in the order of the List calls. Watch from the snapshot's revision
 	// to stay up to date.
 	GetSnapshot(*GetSnapshotRequest, grpc.ServerStreamingServer[GetSnapshotResponse]) error
 	// Watch streams the board's events in the order of their revisions, each
 	// once, none before its commit, and all those of one transaction in one
 	// message. The first message comes at once and has no events; when nothing
-	// happens another such bookmark comes every 10 seconds. A message's
+	// happens another such bookmark follows every 10 seconds. A message's
 	// `revision` says that everything up to there was delivered: to resume, pass
 	// it as `after_revision`. The stream ends only with an error.
 	//
@@ -576,29 +577,30 @@ type BoardServiceServer interface {
 	// kept: take a snapshot, watch from its revision. BOARD_REPLACED when the
 	// board is not (or no longer) the one with `board_id`: take a snapshot.
 	// WATCH_TOO_SLOW when the caller does not keep up: resume from
-	// `last_revision`. SHUTTING_DOWN: resume once a server is there again.
+	// `last_revision`. SHUTTING_DOWN: resume once a server runs again.
 	Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error
 	// WaitFor returns as soon as all its conditions hold at one revision, at
 	// once if they do already. The call's deadline ends it: give it one.
 	//
 	// Errors: BOARD_REPLACED when the board is deleted while the call waits.
 	WaitFor(context.Context, *WaitForRequest) (*WaitForResponse, error)
-	// OpenSession starts a worker's session: its sign of life. Phases set to
-	// RUNNING and files claimed with its ID are bound to it. It ends when it is
+	// OpenSession starts a worker's session, a lease. Phases set to RUNNING and
+	// files claimed with its ID are bound to it. It ends when it is
 	// closed, or not renewed within its ttl. Then, in one transaction, its files
-	// are released, and those of its phases that are still RUNNING become FAILED
-	// or QUEUED as `on_expiry` says. Renew it every third of its ttl or so.
+	// are released, and its phases that are still RUNNING become FAILED or QUEUED
+	// as `on_expiry` says. Renew it about every third of its ttl.
 	OpenSession(context.Context, *OpenSessionRequest) (*OpenSessionResponse, error)
 	// RenewSession gives the session its full ttl again. It makes no revision.
 	//
-	// Errors: SESSION_EXPIRED: its work was handed on; drop it.
+	// Errors: SESSION_EXPIRED: the session has ended and its work was given up;
+	// drop it.
 	RenewSession(context.Context, *RenewSessionRequest) (*RenewSessionResponse, error)
-	// CloseSession ends the session now, with what OpenSession says of the end.
+	// CloseSession ends the session now, as OpenSession describes.
 	// Complete the phases first.
 	//
 	// Errors: SESSION_EXPIRED when it has ended already.
 	CloseSession(context.Context, *CloseSessionRequest) (*CloseSessionResponse, error)
-	// ListSessions reads the sessions that live, ordered by the bytes of their
+	// ListSessions reads the live sessions, ordered by the bytes of their
 	// IDs, a page at a time.
 	ListSessions(context.Context, *ListSessionsRequest) (*ListSessionsResponse, error)
 	// ArchiveBoard empties the board in one transaction: it removes every phase,

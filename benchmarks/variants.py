@@ -20,6 +20,7 @@ from board_server.__main__ import app  # noqa: E402
 from board_server.model import IdempotencyKey  # noqa: E402
 from board_server.sqlite import open_board, writer  # noqa: E402
 from board_server.watch import subscription  # noqa: E402
+from board_server.watch.cache import Cache  # noqa: E402
 
 SYNC = 0.005
 """Seconds that every sync takes with slow-sync, as on a disk that is busy."""
@@ -61,10 +62,30 @@ def _one_message_per_event() -> None:
     subscription.MAX_MESSAGE = 1
 
 
+class _Forgets(dict[Any, Any]):
+    """Keeps nothing."""
+
+    def __setitem__(self, key: object, value: object) -> None:
+        pass
+
+
+def _join_each_time() -> None:
+    """Join lists and snapshots from the cache's encoded records for each call."""
+    init = Cache.__init__
+
+    def forgetful(self: Cache) -> None:
+        init(self)
+        self._replies, self._parts = _Forgets(), _Forgets()
+
+    Cache.__init__ = forgetful  # type: ignore[method-assign]
+
+
 CHANGES: dict[str, Callable[[], object]] = {
     "slow-sync": _SlowSync,
     "commit-on-loop": _commit_on_loop,
     "one-message-per-event": _one_message_per_event,
+    "join-each-time": _join_each_time,
+    "nothing": lambda: None,
     "poller": lambda: None,  # chosen above; `board serve` takes it on private listeners alone
 }
 

@@ -1,14 +1,15 @@
-"""Config: all that a server can be told, checked before anything starts.
+"""Config: the settings of a server, checked before anything starts.
 
-Each field is at once a flag of `board serve`, an environment variable and a key
-of its TOML file; `settings` reads them.
+Each field is a flag of `board serve`, an environment variable and a key of its TOML file;
+`sources` reads them.
 """
 
 import ipaddress
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 from urllib.parse import unquote
 
 from board_server.config.grpc_engine import Engine
@@ -16,18 +17,16 @@ from board_server.model import is_board_name
 
 DEFAULT_LISTEN = "127.0.0.1:7447"
 
-MOST = 2**31 - 1
+MAX_COUNT = 2**31 - 1
 """The largest number that grpc takes."""
 
-MOST_SECONDS = 10**6
+MAX_SECONDS = 10**6
 
-LEAST_SECONDS = {"grace": 0, "keepalive": 0.001}
-"""grpc counts a silence in whole milliseconds, and 0 of them is none."""
+FILES_PER_BOARD = 8
+"""Its lock, and what three connections of SQLite open: 7 as counted, and one to spare."""
 
-FILES_OF_A_BOARD = 8
-"""Its lock, and what three connections of SQLite's open: 7 as counted, and one to spare."""
-
-FILES_BESIDE = 200
+OTHER_FILES = 200
+"""Files that the server opens besides boards and connections, with room to spare."""
 
 
 class BadConfig(ValueError):
@@ -36,7 +35,7 @@ class BadConfig(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class TlsFiles:
-    """Where the certificate chain, its key, and the CA of the clients are, all PEM."""
+    """PEM files: the certificate chain, its private key, and the CA of client certificates."""
 
     cert: Path
     key: Path
@@ -44,17 +43,17 @@ class TlsFiles:
 
     @property
     def paths(self) -> list[Path]:
-        """All of them that there are."""
+        """The files that are set."""
         return [self.cert, self.key, *([self.client_ca] if self.client_ca else [])]
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The most that may be: `calls` and `held_in_all` in all, the rest for each caller.
+    """Upper bounds: `calls` and `held_in_all` for the whole server, all others for each principal.
 
-    `request`, `unread`, `held` and `held_in_all` are bytes. `boards` is how many boards a
-    caller's watches, waits and sessions may keep open, besides the default. A caller is a
-    token, or the host where a server asks for none.
+    `request`, `unread`, `held` and `held_in_all` are in bytes. `boards` is how many boards the
+    watches, waits and sessions of one principal may keep open, besides the default board. A
+    principal is a token, or the client's host if the server has no tokens.
     """
 
     calls: int
@@ -70,120 +69,135 @@ class Limits:
     boards: int
 
 
-class Told(NamedTuple):
-    """What `--help` tells of a setting, and how it calls the value."""
+class Setting(NamedTuple):
+    """A setting's help, the name of its value there, and the least number that it takes.
+
+    The least count is 1 if none is given.
+    """
 
     help: str
     metavar: str | None = None
+    least: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """How to serve one directory of boards. Raises BadConfig on what cannot be meant."""
+    """How to serve one directory of boards. Raises BadConfig for settings that cannot work."""
 
-    directory: Annotated[Path, Told("Directory of the board files; made if absent.", "DIR")] = Path(
-        "boards"
+    directory: Annotated[
+        Path, Setting("Directory of the board files; created if missing.", "DIR")
+    ] = Path("boards")
+    board: Annotated[str, Setting("Default board; the name of DIR if this is not set.", "NAME")] = (
+        ""
     )
-    board: Annotated[str, Told("Default board; named after DIR if not given.", "NAME")] = ""
     listen: Annotated[
         tuple[str, ...],
-        Told("HOST:PORT (port 0 picks one) or unix:PATH; may be given several times.", "ADDR"),
+        Setting(
+            "Listen on HOST:PORT (port 0 picks a free one) or unix:PATH; may be repeated.", "ADDR"
+        ),
     ] = (DEFAULT_LISTEN,)
     insecure: Annotated[
-        bool, Told("Allow addresses that other machines can reach, without encryption.")
+        bool, Setting("Allow unencrypted addresses that other machines can reach.")
     ] = False
-    grace: Annotated[float, Told("How long calls may take after SIGTERM.", "SECONDS")] = 10.0
+    grace: Annotated[
+        float, Setting("Grace period for calls in progress at shutdown.", "SECONDS", 0)
+    ] = 10.0
     tls_cert: Annotated[
         Path | None,
-        Told("Certificate chain, PEM: encrypts every HOST:PORT. Reread when it changes.", "FILE"),
+        Setting("Certificate chain (PEM) for every HOST:PORT; reloaded when it changes.", "FILE"),
     ] = None
-    tls_key: Annotated[Path | None, Told("Key of the certificate, PEM.", "FILE")] = None
+    tls_key: Annotated[Path | None, Setting("Private key of the certificate (PEM).", "FILE")] = None
     client_ca: Annotated[
         Path | None,
-        Told("CA that must have signed the clients' certificates, PEM (mutual TLS).", "FILE"),
+        Setting("Require client certificates signed by this CA (PEM): mutual TLS.", "FILE"),
     ] = None
     tokens: Annotated[
         Path | None,
-        Told("File of tokens, made by `board token`: who may do what. Reread too.", "FILE"),
+        Setting(
+            "Require a token of this file, which `board token` writes; reloaded when it changes.",
+            "FILE",
+        ),
     ] = None
     metrics_listen: Annotated[
-        str, Told("Serve Prometheus metrics over HTTP on HOST:PORT.", "ADDR")
+        str, Setting("Serve Prometheus metrics over HTTP on HOST:PORT.", "ADDR")
     ] = ""
     log_format: Annotated[
-        Literal["console", "json"], Told("Log for people or for programs.", "console|json")
+        Literal["console", "json"], Setting("Log as text or as JSON lines.", "console|json")
     ] = "console"
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"],
-        Told("Least level to log; debug has a line for every call.", "debug|info|warning|error"),
+        Setting("Minimum level to log; debug logs every call.", "debug|info|warning|error"),
     ] = "info"
     synchronous: Annotated[
         Literal["full", "normal"],
-        Told(
-            "When a write is on disk. normal is faster, and a power failure (not a "
-            "crash) may then lose the last writes that were acknowledged.",
+        Setting(
+            "full syncs every commit to disk. normal is faster, but a power failure (not a "
+            "crash) may lose the last acknowledged writes.",
             "full|normal",
         ),
     ] = "full"
-    keep_revisions: Annotated[int, Told("How many revisions a watcher can go back.", "N")] = 100_000
+    keep_revisions: Annotated[
+        int, Setting("Revisions whose events are kept, for watches to resume from.", "N")
+    ] = 100_000
     keep_bytes: Annotated[
         int,
-        Told(
-            "Most bytes of events kept for that, for each board; half as many are for "
-            "remembered replies.",
+        Setting(
+            "Most bytes of events to keep for each board; idempotency keys and their replies "
+            "may take half as much again.",
             "BYTES",
+            2**20,  # with less, a key could be dropped before its call is retried
         ),
     ] = 256 * 2**20
     engine: Annotated[
         Engine,
-        Told(
-            "gRPC's I/O: default in threads of its own; poller in one thread, a little faster, "
-            "and only where every listener is a Unix socket or has --client-ca.",
+        Setting(
+            "gRPC's I/O: default uses threads of its own; poller uses one thread and is a little "
+            "faster, but every listener must be a Unix socket or require --client-ca.",
             "default|poller",
         ),
     ] = Engine.DEFAULT
     keepalive: Annotated[
         float,
-        Told("Silence after which a client is asked for a sign of life; none: dropped.", "SECONDS"),
+        Setting(
+            "Ping a client after this many idle seconds; disconnect it if it does not answer.",
+            "SECONDS",
+            0.001,  # grpc counts whole milliseconds, and takes 0 of them for "never"
+        ),
     ] = 30.0
-    max_request: Annotated[int, Told("Largest request.", "BYTES")] = 40 * 2**20
-    max_connections: Annotated[int, Told("Connections to each address.", "N")] = 2_000
+    max_request: Annotated[int, Setting("Size of the largest request.", "BYTES")] = 40 * 2**20
+    max_connections: Annotated[int, Setting("Connections to each address.", "N")] = 2_000
     max_calls: Annotated[
-        int, Told("Calls at once in all, watches and waiters among them.", "N")
+        int, Setting("Concurrent calls of all clients, including watches and waits.", "N")
     ] = 50_000
     max_calls_per_connection: Annotated[
-        int, Told("Calls at once on one connection; its client keeps more in line.", "N")
+        int, Setting("Concurrent calls on one connection; the client queues the rest.", "N")
     ] = 250
-    max_watches: Annotated[int, Told("Watches of one token, or of one host.", "N")] = 1_000
-    max_waiters: Annotated[int, Told("Calls of WaitFor of one token, or of one host.", "N")] = (
-        20_000
-    )
+    max_watches: Annotated[int, Setting("Watch calls of one token or host.", "N")] = 1_000
+    max_waiters: Annotated[int, Setting("WaitFor calls of one token or host.", "N")] = 20_000
     max_snapshots: Annotated[
-        int, Told("Snapshots that one token, or one host, reads at once.", "N")
+        int, Setting("Concurrent GetSnapshot calls of one token or host.", "N")
     ] = 64
     max_unread: Annotated[
-        int, Told("Bytes of replies that one token, or one host, has still to read.", "BYTES")
+        int, Setting("Bytes of replies that one token or host has not read yet.", "BYTES")
     ] = 256 * 2**20
     max_held: Annotated[
-        int, Told("Bytes of requests and waits that one token, or one host, has going.", "BYTES")
+        int, Setting("Bytes of requests and waits in progress of one token or host.", "BYTES")
     ] = 256 * 2**20
     max_held_in_all: Annotated[
-        int, Told("Bytes of requests, waits and unread replies of all together.", "BYTES")
+        int, Setting("Bytes of requests, waits and unread replies of all clients.", "BYTES")
     ] = 2**30
-    max_sessions: Annotated[int, Told("Sessions that one token, or one host, has.", "N")] = 10_000
-    max_queue: Annotated[int, Told("Writes that wait for one board's writer.", "N")] = 10_000
+    max_sessions: Annotated[int, Setting("Open sessions of one token or host.", "N")] = 10_000
+    max_queue: Annotated[int, Setting("Writes that wait for one board's writer.", "N")] = 10_000
     max_boards: Annotated[
-        int, Told("Boards open at once; for one more, one that nobody uses is closed.", "N")
+        int, Setting("Open boards; to open another, the least recently used is closed.", "N")
     ] = 256
 
     def __post_init__(self) -> None:
         self._check_board()
         self._check_files()
         self._check_addresses()
-        self._check_numbers()
-        for name, words in _WORDS.items():
-            if getattr(self, name) not in words:
-                known = " or ".join(words)
-                raise BadConfig(f'{flag(name)} must be {known}, not "{getattr(self, name)}"')
+        for name, (kind, setting) in annotations().items():
+            _check_value(name, getattr(self, name), kind, setting.least)
 
     def _check_board(self) -> None:
         if not is_board_name(self.default_board):
@@ -214,51 +228,37 @@ class Config:
         if self.exposed and not self.insecure:
             raise BadConfig(
                 f"{self.exposed[0]} can be reached from other machines, and is not encrypted; "
-                "listen on a loopback address or a Unix socket, give --tls-cert (which does not "
-                "cover the metrics), or say --insecure"
+                "listen on a loopback address or a Unix socket, set --tls-cert (which does not "
+                "cover the metrics), or set --insecure"
             )
 
     def _check_engine(self) -> None:
-        """Refuse the poller where strangers can connect: one of them could stop all traffic."""
+        """Refuse the poller if untrusted clients can connect: one could stop all traffic."""
         if self.engine is not Engine.POLLER or self.client_ca:
             return
         for address in self.listen:
             if not address.startswith("unix:"):
                 raise BadConfig(
                     f"--engine poller cannot serve {address}: one connection that floods it stops "
-                    "all others; use --engine default, listen on Unix sockets alone, or ask for "
+                    "all others; use --engine default, listen only on Unix sockets, or require "
                     "client certificates with --client-ca"
-                )
-
-    def _check_numbers(self) -> None:
-        for name, least in LEAST_SECONDS.items():
-            value = getattr(self, name)
-            if not least <= value <= MOST_SECONDS:
-                raise BadConfig(
-                    f"{flag(name)} must be {least} to {MOST_SECONDS} seconds, not {value:g}"
-                )
-        for name in _COUNTS:
-            least = _LEAST.get(name, 1)
-            if not least <= getattr(self, name) <= MOST:
-                raise BadConfig(
-                    f"{flag(name)} must be {least} to {MOST}, not {getattr(self, name)}"
                 )
 
     @property
     def default_board(self) -> str:
-        """The board of the requests that name none."""
+        """The board for requests that name none."""
         return self.board or self.directory.resolve().name
 
     @property
     def tls(self) -> TlsFiles | None:
-        """The files of the server's certificate; None for a server without."""
+        """The files of the server's certificate; None if it has none."""
         if self.tls_cert and self.tls_key:
             return TlsFiles(self.tls_cert, self.tls_key, self.client_ca)
         return None
 
     @property
     def limits(self) -> Limits:
-        """How much may go on at once."""
+        """The limits on calls, bytes and boards."""
         return Limits(
             calls=self.max_calls,
             calls_of_one=max(1, self.max_calls // 2),
@@ -275,69 +275,65 @@ class Config:
 
     @property
     def files(self) -> int:
-        """Files that may be open at once, sockets among them."""
+        """How many files, including sockets, may be open at the same time."""
         connections = self.max_connections * len(self.listen)
-        return connections + FILES_OF_A_BOARD * self.max_boards + FILES_BESIDE
+        return connections + FILES_PER_BOARD * self.max_boards + OTHER_FILES
 
     @property
     def exposed(self) -> list[str]:
-        """The addresses at which others can listen in: reachable, and not encrypted."""
+        """The addresses that other machines can reach and that are not encrypted."""
         plain = [] if self.tls_cert else list(self.listen)
         plain += [self.metrics_listen] if self.metrics_listen else []
         return [address for address in plain if not is_private(address)]
 
     @property
     def open_to_all(self) -> list[str]:
-        """The addresses at which other machines can do everything, asked for nothing."""
+        """The addresses where other machines may do everything without a token or certificate."""
         if self.tokens or self.client_ca:
             return []
         return [address for address in self.listen if not is_private(address)]
 
 
-_COUNTS = (
-    "keep_revisions",
-    "keep_bytes",
-    "max_request",
-    "max_connections",
-    "max_calls",
-    "max_calls_per_connection",
-    "max_watches",
-    "max_waiters",
-    "max_snapshots",
-    "max_unread",
-    "max_held",
-    "max_held_in_all",
-    "max_sessions",
-    "max_queue",
-    "max_boards",
-)
+@cache
+def annotations() -> dict[str, tuple[Any, Setting]]:
+    """Return the type and the Setting of each field of Config."""
+    hints = get_type_hints(Config, include_extras=True)
+    return {field.name: get_args(hints[field.name]) for field in fields(Config)}
 
-_LEAST = {"keep_bytes": 2**20}
-"""With less, a call could be forgotten before it is sent again."""
 
-_WORDS = {
-    "log_format": ("console", "json"),
-    "log_level": ("debug", "info", "warning", "error"),
-    "synchronous": ("full", "normal"),
-}
+def _check_value(name: str, value: Any, kind: Any, least: float | None) -> None:
+    """Refuse a number or a word that the type of its field does not have."""
+    if kind is int:
+        low = 1 if least is None else least
+        if not low <= value <= MAX_COUNT:
+            raise BadConfig(f"{flag(name)} must be {low} to {MAX_COUNT}, not {value}")
+    elif kind is float:
+        if not (least or 0) <= value <= MAX_SECONDS:
+            raise BadConfig(
+                f"{flag(name)} must be {least or 0} to {MAX_SECONDS} seconds, not {value:g}"
+            )
+    elif get_origin(kind) is Literal and value not in get_args(kind):
+        raise BadConfig(f'{flag(name)} must be {" or ".join(get_args(kind))}, not "{value}"')
 
 
 def flag(name: str) -> str:
-    """Return a field's name as it is written on the command line."""
+    """Return the flag of a field, such as `--max-boards`."""
     return f"--{name.replace('_', '-')}"
 
 
 def _check_socket(address: str) -> None:
-    """Refuse what is no path of a file, or not the path that a client of grpc would read."""
+    """Refuse an address whose path is not a file's, or that grpc's clients read differently."""
     given = address.removeprefix("unix:")
-    path = unquote(given)  # as grpc reads it
+    path = unquote(given)  # as grpc does
     if not path:
         raise BadConfig(f'cannot listen on "{address}": the path is empty (an unset variable?)')
     if "\0" in path:
-        # An abstract socket, which has no owner and no mode.
-        raise BadConfig(f"cannot listen on {address!r}: the path has a NUL in it, so is no file")
+        # An abstract socket: it has no owner and no mode.
+        raise BadConfig(f"cannot listen on {address!r}: the path contains a NUL byte")
     if given.startswith("//") and not given.startswith("///"):
-        raise BadConfig(f'cannot listen on "{address}": a socket has no host; say unix:/{path[2:]}')
+        raise BadConfig(
+            f'cannot listen on "{address}": a socket has no host; write unix:/{path[2:]}'
+        )
     if "?" in given or "#" in given:
         raise BadConfig(f'cannot listen on "{address}": write %3F for "?" and %23 for "#"')
 
@@ -345,11 +341,11 @@ def _check_socket(address: str) -> None:
 _HOST_PORT = re.compile(r"(?P<host>\[[^][]+\]|[A-Za-z0-9._-]+):(?P<port>[0-9]{1,5})")
 
 _NO_HOSTS = {"unix", "unix-abstract", "vsock"}
-"""Schemes of grpc for other kinds of sockets, to which --insecure does not apply."""
+"""Schemes of grpc's for other kinds of sockets, which --insecure does not cover."""
 
 
 def _is_port(address: str) -> bool:
-    """Return whether it is HOST:PORT: HOST a name, an IPv4 or a bracketed IPv6 address."""
+    """Tell whether it is HOST:PORT, HOST being a name, an IPv4 or a bracketed IPv6 address."""
     found = _HOST_PORT.fullmatch(address)
     if not found or int(found["port"]) > 65535 or found["host"].lower() in _NO_HOSTS:  # noqa: PLR2004
         return False

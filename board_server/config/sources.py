@@ -1,6 +1,6 @@
-"""The settings of `board serve`: flags over environment over a TOML file over defaults.
+"""Read the settings of `board serve`: flags, then environment, then a TOML file, then defaults.
 
-All of them come from the fields of Config, which alone says what there is.
+Every field of Config is a setting, and nothing else is.
 """
 
 import inspect
@@ -10,25 +10,24 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import Field, fields
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import Annotated, Any
 
 import typer
 
-from board_server.config.schema import BadConfig, Config, flag
+from board_server.config.schema import BadConfig, Config, annotations, flag
 from board_server.files.reload import BadFile, content
 
 PREFIX = "BOARD_SERVE_"
-"""Of the environment variables; the clients have others that begin with BOARD_."""
+"""Prefix of the environment variables; the clients use others that begin with BOARD_."""
 
 _SHORT = {"board": "BOARD_NAME", "listen": "BOARD_LISTEN"}
-"""Environment variables that some settings have besides."""
+"""Second environment variables of some settings."""
 
 _SETTINGS = {field.name: field for field in fields(Config)}
-_HINTS = get_type_hints(Config, include_extras=True)
 
 
 _NOT_SET = (None, "")
-"""The defaults of settings that have none; nothing that is given can be so."""
+"""Defaults that mean "not set"; no value that a user gives equals one of them."""
 
 
 def _path(text: str) -> Path:
@@ -36,7 +35,7 @@ def _path(text: str) -> Path:
 
 
 def _text(text: str) -> str:
-    """Refuse an empty value: a variable of a script that is not set would turn a check off."""
+    """Refuse an empty value: an unset variable in a script would otherwise disable a check."""
     if not text.strip():
         raise typer.BadParameter("it is empty; leave it out, or give it a value")
     return text
@@ -51,9 +50,9 @@ _PARSERS: dict[Any, Callable[[str], Any]] = {
 
 
 def command(run: Callable[[Config, bool], None]) -> Callable[..., None]:
-    """Make the command of a function, with a parameter for every field of Config.
+    """Turn a function into a command that has a parameter for every field of Config.
 
-    The function gets the Config, and whether it is only to be printed.
+    The function is called with the Config, and whether to print it instead of serving.
     """
 
     def serve(**given: Any) -> None:
@@ -74,7 +73,7 @@ def command(run: Callable[[Config, bool], None]) -> Callable[..., None]:
 
 
 def as_toml(config: Config) -> str:
-    """Write a Config as the file that says the same. Of secrets it has the paths alone."""
+    """Write a Config as a TOML file. It contains paths of secrets, never secrets."""
     lines = []
     for name in _SETTINGS:
         value = getattr(config, name)
@@ -85,27 +84,31 @@ def as_toml(config: Config) -> str:
 
 def _toml(value: object) -> str:
     plain = list(value) if isinstance(value, tuple) else value
-    # JSON's strings, numbers, booleans and lists of strings are TOML's too.
+    # Strings, numbers, booleans and lists of strings are written alike in JSON and TOML.
     return json.dumps(str(plain) if isinstance(plain, Path) else plain, ensure_ascii=True)
 
 
 def _parameter(field: "Field[Any]") -> inspect.Parameter:
-    """Make the command's parameter for one field."""
-    kind, told = get_args(_HINTS[field.name])
+    """Make the command's parameter for a field."""
+    kind, setting = annotations()[field.name]
     variable, short = PREFIX + field.name.upper(), _SHORT.get(field.name)
-    # One alone is no list: Typer would show its brackets.
+    # A single name is not put in a list: Typer would show the brackets.
     variables = [variable, short] if short else variable
     default = field.default
     if isinstance(default, tuple):
         kind, default = list[str], list(default)
     elif isinstance(default, Path):
-        default = str(default)  # it is parsed, too
+        default = str(default)  # Typer parses it
     parse = _PARSERS.get(kind)
     if field.name == "directory":
-        how: Any = typer.Argument(metavar="DIR", help=told.help, envvar=variables, parser=parse)
+        how: Any = typer.Argument(metavar="DIR", help=setting.help, envvar=variables, parser=parse)
     else:
         how = typer.Option(
-            flag(field.name), metavar=told.metavar, help=told.help, envvar=variables, parser=parse
+            flag(field.name),
+            metavar=setting.metavar,
+            help=setting.help,
+            envvar=variables,
+            parser=parse,
         )
     return _keyword(field.name, kind, how, None if default in _NOT_SET else default)
 
@@ -118,7 +121,7 @@ def _keyword(name: str, kind: Any, how: Any, default: object) -> inspect.Paramet
 
 
 def read_file(ctx: typer.Context, path: Path | None) -> Path | None:
-    """Let a TOML file give what neither the flags nor the environment do."""
+    """Use the values of a TOML file where neither flags nor environment set one."""
     if path:
         ctx.default_map = {name: _as_given(path, name, value) for name, value in _toml_of(path)}
     return path
@@ -129,14 +132,14 @@ def _toml_of(path: Path) -> list[tuple[str, object]]:
         document = tomllib.loads(content(path).decode())
     except BadFile as error:
         raise BadConfig(str(error)) from error
-    except ValueError as error:  # no TOML, or no UTF-8
+    except ValueError as error:  # not TOML, or not UTF-8
         raise BadConfig(f"{path}: {error}") from error
     _refuse_unknown(f"{path}: key", "", document)
     return list(document.items())
 
 
 def _as_given(path: Path, name: str, value: object) -> object:
-    """Give a value of the file as the command line would, to be checked as one from there."""
+    """Convert a value of the file to what the command line would have, for the same checks."""
     if name == "listen":
         if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
             raise BadConfig(f"{path}: listen must be a list of addresses")
@@ -155,7 +158,7 @@ def _variables() -> dict[str, str]:
 
 
 def refuse_empty() -> None:
-    """Refuse variables that are set but empty, which Typer takes for not set."""
+    """Refuse variables that are set but empty; Typer would treat them as not set."""
     for name, value in os.environ.items():
         ours = name.startswith(PREFIX) or name in _SHORT.values()
         if ours and not value.strip():
@@ -167,7 +170,7 @@ def _refuse_unknown(what: str, prefix: str, given: Mapping[str, object]) -> None
     known |= {PREFIX + "CONFIG"} if prefix else set()
     for name in given:
         if name not in known:
-            raise BadConfig(f'{what} "{name}" is none of the settings (`board serve --help`)')
+            raise BadConfig(f'{what} "{name}" is not a setting; `board serve --help` lists them')
 
 
 _CONFIG = _keyword(
@@ -179,7 +182,7 @@ _CONFIG = _keyword(
         is_eager=True,
         callback=read_file,
         parser=_path,
-        help="TOML file with settings, called as the flags are, with underscores.",
+        help="TOML file of settings, named like the flags, with underscores.",
     ),
     None,
 )
@@ -187,6 +190,6 @@ _CONFIG = _keyword(
 _PRINT_CONFIG = _keyword(
     "print_config",
     bool,
-    typer.Option("--print-config", help="Print all settings as such a file, and exit."),
+    typer.Option("--print-config", help="Print all settings as a TOML file, and exit."),
     False,
 )

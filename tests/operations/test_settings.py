@@ -5,12 +5,12 @@ import sys
 import tomllib
 from dataclasses import fields
 from pathlib import Path
-from typing import NamedTuple, get_args, get_type_hints
+from typing import Literal, NamedTuple, get_origin
 
 import pytest
 
 from board_server.__main__ import main
-from board_server.config.schema import Config
+from board_server.config.schema import BadConfig, Config, annotations, flag
 from board_server.config.sources import as_toml
 
 
@@ -224,6 +224,23 @@ def test_the_poller_serves_where_only_trusted_peers_connect(printed, listeners):
     assert printed(*listeners)["engine"] == "default"
 
 
+@pytest.mark.parametrize("value", [-1, 2**31])
+@pytest.mark.parametrize(
+    "name", [name for name, (kind, _) in annotations().items() if kind in {int, float}]
+)
+def test_every_number_has_a_range_and_is_refused_outside_of_it(name, value):
+    with pytest.raises(BadConfig, match=f"{flag(name)} must be "):
+        Config(**{name: value})
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, (kind, _) in annotations().items() if get_origin(kind) is Literal]
+)
+def test_every_choice_refuses_a_word_that_it_does_not_have(name):
+    with pytest.raises(BadConfig, match=f'{flag(name)} must be .*, not "loud"'):
+        Config(**{name: "loud"})
+
+
 def test_an_address_of_metrics_without_a_port_is_told_by_its_setting(refused):
     told = refused("--metrics-listen", "9464")
     assert '--metrics-listen must be HOST:PORT, not "9464"' in told
@@ -238,11 +255,10 @@ def test_a_variable_gives_several_addresses_with_spaces_between(printed):
 def test_the_document_tells_of_every_setting_its_default_and_what_it_says():
     document = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
     defaults = dict(line.split(" = ", 1) for line in as_toml(Config()).splitlines())
-    hints = get_type_hints(Config, include_extras=True)
     for field in fields(Config):
         default = f"`{defaults[field.name]}`" if field.default not in (None, "") else ""
-        _, told = get_args(hints[field.name])
-        assert f"| `{field.name}` | {default} | {told.help} |\n" in document
+        _, setting = annotations()[field.name]
+        assert f"| `{field.name}` | {default} | {setting.help} |\n" in document
 
 
 @pytest.mark.parametrize("put", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])

@@ -25,15 +25,14 @@ def _without_zero(words: Mapping[int, Word]) -> dict[int, Word]:
 STATES = _words(PhaseState, pb.PhaseState, "PHASE_STATE")
 KINDS = _words(ContractKind, pb.ContractKind, "CONTRACT_KIND")
 STATUSES = _words(ContractStatus, pb.ContractStatus, "CONTRACT_STATUS")
+ENDINGS = _words(OnExpiry, pb.OnExpiry, "ON_EXPIRY")
+CAUSES = _words(Cause, pb.EventCause, "EVENT_CAUSE")
 
 WRITABLE_STATES = _without_zero(STATES)
 WRITABLE_KINDS = _without_zero(KINDS)
 WRITABLE_STATUSES = {**STATUSES, pb.CONTRACT_STATUS_UNSPECIFIED: ContractStatus.FULFILLED}
 
-WRITABLE_ON_EXPIRY = {
-    pb.ON_EXPIRY_UNSPECIFIED: OnExpiry.FAIL,
-    **_words(OnExpiry, pb.OnExpiry, "ON_EXPIRY"),
-}
+WRITABLE_ON_EXPIRY = {pb.ON_EXPIRY_UNSPECIFIED: OnExpiry.FAIL, **ENDINGS}
 
 ENDS = {pb.PHASE_STATE_DONE: PhaseState.DONE, pb.PHASE_STATE_FAILED: PhaseState.FAILED}
 
@@ -44,18 +43,8 @@ CHANGES: Mapping[int, frozenset[Change]] = {
     pb.EVENT_KIND_SESSION: frozenset({Change.SESSION_OPENED, Change.SESSION_ENDED}),
 }
 
-ON_EXPIRY_NUMBERS = {
-    OnExpiry.FAIL: pb.ON_EXPIRY_FAIL,
-    OnExpiry.REQUEUE: pb.ON_EXPIRY_REQUEUE,
-}
-
-CAUSE_NUMBERS = {
-    Cause.CALL: pb.EVENT_CAUSE_CALL,
-    Cause.SESSION_EXPIRED: pb.EVENT_CAUSE_SESSION_EXPIRED,
-    Cause.SESSION_CLOSED: pb.EVENT_CAUSE_SESSION_CLOSED,
-    Cause.ARCHIVE: pb.EVENT_CAUSE_ARCHIVE,
-}
-
 STATE_NUMBERS = {word: pb.PhaseState.ValueType(number) for number, word in STATES.items()}
 KIND_NUMBERS = {word: pb.ContractKind.ValueType(number) for number, word in KINDS.items()}
 STATUS_NUMBERS = {word: pb.ContractStatus.ValueType(number) for number, word in STATUSES.items()}
+ON_EXPIRY_NUMBERS = {word: pb.OnExpiry.ValueType(number) for number, word in ENDINGS.items()}
+CAUSE_NUMBERS = {word: pb.EventCause.ValueType(number) for number, word in CAUSES.items()}

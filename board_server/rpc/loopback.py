@@ -16,6 +16,8 @@ from typing import Any
 
 import grpc
 
+from board_server.errors import CannotListen
+
 log = logging.getLogger(__name__)
 
 SERVICE = "board.Loopback"
@@ -23,6 +25,9 @@ METHOD = f"/{SERVICE}/Beat"
 
 LATE = 1.0
 """Seconds from which on a slow call is logged."""
+
+START = 10.0
+"""Seconds to connect at the start: another local process may have taken the one connection."""
 
 RETRY = 1.0
 """Seconds until a call that did not come through is made again."""
@@ -36,7 +41,7 @@ class Loopback:
     """
 
     def __init__(self) -> None:
-        address = f"unix-abstract:board-{secrets.token_hex(16)}"
+        self._address = address = f"unix-abstract:board-{secrets.token_hex(16)}"
         self._server = grpc.aio.server(options=[("grpc.max_allowed_incoming_connections", 1)])
         beat: Any = grpc.unary_unary_rpc_method_handler(_answer)
         handler = grpc.method_handlers_generic_handler(SERVICE, {"Beat": beat})
@@ -50,8 +55,18 @@ class Loopback:
         self._calls: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> "Loopback":
+        """Connect. Raises CannotListen if that takes longer than START."""
         await self._server.start()
-        await self.caught_up()
+        try:
+            async with asyncio.timeout(START):
+                await self.caught_up()
+        except TimeoutError as error:
+            await self._close()
+            raise CannotListen(
+                f"the server cannot connect to itself at {self._address} within {START:g} s: "
+                "another process on this machine holds the only connection (ss -xp | grep board-), "
+                "or the machine is overloaded; start the server again, which picks another address"
+            ) from error
         return self
 
     async def __aexit__(
@@ -60,6 +75,9 @@ class Loopback:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        await self._close()
+
+    async def _close(self) -> None:
         for call in self._calls:
             call.cancel()
         await asyncio.gather(*self._calls, return_exceptions=True)

@@ -1,12 +1,14 @@
 """A session does not end before the server has read what had arrived when its time was up."""
 
 import asyncio
+import socket
 import threading
 
 import pytest
 
 from board_client.v1 import board_pb2 as pb
 from board_server.config.schema import Config
+from board_server.errors import CannotListen
 from board_server.rpc import loopback
 from board_server.rpc.loopback import Loopback
 from tests.support.secured import ANY_PORT, running, stub
@@ -52,6 +54,17 @@ def test_a_session_whose_renewal_is_read_late_lives_on(slow, tmp_path):
             if any(event.HasField("session_ended") for event in message.events):
                 break
         assert board.ListSessions(pb.ListSessionsRequest()).sessions == []
+
+
+async def test_a_server_whose_connection_to_itself_is_taken_says_so_and_does_not_hang(monkeypatch):
+    monkeypatch.setattr(loopback, "START", 0.2)
+    itself = Loopback()
+    name = itself._address.removeprefix("unix-abstract:")  # any local user reads /proc/net/unix
+    with socket.socket(socket.AF_UNIX) as other:
+        other.connect(f"\0{name}")
+        with pytest.raises(CannotListen, match=f"cannot connect to itself at .*{name}"):
+            async with itself:
+                pass
 
 
 async def test_a_call_to_itself_that_began_before_the_question_is_no_answer_to_it(slow):

@@ -37,11 +37,13 @@ def buf(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.lint
 def test_buf_lint_has_nothing_to_say():
     ran = buf("lint")
     assert (ran.returncode, ran.stdout) == (0, "")
 
 
+@pytest.mark.lint
 def test_the_proto_is_formatted():
     ran = buf("format", "--diff", "--exit-code")
     assert (ran.returncode, ran.stdout) == (0, "")

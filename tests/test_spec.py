@@ -127,6 +127,7 @@ def test_concurrent_reads_and_writes_do_not_deadlock(client):
     assert client.list_claims() == []
 
 
+@pytest.mark.lint
 def test_the_linters_are_clean():
     tools = Path(sys.executable).parent
     for command in (["ruff", "check"], ["ruff", "format", "--check"]):
@@ -140,6 +141,7 @@ def test_the_linters_are_clean():
         assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
+@pytest.mark.lint
 def test_the_types_are_clean():
     mypy = Path(sys.executable).parent / "mypy"
     ran = subprocess.run([mypy], cwd=ROOT, check=False, capture_output=True, text=True)

@@ -27,10 +27,12 @@ def run(*command, **environment):
     return ran.stdout
 
 
+@pytest.mark.lint
 def test_the_go_code_is_formatted(go):
     assert run(str(Path(go).with_name("gofmt")), "-l", ".") == ""
 
 
+@pytest.mark.lint
 @pytest.mark.timeout(600)  # the first time compiles grpc
 def test_go_vet_finds_nothing(go):
     run(go, "vet", "./...")

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from board_client.aio import AsyncBoardClient, AsyncBoardSession
+    from board_client.async_board import AsyncBoard
+    from board_client.board import Board
     from board_client.credentials import Credentials
     from board_client.errors import (
         BadCredentials,
@@ -43,18 +45,23 @@ if TYPE_CHECKING:
         Completion,
         Contract,
         ContractKind,
+        ContractKindLike,
         ContractPublished,
         ContractStatus,
+        ContractStatusLike,
         Event,
         EventCause,
         EventKind,
+        EventKindLike,
         FileClaim,
         FileFree,
         Met,
         OnExpiry,
+        OnExpiryLike,
         Phase,
         PhaseIn,
         PhaseState,
+        PhaseStateLike,
         Session,
         Snapshot,
     )
@@ -62,9 +69,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Archived",
+    "AsyncBoard",
     "AsyncBoardClient",
     "AsyncBoardSession",
     "BadCredentials",
+    "Board",
     "BoardClient",
     "BoardError",
     "BoardInfo",
@@ -76,13 +85,16 @@ __all__ = [
     "Completion",
     "Contract",
     "ContractKind",
+    "ContractKindLike",
     "ContractPublished",
     "ContractStatus",
+    "ContractStatusLike",
     "Credentials",
     "DeadlineExceeded",
     "Event",
     "EventCause",
     "EventKind",
+    "EventKindLike",
     "FileAlreadyClaimed",
     "FileClaim",
     "FileFree",
@@ -91,10 +103,12 @@ __all__ = [
     "LimitExceeded",
     "Met",
     "OnExpiry",
+    "OnExpiryLike",
     "PermissionDenied",
     "Phase",
     "PhaseIn",
     "PhaseState",
+    "PhaseStateLike",
     "RevisionCompacted",
     "RevisionMismatch",
     "Session",
@@ -111,7 +125,7 @@ __all__ = [
 
 # grpc takes a while to import, and the `board` command can do without for its
 # help and its completions: a module is imported when one of its names is used.
-_MODULES = ("model", "errors", "credentials", "sync", "aio")
+_MODULES = ("model", "errors", "credentials", "board", "sync", "async_board", "aio")
 
 
 def __getattr__(name: str) -> object:

@@ -1,52 +1,27 @@
-"""What callers may give: an argument of a wrong type is refused by its name, with TypeError."""
+"""Checks of what callers pass: an argument of a wrong type is refused by its name.
 
-import functools
-import inspect
+protobuf takes None for a field that is not set and bytes for text, and its errors
+do not name the argument. A wrong type raises TypeError, a value that no request
+can hold InvalidArgument.
+"""
+
+import math
 import os
-from collections.abc import Callable, Iterable
-from typing import ParamSpec, TypeVar
+from collections.abc import Iterable
 
 from board_client.errors import InvalidArgument
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
 FilePath = str | os.PathLike[str]
 
-_CHECKED = (str, str | None, int)
-
-
-def checked(build: Callable[P, T]) -> Callable[P, T]:
-    """Hold a function to what it says of its arguments that are plain text or numbers.
-
-    protobuf would take None for nothing at all, and not say which of the others is wrong.
-    """
-    parameters = inspect.signature(build).parameters
-    names = tuple(parameters)
-    kinds = {
-        name: parameter.annotation
-        for name, parameter in parameters.items()
-        if parameter.annotation in _CHECKED
-    }
-
-    @functools.wraps(build)
-    def call(*args: P.args, **kwargs: P.kwargs) -> T:
-        for name, value in (*zip(names, args, strict=False), *kwargs.items()):
-            if name in kinds and not isinstance(value, kinds[name]):
-                raise wrong_type(name, getattr(kinds[name], "__name__", str(kinds[name])), value)
-            if name in kinds and isinstance(value, str):
-                text(name, value)
-            elif name in kinds and isinstance(value, int):
-                number(name, value)
-        return build(*args, **kwargs)
-
-    return call
+LONGEST_TIMEOUT = 365 * 86_400.0
+"""Seconds of the longest timeout: the clocks of gRPC and of Python take no infinite one."""
 
 
 def text(name: str, value: object) -> str:
-    """Return a value that has to be text. Raises InvalidArgument for what UTF-8 cannot write.
+    """Return a value that must be text.
 
-    So are the surrogates by which Python names files whose names are not UTF-8.
+    Raises InvalidArgument for text that UTF-8 cannot encode, such as the surrogates
+    that Python puts into the names of files that are not UTF-8.
     """
     if not isinstance(value, str):
         raise wrong_type(name, "str", value)
@@ -57,15 +32,33 @@ def text(name: str, value: object) -> str:
     return value
 
 
-def number(name: str, value: int) -> int:
-    """Return a number. Raises InvalidArgument for one that 64 bits do not hold."""
+def optional_text(name: str, value: object) -> str | None:
+    """Return a value that must be text or None."""
+    if value is not None and not isinstance(value, str):
+        raise wrong_type(name, "str | None", value)
+    return None if value is None else text(name, value)
+
+
+def number(name: str, value: object) -> int:
+    """Return a whole number. Raises InvalidArgument for one that does not fit into 64 bits."""
+    if not isinstance(value, int):
+        raise wrong_type(name, "int", value)
     if not -(2**63) <= value < 2**63:
         raise InvalidArgument.of(name, f"{value} does not fit into 64 bits")
     return value
 
 
+def seconds(name: str, value: object) -> float:
+    """Return a number of seconds, at most LONGEST_TIMEOUT. Raises InvalidArgument for NaN."""
+    if not isinstance(value, int | float):
+        raise wrong_type(name, "a number of seconds", value)
+    if math.isnan(value):
+        raise InvalidArgument.of(name, "must be a number of seconds and not NaN")
+    return min(value, LONGEST_TIMEOUT)
+
+
 def path(name: str, value: object) -> str:
-    """Return the text of a path on the board, which has to be UTF-8."""
+    """Return the text of a path on the board, which must be UTF-8."""
     return text(name, local_path(name, value))
 
 
@@ -78,12 +71,12 @@ def local_path(name: str, value: object) -> str:
 
 
 def paths(name: str, values: object) -> list[str]:
-    """Return the texts of several paths; one alone is refused: it would count as its letters."""
+    """Return the texts of several paths. A single str is refused: it would count as its letters."""
     if isinstance(values, str | bytes | os.PathLike) or not isinstance(values, Iterable):
         raise wrong_type(name, 'several paths, as in ["a.go", "b.go"],', values)
     return [path(f"{name}[{index}]", value) for index, value in enumerate(values)]
 
 
 def wrong_type(name: str, wanted: str, value: object) -> TypeError:
-    """Make the error that tells which argument is not what it has to be."""
+    """Return the error that names an argument of a wrong type."""
     return TypeError(f"{name} must be {wanted} and not {type(value).__name__}")

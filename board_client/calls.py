@@ -1,20 +1,21 @@
 """The calls of the board: from arguments to a request, from the response to a result.
 
-Each function says what one method of both clients does; `sync` and `aio` only
-carry what it returns. `scope`, the first argument, is the client's own.
+Each function makes what one method of both clients sends, and checks its
+arguments; `async_board` documents them, and a transport sends what they return.
+`scope`, the first argument, is the client's own.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from board_client import arguments
-from board_client.arguments import FilePath
+from board_client.arguments import FilePath, number, optional_text, text
 from board_client.errors import InvalidArgument
 from board_client.model import (
     Archived,
@@ -24,18 +25,23 @@ from board_client.model import (
     Condition,
     Contract,
     ContractKind,
+    ContractKindLike,
     ContractPublished,
     ContractStatus,
+    ContractStatusLike,
     Event,
     EventCause,
     EventKind,
+    EventKindLike,
     FileClaim,
     FileFree,
     Met,
     OnExpiry,
+    OnExpiryLike,
     Phase,
     PhaseIn,
     PhaseState,
+    PhaseStateLike,
     Record,
     Session,
     Snapshot,
@@ -48,7 +54,7 @@ Word = TypeVar("Word", bound=StrEnum)
 
 
 class Scope(NamedTuple):
-    """What a client's calls have in common: the board, and the session they belong to."""
+    """The board of a client's calls, and the session that they belong to ("" for none)."""
 
     board: str
     session_id: str = ""
@@ -56,9 +62,9 @@ class Scope(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Call(Generic[T]):
-    """One request to `method` of the service, and what its response means.
+    """One request to `method` of the service, and how to read its response.
 
-    Where there is nothing to ask, `request` is None, and so is the response.
+    A call that needs no server has None for its request and its response.
     """
 
     method: str
@@ -68,14 +74,14 @@ class Call(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Listing(Generic[T]):
-    """A request for the first page of a list, and what each page holds."""
+    """A request for the first page of a list, and how to read a page."""
 
     method: str
     request: Message
     items: Callable[[Any], Iterable[T]]
 
     def follow(self, response: Any) -> bool:
-        """Make the request ask for the page after this response; False at the end."""
+        """Make the request one for the next page; return False after the last page."""
         paged: Any = self.request
         paged.page_token = response.next_page_token
         return bool(response.next_page_token)
@@ -83,7 +89,7 @@ class Listing(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Stream(Generic[Part, T]):
-    """One request whose response comes in parts, and what they mean together."""
+    """One request whose response comes in parts, and how to read them together."""
 
     method: str
     request: Message
@@ -91,34 +97,28 @@ class Stream(Generic[Part, T]):
 
 
 def open_board(scope: Scope) -> Call[BoardInfo]:
-    """Create the board if it is absent, and tell about it. Idempotent."""
+    """Make an OpenBoard call."""
     return Call("OpenBoard", pb.OpenBoardRequest(board=scope.board), lambda r: _board_info(r.board))
 
 
-def list_boards(scope: Scope) -> Listing[BoardInfo]:  # noqa: ARG001  all boards, whichever is ours
-    """Tell about every board of the server, in the byte order of their names."""
+def list_boards() -> Listing[BoardInfo]:
+    """Make a ListBoards call."""
     return Listing("ListBoards", pb.ListBoardsRequest(), lambda r: map(_board_info, r.boards))
 
 
 def set_phase_state(
     scope: Scope,
     phase_id: str,
-    state: PhaseState | str,
-    *,
-    worker: str | None = None,
-    expected_state: PhaseState | str | None = None,
+    state: PhaseStateLike,
+    worker: str | None,
+    expected_state: PhaseStateLike | Literal[""] | None,
 ) -> Call[Phase]:
-    """Create or update a phase, and return it as it now is.
-
-    Without `worker` the phase keeps the one it has. With `expected_state` the
-    call raises StateMismatch unless the phase is in that state; with one of "",
-    unless there is no such phase.
-    """
+    """Make a SetPhaseState call."""
     request = pb.SetPhaseStateRequest(
         board=scope.board,
-        phase_id=phase_id,
+        phase_id=text("phase_id", phase_id),
         state=_STATES.number("state", state),
-        worker=worker,
+        worker=optional_text("worker", worker),
         session_id=scope.session_id,
     )
     if expected_state is not None:
@@ -126,22 +126,22 @@ def set_phase_state(
     return Call("SetPhaseState", request, lambda r: _phase(r.phase))
 
 
-def get_phase_state(scope: Scope, phase_id: str) -> Call[str]:
-    """Return the state of a phase, "" when there is no such phase."""
-    request = pb.GetPhaseStateRequest(board=scope.board, phase_id=phase_id)
-    return Call("GetPhaseState", request, lambda r: _STATES.word(r.phase.state))
-
-
 def get_phase(scope: Scope, phase_id: str) -> Call[Phase | None]:
-    """Return a phase with its worker and times, None when there is no such phase."""
-    request = pb.GetPhaseStateRequest(board=scope.board, phase_id=phase_id)
+    """Make a GetPhaseState call whose result is the whole phase."""
+    request = pb.GetPhaseStateRequest(board=scope.board, phase_id=text("phase_id", phase_id))
     return Call(
         "GetPhaseState", request, lambda r: _phase(r.phase) if r.HasField("phase") else None
     )
 
 
-def list_phases(scope: Scope, *states: PhaseState | str) -> Listing[Phase]:
-    """Return the phases that are in one of the states, or all, in the order they were posted."""
+def get_phase_state(scope: Scope, phase_id: str) -> Call[PhaseState]:
+    """Make a GetPhaseState call whose result is the state."""
+    request = pb.GetPhaseStateRequest(board=scope.board, phase_id=text("phase_id", phase_id))
+    return Call("GetPhaseState", request, lambda r: _STATES.word(r.phase.state))
+
+
+def list_phases(scope: Scope, states: Iterable[PhaseStateLike]) -> Listing[Phase]:
+    """Make a ListPhases call."""
     request = pb.ListPhasesRequest(
         board=scope.board, states=[_STATES.number("states", state) for state in states]
     )
@@ -149,7 +149,7 @@ def list_phases(scope: Scope, *states: PhaseState | str) -> Listing[Phase]:
 
 
 def publish_contract(scope: Scope, contract: Contract) -> Call[Contract]:
-    """Create or replace the contract of this producer, kind and name; return it as it now is."""
+    """Make a PublishContract call."""
     request = pb.PublishContractRequest(
         board=scope.board, contract=_to_proto("contract", contract), session_id=scope.session_id
     )
@@ -157,7 +157,7 @@ def publish_contract(scope: Scope, contract: Contract) -> Call[Contract]:
 
 
 def publish_contracts(scope: Scope, contracts: Iterable[Contract]) -> Call[int]:
-    """Publish a batch in one transaction; return how many distinct contracts it held."""
+    """Make a PublishContracts call."""
     request = pb.PublishContractsRequest(
         board=scope.board, contracts=_batch(contracts), session_id=scope.session_id
     )
@@ -165,74 +165,66 @@ def publish_contracts(scope: Scope, contracts: Iterable[Contract]) -> Call[int]:
 
 
 def contracts_for(scope: Scope, phase_id: str) -> Listing[Contract]:
-    """Return the contracts that the phase has published, in the order of their ids."""
-    return list_contracts(scope, producer=phase_id)
-
-
-def all_contracts(scope: Scope) -> Listing[Contract]:
-    """Return every contract, in the order of their ids."""
-    return list_contracts(scope)
+    """Make a ListContracts call for the contracts of one phase."""
+    return list_contracts(scope, producer=text("phase_id", phase_id))
 
 
 def list_contracts(
     scope: Scope,
     *,
     producer: str | None = None,
-    kind: ContractKind | str | None = None,
+    kind: ContractKindLike | Literal[""] | None = None,
     name: str | None = None,
     package: str | None = None,
-    status: ContractStatus | str | None = None,
+    status: ContractStatusLike | None = None,
 ) -> Listing[Contract]:
-    """Return the contracts that equal every filter given, in the order of their ids."""
+    """Make a ListContracts call."""
     request = pb.ListContractsRequest(
         board=scope.board,
-        producer=producer,
+        producer=optional_text("producer", producer),
         kind=_KINDS.number("kind", kind or ""),
-        name=name,
-        package=package,
+        name=optional_text("name", name),
+        package=optional_text("package", package),
         status=_STATUSES.number("status", status or ""),
     )
     return Listing("ListContracts", request, lambda r: map(_contract, r.contracts))
 
 
 def claim_file(scope: Scope, filepath: FilePath, owner: str) -> Call[FileClaim]:
-    """Claim a file for a phase. Raises FileAlreadyClaimed when another phase has it."""
+    """Make a ClaimFile call."""
     request = pb.ClaimFileRequest(
         board=scope.board,
         filepath=arguments.path("filepath", filepath),
-        owner=owner,
+        owner=text("owner", owner),
         session_id=scope.session_id,
     )
     return Call("ClaimFile", request, lambda r: _claim(r.claim))
 
 
 def claim_files(scope: Scope, filepaths: Iterable[FilePath], owner: str) -> Call[list[FileClaim]]:
-    """Claim files for a phase, all or none. FileAlreadyClaimed has every conflict."""
+    """Make a ClaimFiles call."""
     request = pb.ClaimFilesRequest(
         board=scope.board,
         filepaths=arguments.paths("filepaths", filepaths),
-        owner=owner,
+        owner=text("owner", owner),
         session_id=scope.session_id,
     )
     return Call("ClaimFiles", request, lambda r: [_claim(claim) for claim in r.claims])
 
 
-def release_claims(
-    scope: Scope, owner: str, filepaths: Iterable[FilePath] | None = None
-) -> Call[int]:
-    """Release those of the files that the phase holds; without `filepaths` all that it holds.
-
-    Returns how many became free.
-    """
+def release_claims(scope: Scope, owner: str, filepaths: Iterable[FilePath] | None) -> Call[int]:
+    """Make a ReleaseClaims call; none for an empty list, which the request cannot express."""
     named = None if filepaths is None else arguments.paths("filepaths", filepaths)
+    request = pb.ReleaseClaimsRequest(
+        board=scope.board, owner=text("owner", owner), filepaths=named
+    )
     if named == []:
-        return Call("ReleaseClaims", None, lambda _: 0)  # the request would mean all of them
-    request = pb.ReleaseClaimsRequest(board=scope.board, owner=owner, filepaths=named)
+        return Call("ReleaseClaims", None, lambda _: 0)
     return Call("ReleaseClaims", request, lambda r: r.released)
 
 
 def file_owner(scope: Scope, filepath: FilePath) -> Call[str]:
-    """Return the phase that has claimed the file, "" when none has."""
+    """Make a GetFileOwner call."""
     request = pb.GetFileOwnerRequest(
         board=scope.board, filepath=arguments.path("filepath", filepath)
     )
@@ -240,27 +232,24 @@ def file_owner(scope: Scope, filepath: FilePath) -> Call[str]:
 
 
 def claims_for(scope: Scope, phase_id: str) -> Listing[str]:
-    """Return the paths that the phase has claimed, in byte order."""
-    request = pb.ListClaimsRequest(board=scope.board, owner=phase_id)
+    """Make a ListClaims call whose result is the paths."""
+    request = pb.ListClaimsRequest(board=scope.board, owner=text("phase_id", phase_id))
     return Listing("ListClaims", request, lambda r: (claim.filepath for claim in r.claims))
 
 
-def list_claims(scope: Scope, owner: str | None = None) -> Listing[FileClaim]:
-    """Return the claims of one phase, or of all, in the byte order of their paths."""
-    request = pb.ListClaimsRequest(board=scope.board, owner=owner)
+def list_claims(scope: Scope, owner: str | None) -> Listing[FileClaim]:
+    """Make a ListClaims call."""
+    request = pb.ListClaimsRequest(board=scope.board, owner=optional_text("owner", owner))
     return Listing("ListClaims", request, lambda r: map(_claim, r.claims))
 
 
 def complete_phase(
-    scope: Scope,
-    phase_id: str,
-    state: PhaseState | str = PhaseState.DONE,
-    contracts: Iterable[Contract] = (),
+    scope: Scope, phase_id: str, state: PhaseStateLike, contracts: Iterable[Contract]
 ) -> Call[Completion]:
-    """End a phase as done or failed: publish, set the state, release its claims, all or nothing."""
+    """Make a CompletePhase call."""
     request = pb.CompletePhaseRequest(
         board=scope.board,
-        phase_id=phase_id,
+        phase_id=text("phase_id", phase_id),
         state=_STATES.number("state", state),
         contracts=_batch(contracts),
         session_id=scope.session_id,
@@ -273,23 +262,22 @@ def complete_phase(
 
 
 def get_snapshot(scope: Scope) -> Stream[pb.GetSnapshotResponse, Snapshot]:
-    """Return the whole board at one revision."""
+    """Make a GetSnapshot call."""
     return Stream("GetSnapshot", pb.GetSnapshotRequest(board=scope.board), _snapshot)
 
 
-def archive_board(scope: Scope, revision: int, board_id: str = "") -> Call[Archived]:
-    """Remove all phases, contracts and claims of a board whose snapshot you have stored.
-
-    `revision` and `board_id` are the snapshot's. Raises RevisionMismatch when the
-    board has changed since, and BoardReplaced when it is another; without a
-    `board_id` that is not checked.
-    """
-    request = pb.ArchiveBoardRequest(board=scope.board, revision=revision, board_id=board_id)
+def archive_board(scope: Scope, revision: int, board_id: str) -> Call[Archived]:
+    """Make an ArchiveBoard call."""
+    request = pb.ArchiveBoardRequest(
+        board=scope.board,
+        revision=number("revision", revision),
+        board_id=text("board_id", board_id),
+    )
     return Call("ArchiveBoard", request, lambda r: Archived(r.phases, r.contracts, r.claims))
 
 
-def wait_for(scope: Scope, *conditions: Condition) -> Call[Met]:
-    """Return as soon as all the conditions hold at one revision."""
+def wait_for(scope: Scope, conditions: Iterable[Condition]) -> Call[Met]:
+    """Make a WaitFor call."""
     request = pb.WaitForRequest(
         board=scope.board, conditions=[_condition(condition) for condition in conditions]
     )
@@ -297,50 +285,46 @@ def wait_for(scope: Scope, *conditions: Condition) -> Call[Met]:
 
 
 def open_session(
-    scope: Scope,
-    worker: str,
-    ttl: timedelta | float = 30.0,
-    on_expiry: OnExpiry | str = OnExpiry.FAIL,
+    scope: Scope, worker: str, ttl: timedelta | float, on_expiry: OnExpiryLike
 ) -> Call[Session]:
-    """Open a session that you renew yourself; `client.session` does that for you.
-
-    `ttl` is a timedelta, or seconds: 1 s to 24 h.
-    """
+    """Make an OpenSession call."""
     try:
         span = ttl if isinstance(ttl, timedelta) else timedelta(seconds=ttl)
-    except (OverflowError, ValueError):  # infinite, or no number
+    except (OverflowError, ValueError):  # infinite, or not a number
         raise InvalidArgument.of("ttl", "must be between 1 second and 24 hours") from None
     request = pb.OpenSessionRequest(
-        board=scope.board, worker=worker, on_expiry=_ON_EXPIRY.number("on_expiry", on_expiry)
+        board=scope.board,
+        worker=text("worker", worker),
+        on_expiry=_ON_EXPIRY.number("on_expiry", on_expiry),
     )
     request.ttl.FromTimedelta(span)
     return Call("OpenSession", request, lambda r: _session(r.session))
 
 
 def renew_session(scope: Scope, session_id: str) -> Call[Session]:
-    """Give a session its full ttl again. Raises SessionExpired when it has ended."""
-    request = pb.RenewSessionRequest(board=scope.board, session_id=session_id)
+    """Make a RenewSession call."""
+    request = pb.RenewSessionRequest(board=scope.board, session_id=text("session_id", session_id))
     return Call("RenewSession", request, lambda r: _session(r.session))
 
 
 def close_session(scope: Scope, session_id: str) -> Call[int]:
-    """End a session and what is bound to it; return how many claims that released."""
-    request = pb.CloseSessionRequest(board=scope.board, session_id=session_id)
+    """Make a CloseSession call."""
+    request = pb.CloseSessionRequest(board=scope.board, session_id=text("session_id", session_id))
     return Call("CloseSession", request, lambda r: r.released)
 
 
 def list_sessions(scope: Scope) -> Listing[Session]:
-    """Return the sessions that live, in the order of their IDs."""
+    """Make a ListSessions call."""
     request = pb.ListSessionsRequest(board=scope.board)
     return Listing("ListSessions", request, lambda r: map(_session, r.sessions))
 
 
 def watch_request(
-    scope: Scope, after_revision: int | None, kinds: Iterable[EventKind | str], board_id: str
+    scope: Scope, after_revision: int | None, kinds: Iterable[EventKindLike], board_id: str
 ) -> pb.WatchRequest:
-    """Make Watch's request; `watch` knows when to make which."""
+    """Make the request of a Watch call; `watch` decides when to make which."""
     if after_revision is not None:
-        arguments.number("after_revision", after_revision)
+        number("after_revision", after_revision)
     return pb.WatchRequest(
         board=scope.board,
         after_revision=after_revision,
@@ -366,32 +350,32 @@ class _EnumNumbers(Protocol):
     def Value(self, name: str) -> int: ...  # noqa: N802  protobuf's name
 
 
-class _Words(Generic[Word]):
-    """The words of one enum, and the numbers that stand for them on the wire."""
+class _Enum(Generic[Word]):
+    """The members of one enum, and their numbers on the wire."""
 
     def __init__(self, words: type[Word], numbers: _EnumNumbers, prefix: str) -> None:
         self._words = {numbers.Value(f"{prefix}_{word.name}"): word for word in words}
         self._numbers: dict[str, Any] = {word: number for number, word in self._words.items()}
 
     def number(self, field: str, word: str) -> Any:
-        """Raise InvalidArgument for a word that the enum does not have."""
+        """Return a member's number. Raises InvalidArgument if the enum has no such member."""
         try:
-            return self._numbers[arguments.text(field, word)]
+            return self._numbers[text(field, word)]
         except KeyError:
             known = ", ".join(filter(None, self._numbers))
             raise InvalidArgument.of(field, f'"{word}" is not one of {known}') from None
 
     def word(self, number: int) -> Word:
-        """Return the empty word for a number that this client does not know."""
+        """Return the member of a number, UNSPECIFIED for a number that this client lacks."""
         return self._words.get(number) or self._words[0]
 
 
-_STATES = _Words(PhaseState, pb.PhaseState, "PHASE_STATE")
-_KINDS = _Words(ContractKind, pb.ContractKind, "CONTRACT_KIND")
-_STATUSES = _Words(ContractStatus, pb.ContractStatus, "CONTRACT_STATUS")
-_ON_EXPIRY = _Words(OnExpiry, pb.OnExpiry, "ON_EXPIRY")
-_EVENT_KINDS = _Words(EventKind, pb.EventKind, "EVENT_KIND")
-_CAUSES = _Words(EventCause, pb.EventCause, "EVENT_CAUSE")
+_STATES = _Enum(PhaseState, pb.PhaseState, "PHASE_STATE")
+_KINDS = _Enum(ContractKind, pb.ContractKind, "CONTRACT_KIND")
+_STATUSES = _Enum(ContractStatus, pb.ContractStatus, "CONTRACT_STATUS")
+_ON_EXPIRY = _Enum(OnExpiry, pb.OnExpiry, "ON_EXPIRY")
+_EVENT_KINDS = _Enum(EventKind, pb.EventKind, "EVENT_KIND")
+_CAUSES = _Enum(EventCause, pb.EventCause, "EVENT_CAUSE")
 
 
 def _batch(contracts: Iterable[Contract]) -> Iterator[pb.Contract]:
@@ -405,11 +389,11 @@ def _to_proto(field: str, contract: Contract) -> pb.Contract:
     if not isinstance(contract, Contract):
         raise arguments.wrong_type(field, "a Contract", contract)
     return pb.Contract(
-        producer=arguments.text(f"{field}.producer", contract.producer),
+        producer=text(f"{field}.producer", contract.producer),
         kind=_KINDS.number(f"{field}.kind", contract.kind),
-        name=arguments.text(f"{field}.name", contract.name),
-        signature=arguments.text(f"{field}.signature", contract.signature),
-        package=arguments.text(f"{field}.package", contract.package),
+        name=text(f"{field}.name", contract.name),
+        signature=text(f"{field}.signature", contract.signature),
+        package=text(f"{field}.package", contract.package),
         status=_STATUSES.number(f"{field}.status", contract.status),
     )
 
@@ -483,14 +467,14 @@ def _condition(condition: Condition) -> pb.WaitCondition:
     match condition:
         case PhaseIn(phase_id, states):
             numbers = [_STATES.number("states", state) for state in states]
-            phase = pb.PhaseCondition(phase_id=arguments.text("phase_id", phase_id), states=numbers)
+            phase = pb.PhaseCondition(phase_id=text("phase_id", phase_id), states=numbers)
             return pb.WaitCondition(phase=phase)
         case ContractPublished(name, kind, producer, package):
             wanted = pb.ContractCondition(
-                name=arguments.text("name", name),
+                name=text("name", name),
                 kind=_KINDS.number("kind", kind),
-                producer=arguments.text("producer", producer),
-                package=arguments.text("package", package),
+                producer=text("producer", producer),
+                package=text("package", package),
             )
             return pb.WaitCondition(contract=wanted)
         case FileFree(filepath):

@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import grpc.aio
 from google.protobuf.descriptor_pb2 import MethodOptions
 
+from board_client.backoff import ATTEMPTS, ATTEMPTS_BEFORE_FIRST_ANSWER
 from board_client.credentials import Credentials, Metadata
 from board_client.errors import BadCredentials, ClientClosed
 from board_client.target import is_private, is_unix, normalized
@@ -21,15 +22,6 @@ DEFAULT_TIMEOUT = 10.0
 """Seconds that a call may take, its retries included."""
 
 MAX_MESSAGE = 64 * 2**20
-
-_MAX_ATTEMPTS = 6
-"""How often a call is sent, within 3 s, before the server counts as unavailable."""
-
-_MAX_ATTEMPTS_AT_FIRST = 3
-"""The same, within 0.3 s, for a server on this machine that has not answered yet.
-
-Nobody listens there, more likely than that its network is bad.
-"""
 
 OPTIONS: list[tuple[str, str | int]] = [
     ("grpc.max_send_message_length", MAX_MESSAGE),
@@ -103,7 +95,7 @@ class Connection:
     @property
     def attempts(self) -> int:
         """How often a call is sent before the server counts as unavailable."""
-        return _MAX_ATTEMPTS if self._answered else _MAX_ATTEMPTS_AT_FIRST
+        return ATTEMPTS if self._answered else ATTEMPTS_BEFORE_FIRST_ANSWER
 
     @property
     def forked(self) -> bool:

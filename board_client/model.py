@@ -1,17 +1,19 @@
-"""What the board's answers are made of: small frozen records, and the words they use.
+"""What the board's answers are made of: small frozen records, and the enums they use.
 
-The words are strings too: `phase.state == "done"` holds as `PhaseState.DONE` does,
-and every method takes either.
+The enums are strings too: `phase.state == "done"` holds where the state is
+`PhaseState.DONE`, and every method takes either. `PhaseStateLike` and the other
+types of that name say so to a type checker.
 """
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from os import PathLike
+from typing import Literal
 
 
 class PhaseState(StrEnum):
-    """Where a phase stands. UNSPECIFIED is a state that this client does not know."""
+    """State of a phase. UNSPECIFIED is a state that this client does not know."""
 
     UNSPECIFIED = ""
     QUEUED = "queued"
@@ -25,7 +27,7 @@ class PhaseState(StrEnum):
 
 
 class ContractKind(StrEnum):
-    """What sort of code artifact a contract describes."""
+    """Kind of the code artifact that a contract describes."""
 
     UNSPECIFIED = ""
     TYPE = "type"
@@ -37,7 +39,7 @@ class ContractKind(StrEnum):
 
 
 class ContractStatus(StrEnum):
-    """How far a contract can be relied on. To publish UNSPECIFIED means FULFILLED."""
+    """Whether a contract can be relied on. To publish UNSPECIFIED means FULFILLED."""
 
     UNSPECIFIED = ""
     FULFILLED = "fulfilled"
@@ -46,7 +48,7 @@ class ContractStatus(StrEnum):
 
 
 class OnExpiry(StrEnum):
-    """What becomes of a session's running phases when it ends. UNSPECIFIED means FAIL."""
+    """What happens to a session's running phases when it ends. UNSPECIFIED means FAIL."""
 
     UNSPECIFIED = ""
     FAIL = "fail"
@@ -54,7 +56,7 @@ class OnExpiry(StrEnum):
 
 
 class EventKind(StrEnum):
-    """A group of events, to watch only those."""
+    """Group of events, to watch only those."""
 
     PHASE = "phase"
     CONTRACT = "contract"
@@ -63,7 +65,7 @@ class EventKind(StrEnum):
 
 
 class Change(StrEnum):
-    """What an event says has happened to its record."""
+    """What happened to an event's record."""
 
     UNSPECIFIED = ""
     PHASE = "phase"
@@ -77,13 +79,43 @@ class Change(StrEnum):
 
 
 class EventCause(StrEnum):
-    """Why something changed."""
+    """Why a record changed."""
 
     UNSPECIFIED = ""
     CALL = "call"
     SESSION_EXPIRED = "session_expired"
     SESSION_CLOSED = "session_closed"
     ARCHIVE = "archive"
+
+
+PhaseStateLike = (
+    PhaseState
+    | Literal[
+        "queued",
+        "polling",
+        "running",
+        "blocked",
+        "done",
+        "failed",
+        "human_decision",
+        "decomposed",
+    ]
+)
+"""A phase's state, as the enum or its word."""
+
+ContractKindLike = (
+    ContractKind | Literal["type", "function", "interface", "method", "package", "file"]
+)
+"""A contract's kind, as the enum or its word."""
+
+ContractStatusLike = ContractStatus | Literal["", "fulfilled", "disputed", "pending"]
+"""A contract's status, as the enum or its word; "" means fulfilled."""
+
+OnExpiryLike = OnExpiry | Literal["fail", "requeue"]
+"""What happens to a session's running phases when it ends, as the enum or its word."""
+
+EventKindLike = EventKind | Literal["phase", "contract", "claim", "session"]
+"""A group of events, as the enum or its word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +130,7 @@ class BoardInfo:
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """A unit of work, who has it, and when it was first and last set (UTC).
+    """A unit of work, its worker, and when it was first and last set (UTC).
 
     `session_id` is the session that it is bound to, "" for none.
     """
@@ -113,24 +145,25 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """An interface artifact that a phase leaves for those that depend on it.
+    """An interface artifact that a phase publishes for the phases that depend on it.
 
-    `id` and `created_at` (UTC) are given by the board; leave them out to publish.
+    Producer, kind and name are its key. The board sets `id` and `created_at` (UTC);
+    leave them out to publish.
     """
 
     producer: str
-    kind: ContractKind | str
+    kind: ContractKindLike
     name: str
     signature: str = ""
     package: str = ""
-    status: ContractStatus | str = ContractStatus.FULFILLED
+    status: ContractStatusLike = ContractStatus.FULFILLED
     id: int = 0
     created_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class FileClaim:
-    """The right of one phase to edit one file, and since when (UTC).
+    """One phase's exclusive claim of one file, and when it was made (UTC).
 
     `session_id` is the session that it is bound to, "" for none.
     """
@@ -143,7 +176,7 @@ class FileClaim:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A worker's sign of life: it ends at `expires_at` (UTC) unless it is renewed."""
+    """A worker's lease: it expires at `expires_at` (UTC) unless it is renewed."""
 
     session_id: str
     worker: str
@@ -157,10 +190,10 @@ Record = Phase | Contract | FileClaim | Session
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One change of the board: when (UTC), why, what, and the whole record as it then was.
+    """One change of the board: its time (UTC), its cause, and the whole record after it.
 
-    All events of one call have its revision. What was released or removed is
-    told as it had been, a removed contract without its signature.
+    All events of one call have its revision. The event of a release or removal has
+    the record as it was before, a removed contract without its signature.
     """
 
     revision: int
@@ -184,7 +217,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What complete_phase did: the phase, and how many contracts and claims it touched."""
+    """What complete_phase did: the phase, contracts published and claims released."""
 
     phase: Phase
     published: int
@@ -193,7 +226,7 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Archived:
-    """How many phases, contracts and claims a board has lost when it was archived."""
+    """How many phases, contracts and claims were removed when a board was archived."""
 
     phases: int
     contracts: int
@@ -202,29 +235,32 @@ class Archived:
 
 @dataclass(frozen=True, slots=True)
 class PhaseIn:
-    """To wait for: the phase is in one of the states."""
+    """Condition of `wait_for`: the phase is in one of the states."""
 
     phase_id: str
-    states: tuple[PhaseState | str, ...]
+    states: tuple[PhaseStateLike, ...]
 
-    def __init__(self, phase_id: str, *states: PhaseState | str) -> None:
+    def __init__(self, phase_id: str, *states: PhaseStateLike) -> None:
         object.__setattr__(self, "phase_id", phase_id)
         object.__setattr__(self, "states", states)
 
 
 @dataclass(frozen=True, slots=True)
 class ContractPublished:
-    """To wait for: a contract is published that equals every field given, whatever its status."""
+    """Condition of `wait_for`: a contract is published that equals every field given.
+
+    Its status does not matter.
+    """
 
     name: str = ""
-    kind: ContractKind | str = ""
+    kind: ContractKindLike | Literal[""] = ""
     producer: str = ""
     package: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class FileFree:
-    """To wait for: no phase has claimed the file."""
+    """Condition of `wait_for`: no phase has claimed the file."""
 
     filepath: str | PathLike[str]
 
@@ -234,7 +270,7 @@ Condition = PhaseIn | ContractPublished | FileFree
 
 @dataclass(frozen=True, slots=True)
 class Met:
-    """What met the conditions that were waited for, and the revision at which they all held."""
+    """The phases and contracts that met the conditions, and the revision at which all held."""
 
     revision: int
     phases: list[Phase]

@@ -1,8 +1,9 @@
-"""Make the generated code from proto/board/v1/board.proto.
+"""Make the generated code, most of it from proto/board/v1/board.proto.
 
 The Python stubs go to board_client/v1, typed by mypy-protobuf; the Go stubs go to
-go/boardv1, made by the plugins that go/go.mod pins, where there is Go. `--out DIR`
-makes them elsewhere, which is how a test compares them with what is committed.
+go/boardv1, made by the plugins that go/go.mod pins, where there is Go. The calls of
+BoardClient are made of AsyncBoardClient's. `--out DIR` makes them elsewhere, which is
+how a test compares them with what is committed.
 """
 
 import argparse
@@ -11,6 +12,8 @@ import subprocess
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+from sync_board import sync_board
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -63,6 +66,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT, help="where to make them")
     out = parser.parse_args().out.resolve()
     generate_python(out)
+    (out / "board_client" / "board.py").write_text(sync_board())
     if go := shutil.which("go"):
         generate_go(out, go)
     else:

@@ -55,7 +55,7 @@ def complete(
                 f'there is no phase "{phase_id}"; `board phase list` lists those that there are, '
                 "--create makes it"
             )
-        done = client.complete_phase(phase_id, state, [each for _, each in numbered])
+        done = client.complete_phase(phase_id, PhaseState(state), [each for _, each in numbered])
     if given.json:
         print_json(asdict(done))
     else:

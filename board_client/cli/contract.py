@@ -88,7 +88,11 @@ def list_(
     given = settings(ctx, json)
     with connect(given) as client:
         found = client.list_contracts(
-            producer=producer, kind=kind, name=name, package=package, status=status
+            producer=producer,
+            kind=kind,  # type: ignore[arg-type]  # the call checks it
+            name=name,
+            package=package,
+            status=status,  # type: ignore[arg-type]  # the call checks it
         )
     if given.json:
         print_json([asdict(each) for each in found])

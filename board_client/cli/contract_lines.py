@@ -65,11 +65,11 @@ def _contract(line: bytes, producer: str) -> Contract:
             raise ValueError(f'"{key}" is missing')
     return Contract(
         values["producer"],
-        _one_of("kind", values["kind"], KINDS),
+        ContractKind(_one_of("kind", values["kind"], KINDS)),
         values["name"],
         values.get("signature", ""),
         values.get("package", ""),
-        _one_of("status", values.get("status") or ContractStatus.FULFILLED, STATUSES),
+        ContractStatus(_one_of("status", values.get("status") or "fulfilled", STATUSES)),
     )
 
 

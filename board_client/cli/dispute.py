@@ -79,7 +79,11 @@ def _judge(given: Settings, producer: str, kind: str, name: str, status: Contrac
     if not kind:
         raise typer.BadParameter(f"must be one of {', '.join(KINDS)}", param_hint="--kind")
     with connect(given) as client:
-        found = client.list_contracts(producer=producer, kind=kind, name=name)
+        found = client.list_contracts(
+            producer=producer,
+            kind=kind,  # type: ignore[arg-type]  # the call checks it
+            name=name,
+        )
         if not found:
             raise Failure(f'phase "{producer}" has published no {kind} "{name}"')
         now = client.publish_contract(replace(found[0], status=status))

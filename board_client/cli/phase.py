@@ -59,7 +59,12 @@ def set_(
     if not state:
         phase_id, state = _own_phase(), phase_id
     with connect(given) as client:
-        now = client.set_phase_state(phase_id, state, worker=worker, expected_state=expect)
+        now = client.set_phase_state(
+            phase_id,
+            state,  # type: ignore[arg-type]  # the call checks it
+            worker=worker,
+            expected_state=expect,  # type: ignore[arg-type]  # the call checks it
+        )
     if given.json:
         print_json(asdict(now))
     else:

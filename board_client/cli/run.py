@@ -23,8 +23,8 @@ from board_client.cli.take import runs_in_another_session, take, taken
 from board_client.model import OnExpiry, PhaseState
 
 if TYPE_CHECKING:
-    from board_client.sync import BoardClient
-    from board_client.watch import Patience
+    from board_client.backoff import Retry
+    from board_client.board import Board
 
 _ON_EXPIRY = [word.value for word in OnExpiry if word]
 
@@ -109,7 +109,9 @@ def run(
     worker = worker or f"{socket.gethostname()}-{os.getpid()}"
     with (
         connect(given) as client,
-        client.session(worker, ttl, on_expiry) if session else nullcontext(client) as ours,
+        client.session(worker, ttl, OnExpiry(on_expiry))
+        if session
+        else nullcontext(client) as ours,
     ):
         if phase:
             take(ours, phase, worker, files)
@@ -147,7 +149,7 @@ def _variables(given: Settings, session_id: str, phase: str, worker: str) -> dic
 
 
 def _wait(
-    command: Command, ours: "BoardClient", grace: timedelta, complete: Callable[[int], None]
+    command: Command, ours: "Board", grace: timedelta, complete: Callable[[int], None]
 ) -> int:
     """Wait for the command, complete its phase by its exit code, and return that.
 
@@ -183,16 +185,14 @@ def _end_when_lost(command: Command, lost: threading.Event, grace: timedelta) ->
     command.end(grace.total_seconds())
 
 
-def _complete(
-    command: Command, ours: "BoardClient", phase: str, code: int, patience: float
-) -> None:
+def _complete(command: Command, ours: "Board", phase: str, code: int, patience: float) -> None:
     """Say how the phase ended, if there is one; retry for `patience` seconds, or until a signal."""
+    from board_client.backoff import Retry  # noqa: PLC0415
     from board_client.errors import BoardError  # noqa: PLC0415  it imports grpc
-    from board_client.watch import Patience  # noqa: PLC0415
 
     if not phase:
         return
-    tries = Patience(patience)
+    tries = Retry(patience)
     try:
         while not _try_to_complete(command, ours, phase, code, tries):
             pass
@@ -202,7 +202,7 @@ def _complete(
 
 
 def _try_to_complete(
-    command: Command, ours: "BoardClient", phase: str, code: int, tries: "Patience"
+    command: Command, ours: "Board", phase: str, code: int, tries: "Retry"
 ) -> bool:
     """Return True once it is done, or False when it is time for the next try."""
     from board_client.errors import BoardError  # noqa: PLC0415  it imports grpc

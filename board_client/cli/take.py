@@ -8,10 +8,10 @@ from board_client.cli.failure import ExitCode, Failure
 from board_client.model import FileFree, Phase, PhaseState
 
 if TYPE_CHECKING:
-    from board_client.sync import BoardClient
+    from board_client.board import Board
 
 
-def take(ours: "BoardClient", phase_id: str, worker: str, files: Sequence[str]) -> None:
+def take(ours: "Board", phase_id: str, worker: str, files: Sequence[str]) -> None:
     """Claim files for a phase and set it running, unless another session runs it.
 
     A refused claim leaves the phase as it was. Raises Failure, and what the calls raise.
@@ -28,7 +28,7 @@ def take(ours: "BoardClient", phase_id: str, worker: str, files: Sequence[str]) 
         ours.set_phase_state(phase_id, PhaseState.RUNNING, worker=worker)
 
 
-def runs_in_another_session(ours: "BoardClient", phase: Phase) -> bool:
+def runs_in_another_session(ours: "Board", phase: Phase) -> bool:
     """Return whether a phase is bound to a live session that is not the client's."""
     own = ours.scope.session_id
     return phase.state == PhaseState.RUNNING and phase.session_id not in {"", own}
@@ -43,7 +43,7 @@ def taken(phase: Phase) -> str:
 
 
 @contextmanager
-def _lock(ours: "BoardClient", phase_id: str) -> Iterator[None]:
+def _lock(ours: "Board", phase_id: str) -> Iterator[None]:
     """Keep all others out of this block for the phase.
 
     The board compares a phase's state, not its session, and cannot create a phase

@@ -77,7 +77,7 @@ def wait(
     files = repository_paths(file or ())
     conditions: list[Condition] = [
         *map(phase_in, phase or ()),
-        *(ContractPublished(name, kind, producer, package) for name in names),
+        *(ContractPublished(name, kind, producer, package) for name in names),  # type: ignore[arg-type]  # the call checks it
         *map(FileFree, files),
     ]
     if not conditions:

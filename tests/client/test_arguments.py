@@ -1,21 +1,10 @@
-"""What a caller may give: paths in either form; a wrong type is refused by the argument's name."""
+"""Arguments: paths in either form; a wrong type is refused by the argument's name."""
 
-import inspect
-import typing
 from pathlib import Path
 
 import pytest
 
-from board_client import (
-    AsyncBoardClient,
-    BoardClient,
-    Contract,
-    FileClaim,
-    FileFree,
-    InvalidArgument,
-    PhaseIn,
-    calls,
-)
+from board_client import Contract, FileFree, InvalidArgument, PhaseIn
 
 WRONG = {
     "filepaths of one str": ("filepaths", lambda c: c.claim_files("abc", "p")),
@@ -45,6 +34,11 @@ WRONG = {
     "a worker": ("worker", lambda c: c.set_phase_state("p", "done", worker=1)),
     "a revision": ("revision", lambda c: c.archive_board("1")),
     "no phase, which would list all": ("phase_id", lambda c: c.claims_for(None)),
+    "contracts of no phase": ("phase_id", lambda c: c.contracts_for(None)),
+    "a filter": ("package", lambda c: c.list_contracts(package=b"x")),
+    "an owner": ("owner", lambda c: c.claim_file("a.go", b"p")),
+    "a session": ("session_id", lambda c: c.renew_session(None)),
+    "a session's worker": ("worker", lambda c: c.open_session(None)),
 }
 
 
@@ -93,31 +87,3 @@ def test_files_may_come_from_a_generator(client):
     assert client.release_claims("p", (path for path in ())) == 0
     assert client.release_claims("p", (path for path in ["a.go"])) == 1
     assert client.claims_for("p") == ["b.go"]
-
-
-KINDS = pytest.mark.parametrize("kind", [BoardClient, AsyncBoardClient])
-
-
-@KINDS
-def test_help_shows_a_method_as_it_is_called(kind):
-    signature = inspect.signature(kind.claim_files)
-    assert list(signature.parameters) == ["self", "filepaths", "owner"]
-    assert signature.return_annotation == list[FileClaim]
-    assert typing.get_type_hints(kind.claim_files)["return"] == list[FileClaim]
-    assert kind.claim_files.__module__ == kind.__module__
-    assert kind.claim_files.__qualname__ == f"{kind.__name__}.claim_files"
-    assert kind.claim_files.__doc__ == calls.claim_files.__doc__
-
-
-@KINDS
-def test_no_method_shows_what_is_the_clients_own(kind):
-    for name, method in inspect.getmembers(kind, inspect.isfunction):
-        if not name.startswith("_"):
-            shown = str(inspect.signature(method))
-            assert "scope" not in shown, name
-            assert "calls." not in shown, name
-
-
-@KINDS
-def test_a_list_is_shown_as_a_list(kind):
-    assert inspect.signature(kind.claims_for).return_annotation == list[str]

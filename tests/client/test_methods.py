@@ -43,7 +43,7 @@ def given(contract: Contract) -> Contract:
 
 def test_both_clients_have_the_same_methods():
     def public(kind):
-        return {name for name in vars(kind) if not name.startswith("_")}
+        return {name for name in dir(kind) if not name.startswith("_")}
 
     assert public(BoardClient) == public(AsyncBoardClient)
 

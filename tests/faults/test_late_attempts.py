@@ -117,7 +117,7 @@ def test_a_late_claim_that_was_refused_takes_no_file(near, far, proxy, ended):
 
 
 def test_without_a_key_a_late_attempt_would_be_done(near, far, proxy, ended, monkeypatch):
-    monkeypatch.setattr("board_client.sync.metadata", lambda _: ())
+    monkeypatch.setattr("board_client.transport.metadata", lambda _: ())
     assert retried(proxy, lambda: far.release_claims("far")) == 0
     near.claim_file("x.go", "far")
     arrives(proxy, ended, 1)

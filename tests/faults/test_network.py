@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 import pytest
 
 import board_client.channel
-import board_client.sync
+import board_client.transport
 from board_client import AsyncBoardClient, BoardClient, Contract, DeadlineExceeded, StateMismatch
 from tests.faults.network import Proxy
 from tests.support.servers import server_thread
@@ -82,7 +82,7 @@ def test_a_compare_and_set_whose_reply_was_lost_is_told_that_it_succeeded(near, 
 
 
 def test_without_the_request_id_it_would_be_told_that_it_failed(near, far, proxy, monkeypatch):
-    monkeypatch.setattr(board_client.sync, "metadata", lambda _: ())
+    monkeypatch.setattr(board_client.transport, "metadata", lambda _: ())
     with pytest.raises(StateMismatch):
         lose_the_reply(
             near,

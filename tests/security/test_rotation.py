@@ -279,5 +279,5 @@ def test_a_client_whose_files_are_gone_stays_on_the_connection_that_it_has(tmp_p
     ):
         assert client.list_claims() == []
         authority.ca.unlink()
-        client._connection.switch(0)  # as a session does whose renewals get no answer
+        client._transport.connection.switch(0)  # as a session does whose renewals get no answer
         assert client.list_claims() == []

@@ -70,7 +70,7 @@ lint: $(VENV)/.installed  ## check style, types, and the proto
 	$(BIN)/buf lint
 	$(BIN)/buf format --diff --exit-code
 	scripts/breaking $(BIN)/buf
-	@if command -v go >/dev/null; then cd go && test -z "$$(gofmt -l .)" && go vet ./...; \
+	@if command -v go >/dev/null; then cd go && test -z "$$(gofmt -l .)" && go vet ./... && cd examples && go vet ./...; \
 	else echo "no Go here: the Go code was not checked"; fi
 
 format: $(VENV)/.installed  ## format the code and the proto

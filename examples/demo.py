@@ -24,7 +24,7 @@ from board_client import BoardClient
 from board_server.announcement import address_in
 
 HERE = Path(__file__).resolve().parent
-GO_MODULE = HERE.parent / "go"
+GO_EXAMPLES = HERE.parent / "go" / "examples"
 GRACE = 15.0
 """Seconds that a process may take to end once it is told to."""
 
@@ -96,8 +96,8 @@ def go_dispatcher(console: Console, temporary: Path) -> Path | None:
         return None
     console.print("Building go/examples/dispatcher ...")
     built = temporary / "dispatcher"
-    build = [go, "build", "-o", str(built), "./examples/dispatcher"]
-    if subprocess.run(build, cwd=GO_MODULE, check=False).returncode:
+    build = [go, "build", "-o", str(built), "./dispatcher"]
+    if subprocess.run(build, cwd=GO_EXAMPLES, check=False).returncode:
         console.print("Go cannot build it: examples/dispatcher.py takes its place.")
         return None
     return built

@@ -1,7 +1,6 @@
 package board_test
 
 import (
-	"path/filepath"
 	"testing"
 
 	"github.com/papapumpkin/quasar-board/go/board"
@@ -11,17 +10,8 @@ import (
 
 func TestMain(m *testing.M) { servertest.Run(m) }
 
-// The same table of behaviours, for the store in the process and for the client
-// of a server: where it passes for both, nothing differs.
-
-func TestStoreInTheProcess(t *testing.T) {
-	t.Parallel()
-	boardtest.Run(t, func(t *testing.T) boardtest.Open {
-		dbPath := filepath.Join(t.TempDir(), "test.board.db")
-		return func() board.Board { return openSQLiteBoard(t, dbPath) }
-	})
-}
-
+// The same table of behaviours passes for the store in the process, in
+// go/examples/sqliteboard.
 func TestClientOfAServer(t *testing.T) {
 	t.Parallel()
 	boardtest.Run(t, func(t *testing.T) boardtest.Open {

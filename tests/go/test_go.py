@@ -1,4 +1,4 @@
-"""The Go module, where there is Go: its format, go vet, and its own tests."""
+"""The Go modules, where there is Go: their format, go vet, and their own tests."""
 
 import os
 import shutil
@@ -8,14 +8,16 @@ from pathlib import Path
 
 import pytest
 
-MODULE = Path(__file__).parents[2] / "go"
+CLIENT = Path(__file__).parents[2] / "go"
+EXAMPLES = CLIENT / "examples"
+MODULES = pytest.mark.parametrize("module", [CLIENT, EXAMPLES], ids=["client", "examples"])
 
 
-def run(*command, **environment):
-    """Run a command in the module; return its output, which a failure shows."""
+def run(*command, module=CLIENT, **environment):
+    """Run a command in a module; return its output, which a failure shows."""
     ran = subprocess.run(
         command,
-        cwd=MODULE,
+        cwd=module,
         env={**os.environ, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -33,9 +35,16 @@ def test_the_go_code_is_formatted(go):
 
 
 @pytest.mark.lint
+@MODULES
 @pytest.mark.timeout(600)  # the first time compiles grpc
-def test_go_vet_finds_nothing(go):
-    run(go, "vet", "./...")
+def test_go_vet_finds_nothing(go, module):
+    run(go, "vet", "./...", module=module)
+
+
+def test_users_of_the_client_inherit_no_dependency_of_the_examples(go):
+    required = {line.split()[0] for line in run(go, "list", "-m", "all").splitlines()}
+    assert "google.golang.org/grpc" in required
+    assert not {path for path in required if "toml" in path.lower() or "sqlite" in path}
 
 
 # Not a result that Go remembers: it does not know that the server has changed. Four at a
@@ -44,13 +53,14 @@ TEST = ("test", "-count=1", "-vet=off", "-parallel=4")
 RACE = ("-race", "-gcflags=modernc.org/...=-race=false")
 
 
+@MODULES
 @pytest.mark.timeout(900)  # the first time compiles grpc and SQLite, for the race detector
-def test_the_go_tests_pass_under_the_race_detector(go):
+def test_the_go_tests_pass_under_the_race_detector(go, module):
     compiler = run(go, "env", "CC").strip()
     python = {"BOARD_PYTHON": sys.executable}
     if shutil.which(compiler):
-        run(go, *TEST, *RACE, "./...", CGO_ENABLED="1", **python)
+        run(go, *TEST, *RACE, "./...", module=module, CGO_ENABLED="1", **python)
         return
-    run(go, *TEST, "./...", **python)
+    run(go, *TEST, "./...", module=module, **python)
     missing = pytest.fail if os.environ.get("CI") else pytest.skip
     missing(f"passed, but without the race detector, which needs the C compiler {compiler}")

@@ -125,7 +125,7 @@ func (s *Server) end(signal syscall.Signal) {
 }
 
 // Python returns the interpreter that has the board server: $BOARD_PYTHON, or
-// that of the .venv beside this module. Where there is none, the test is
+// that of .venv in the repository. Where there is none, the test is
 // skipped, or fails when CI is set.
 func Python(t testing.TB) string {
 	t.Helper()
@@ -144,7 +144,8 @@ func Python(t testing.TB) string {
 	return python
 }
 
-// Root returns the directory of the repository that holds this module.
+// Root returns the root of the repository: the directory above the test that
+// holds pyproject.toml.
 func Root(t testing.TB) string {
 	t.Helper()
 	dir, err := os.Getwd()
@@ -152,12 +153,12 @@ func Root(t testing.TB) string {
 		t.Fatal(err)
 	}
 	for {
-		parent := filepath.Dir(dir)
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			return parent
+		if _, err := os.Stat(filepath.Join(dir, "pyproject.toml")); err == nil {
+			return dir
 		}
+		parent := filepath.Dir(dir)
 		if parent == dir {
-			t.Fatal("no go.mod above the test")
+			t.Fatal("no pyproject.toml above the test")
 		}
 		dir = parent
 	}

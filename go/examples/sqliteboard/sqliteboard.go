@@ -1,4 +1,7 @@
-package board_test
+// Package sqliteboard is the specification's board in the process: the three
+// tables of one SQLite file, without a server. Its tests show how to run package
+// boardtest on a board of one's own.
+package sqliteboard
 
 import (
 	"context"
@@ -6,18 +9,18 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"testing"
 
-	_ "modernc.org/sqlite"
+	_ "modernc.org/sqlite" // registers the driver "sqlite"
 
 	"github.com/papapumpkin/quasar-board/go/board"
 )
 
-// sqliteBoard is the specification's store in the process, written from its
-// text alone: what the client of a server is held against.
-type sqliteBoard struct{ db *sql.DB }
+// SQLiteBoard is a [board.Board] in one SQLite file.
+type SQLiteBoard struct{ db *sql.DB }
 
-const specTables = `
+var _ board.Board = (*SQLiteBoard)(nil)
+
+const tables = `
 CREATE TABLE IF NOT EXISTS board (
     task_id    TEXT PRIMARY KEY,
     state      TEXT NOT NULL,
@@ -42,35 +45,29 @@ CREATE TABLE IF NOT EXISTS file_claims (
     claimed_at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP
 );`
 
-func newSQLiteBoard(dbPath string) (board.Board, error) {
+// NewSQLiteBoard opens the board in the file at dbPath, and creates the file and
+// its tables if they do not exist.
+func NewSQLiteBoard(ctx context.Context, dbPath string) (*SQLiteBoard, error) {
 	pragmas := url.Values{
-		"_pragma": {"busy_timeout(5000)", "journal_mode(WAL)", "synchronous(OFF)"}, // no test cuts the power
+		"_pragma": {"busy_timeout(5000)", "journal_mode(WAL)"},
 		"_txlock": {"immediate"},
 	}
 	db, err := sql.Open("sqlite", "file:"+dbPath+"?"+pragmas.Encode())
 	if err != nil {
 		return nil, err
 	}
-	db.SetMaxOpenConns(1) // SQLite's lock is not fair: who waits in the pool gets his turn
-	if _, err := db.Exec(specTables); err != nil {
+	db.SetMaxOpenConns(1) // SQLite's lock is not fair; the pool serves callers in order
+	if _, err := db.ExecContext(ctx, tables); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
-	return &sqliteBoard{db}, nil
+	return &SQLiteBoard{db}, nil
 }
 
-func openSQLiteBoard(t testing.TB, dbPath string) board.Board {
-	t.Helper()
-	b, err := newSQLiteBoard(dbPath)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = b.Close() })
-	return b
-}
+// Close implements [board.Board].
+func (b *SQLiteBoard) Close() error { return b.db.Close() }
 
-func (b *sqliteBoard) Close() error { return b.db.Close() }
-
-func (b *sqliteBoard) SetPhaseState(ctx context.Context, phaseID, state string) error {
+// SetPhaseState implements [board.Board].
+func (b *SQLiteBoard) SetPhaseState(ctx context.Context, phaseID, state string) error {
 	_, err := b.db.ExecContext(ctx, `
 		INSERT INTO board (task_id, state) VALUES (?, ?)
 		ON CONFLICT (task_id) DO UPDATE SET state = excluded.state, updated_at = CURRENT_TIMESTAMP`,
@@ -78,19 +75,23 @@ func (b *sqliteBoard) SetPhaseState(ctx context.Context, phaseID, state string) 
 	return err
 }
 
-func (b *sqliteBoard) GetPhaseState(ctx context.Context, phaseID string) (string, error) {
+// GetPhaseState implements [board.Board].
+func (b *SQLiteBoard) GetPhaseState(ctx context.Context, phaseID string) (string, error) {
 	return b.text(ctx, "SELECT state FROM board WHERE task_id = ?", phaseID)
 }
 
-func (b *sqliteBoard) FileOwner(ctx context.Context, filepath string) (string, error) {
+// FileOwner implements [board.Board].
+func (b *SQLiteBoard) FileOwner(ctx context.Context, filepath string) (string, error) {
 	return b.text(ctx, "SELECT owner_task FROM file_claims WHERE filepath = ?", filepath)
 }
 
-func (b *sqliteBoard) PublishContract(ctx context.Context, c board.Contract) error {
+// PublishContract implements [board.Board].
+func (b *SQLiteBoard) PublishContract(ctx context.Context, c board.Contract) error {
 	return b.PublishContracts(ctx, []board.Contract{c})
 }
 
-func (b *sqliteBoard) PublishContracts(ctx context.Context, contracts []board.Contract) error {
+// PublishContracts implements [board.Board].
+func (b *SQLiteBoard) PublishContracts(ctx context.Context, contracts []board.Contract) error {
 	return b.transaction(ctx, func(tx *sql.Tx) error {
 		for _, c := range contracts {
 			if c.Status == "" {
@@ -109,15 +110,17 @@ func (b *sqliteBoard) PublishContracts(ctx context.Context, contracts []board.Co
 	})
 }
 
-func (b *sqliteBoard) ContractsFor(ctx context.Context, phaseID string) ([]board.Contract, error) {
+// ContractsFor implements [board.Board].
+func (b *SQLiteBoard) ContractsFor(ctx context.Context, phaseID string) ([]board.Contract, error) {
 	return b.contracts(ctx, "WHERE producer = ?", phaseID)
 }
 
-func (b *sqliteBoard) AllContracts(ctx context.Context) ([]board.Contract, error) {
+// AllContracts implements [board.Board].
+func (b *SQLiteBoard) AllContracts(ctx context.Context) ([]board.Contract, error) {
 	return b.contracts(ctx, "")
 }
 
-func (b *sqliteBoard) contracts(ctx context.Context, where string, args ...any) ([]board.Contract, error) {
+func (b *SQLiteBoard) contracts(ctx context.Context, where string, args ...any) ([]board.Contract, error) {
 	return list(ctx, b, func(row *sql.Rows) (c board.Contract, err error) {
 		err = row.Scan(&c.ID, &c.Producer, &c.Kind, &c.Name, &c.Signature, &c.Package, &c.Status, &c.CreatedAt)
 		return c, err
@@ -125,7 +128,8 @@ func (b *sqliteBoard) contracts(ctx context.Context, where string, args ...any) 
 		FROM contracts `+where+` ORDER BY id`, args...)
 }
 
-func (b *sqliteBoard) ClaimFile(ctx context.Context, filepath, ownerPhaseID string) error {
+// ClaimFile implements [board.Board].
+func (b *SQLiteBoard) ClaimFile(ctx context.Context, filepath, ownerPhaseID string) error {
 	return b.transaction(ctx, func(tx *sql.Tx) error {
 		var owner string
 		if _, err := tx.ExecContext(ctx,
@@ -144,19 +148,21 @@ func (b *sqliteBoard) ClaimFile(ctx context.Context, filepath, ownerPhaseID stri
 	})
 }
 
-func (b *sqliteBoard) ReleaseClaims(ctx context.Context, ownerPhaseID string) error {
+// ReleaseClaims implements [board.Board].
+func (b *SQLiteBoard) ReleaseClaims(ctx context.Context, ownerPhaseID string) error {
 	_, err := b.db.ExecContext(ctx, "DELETE FROM file_claims WHERE owner_task = ?", ownerPhaseID)
 	return err
 }
 
-func (b *sqliteBoard) ClaimsFor(ctx context.Context, phaseID string) ([]string, error) {
+// ClaimsFor implements [board.Board].
+func (b *SQLiteBoard) ClaimsFor(ctx context.Context, phaseID string) ([]string, error) {
 	return list(ctx, b, func(row *sql.Rows) (path string, err error) {
 		err = row.Scan(&path)
 		return path, err
 	}, "SELECT filepath FROM file_claims WHERE owner_task = ? ORDER BY filepath", phaseID)
 }
 
-func (b *sqliteBoard) transaction(ctx context.Context, work func(tx *sql.Tx) error) error {
+func (b *SQLiteBoard) transaction(ctx context.Context, work func(tx *sql.Tx) error) error {
 	tx, err := b.db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
@@ -167,7 +173,7 @@ func (b *sqliteBoard) transaction(ctx context.Context, work func(tx *sql.Tx) err
 	return tx.Commit()
 }
 
-func (b *sqliteBoard) text(ctx context.Context, query, key string) (value string, err error) {
+func (b *SQLiteBoard) text(ctx context.Context, query, key string) (value string, err error) {
 	err = b.db.QueryRowContext(ctx, query, key).Scan(&value)
 	if errors.Is(err, sql.ErrNoRows) {
 		return "", nil
@@ -175,7 +181,7 @@ func (b *sqliteBoard) text(ctx context.Context, query, key string) (value string
 	return value, err
 }
 
-func list[T any](ctx context.Context, b *sqliteBoard, scan func(*sql.Rows) (T, error), query string, args ...any) (items []T, err error) {
+func list[T any](ctx context.Context, b *SQLiteBoard, scan func(*sql.Rows) (T, error), query string, args ...any) (items []T, err error) {
 	rows, err := b.db.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, err

@@ -1,4 +1,4 @@
-package board_test
+package sqliteboard
 
 import (
 	"path/filepath"
@@ -15,7 +15,7 @@ import (
 func TestTheServerServesAFileThatAGoStoreWrote(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	store := openSQLiteBoard(t, filepath.Join(dir, "old.board.db"))
+	store := openStore(t, filepath.Join(dir, "old.board.db"))
 	written := []board.Contract{
 		{Producer: "p", Kind: board.KindMethod, Name: "(*T).M", Signature: "func (*T) M()", Package: "internal", Status: board.StatusDisputed},
 		{Producer: "p", Kind: board.KindFile, Name: "main.go", Status: board.StatusFulfilled},
@@ -36,7 +36,7 @@ func TestTheServerServesAFileThatAGoStoreWrote(t *testing.T) {
 	// Both forms that such a store has written: CURRENT_TIMESTAMP's, as above, and RFC 3339.
 	rfc3339 := time.Date(2026, 2, 23, 5, 3, 45, 0, time.UTC)
 	text := rfc3339.Format(time.RFC3339)
-	if _, err := store.(*sqliteBoard).db.Exec(`
+	if _, err := store.db.Exec(`
 		INSERT INTO board (task_id, state, posted_at, updated_at) VALUES ('early', 'done', ?1, ?1);
 		INSERT INTO file_claims (filepath, owner_task, claimed_at) VALUES ('z.go', 'early', ?1)`, text); err != nil {
 		t.Fatal(err)
@@ -45,7 +45,7 @@ func TestTheServerServesAFileThatAGoStoreWrote(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	client := dial(t, servertest.StartIn(t, dir, "127.0.0.1:0").Target, board.WithBoard("old"))
+	client := dial(t, servertest.StartIn(t, dir, "127.0.0.1:0").Target, "old")
 	phases, err := client.ListPhases(t.Context())
 	if err != nil || len(phases) != 2 || phases[0].PhaseID != "early" || !phases[0].PostedAt.Equal(rfc3339) ||
 		phases[1].State != board.StateHumanDecision || time.Since(phases[1].PostedAt) > time.Minute {
@@ -67,7 +67,7 @@ func TestTheServerServesAFileThatAGoStoreWrote(t *testing.T) {
 func TestAGoStoreOpensAFileThatTheServerWrote(t *testing.T) {
 	t.Parallel()
 	server := servertest.Start(t)
-	client := dial(t, server.Target, board.WithBoard("new"))
+	client := dial(t, server.Target, "new")
 	for _, err := range []error{
 		client.SetPhaseState(t.Context(), "p", board.StateDecomposed),
 		client.PublishContract(t.Context(), board.Contract{Producer: "p", Kind: board.KindType, Name: "T", Signature: "type T int", Package: "a"}),
@@ -87,7 +87,7 @@ func TestAGoStoreOpensAFileThatTheServerWrote(t *testing.T) {
 	}
 	server.Stop()
 
-	store := openSQLiteBoard(t, filepath.Join(server.Dir, "new.board.db"))
+	store := openStore(t, filepath.Join(server.Dir, "new.board.db"))
 	state, err := store.GetPhaseState(t.Context(), "p")
 	if err != nil || state != board.StateDecomposed {
 		t.Errorf("got the state %q, %v", state, err)
@@ -101,7 +101,7 @@ func TestAGoStoreOpensAFileThatTheServerWrote(t *testing.T) {
 		t.Errorf("got the owner %q, %v", owner, err)
 	}
 	var postedAt, updatedAt, claimedAt time.Time
-	row := store.(*sqliteBoard).db.QueryRow("SELECT posted_at, updated_at, claimed_at FROM board, file_claims")
+	row := store.db.QueryRow("SELECT posted_at, updated_at, claimed_at FROM board, file_claims")
 	if err := row.Scan(&postedAt, &updatedAt, &claimedAt); err != nil {
 		t.Fatal(err)
 	}

@@ -17,7 +17,7 @@ type Info struct {
 
 // OpenBoard creates the board if it is absent, and tells about it. Idempotent.
 // Dial has called it.
-func (c *Client) OpenBoard(ctx context.Context) (Info, error) {
+func (c *calls) OpenBoard(ctx context.Context) (Info, error) {
 	response, err := call(ctx, c, c.stub.OpenBoard, &boardv1.OpenBoardRequest{Board: c.board})
 	if err != nil {
 		return Info{}, err
@@ -27,7 +27,7 @@ func (c *Client) OpenBoard(ctx context.Context) (Info, error) {
 
 // ListBoards tells about every board of the server, in the byte order of their
 // names.
-func (c *Client) ListBoards(ctx context.Context) ([]Info, error) {
+func (c *calls) ListBoards(ctx context.Context) ([]Info, error) {
 	return pages(ctx, c, func(ctx context.Context, token string) ([]Info, string, error) {
 		response, err := call(ctx, c, c.stub.ListBoards, &boardv1.ListBoardsRequest{PageToken: token})
 		return each(response.GetBoards(), info), response.GetNextPageToken(), err
@@ -45,17 +45,17 @@ type Archived struct {
 // still as it is in the snapshot, which is stored safely. It is
 // ErrRevisionMismatch where the board has changed since, and ErrBoardReplaced
 // where another has taken its place; then nothing was removed. Sessions live on.
-func (c *Client) ArchiveSnapshot(ctx context.Context, stored *Snapshot) (Archived, error) {
+func (c *calls) ArchiveSnapshot(ctx context.Context, stored *Snapshot) (Archived, error) {
 	return c.archive(ctx, stored.Revision, stored.BoardID)
 }
 
 // ArchiveBoard does what ArchiveSnapshot does for any board at this revision,
 // also for one that was restored or made anew since the snapshot was taken.
-func (c *Client) ArchiveBoard(ctx context.Context, revision int64) (Archived, error) {
+func (c *calls) ArchiveBoard(ctx context.Context, revision int64) (Archived, error) {
 	return c.archive(ctx, revision, "")
 }
 
-func (c *Client) archive(ctx context.Context, revision int64, boardID string) (Archived, error) {
+func (c *calls) archive(ctx context.Context, revision int64, boardID string) (Archived, error) {
 	request := &boardv1.ArchiveBoardRequest{Board: c.board, Revision: revision, BoardId: boardID}
 	response, err := call(ctx, c, c.stub.ArchiveBoard, request)
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 )
 
 // ClaimFile implements [Board]. A conflict is a [*FileAlreadyClaimedError].
-func (c *Client) ClaimFile(ctx context.Context, filepath, ownerPhaseID string) error {
+func (c *calls) ClaimFile(ctx context.Context, filepath, ownerPhaseID string) error {
 	request := &boardv1.ClaimFileRequest{Board: c.board, Filepath: filepath, Owner: ownerPhaseID, SessionId: c.sessionID}
 	_, err := call(ctx, c, c.stub.ClaimFile, request)
 	return err
@@ -16,7 +16,7 @@ func (c *Client) ClaimFile(ctx context.Context, filepath, ownerPhaseID string) e
 // ClaimFiles claims the files for the phase, all or none, each as ClaimFile
 // does. It returns the claims, one for each path, in that order. When other
 // phases have any of them, the [*FileAlreadyClaimedError] names those.
-func (c *Client) ClaimFiles(ctx context.Context, filepaths []string, ownerPhaseID string) ([]FileClaim, error) {
+func (c *calls) ClaimFiles(ctx context.Context, filepaths []string, ownerPhaseID string) ([]FileClaim, error) {
 	request := &boardv1.ClaimFilesRequest{Board: c.board, Filepaths: filepaths, Owner: ownerPhaseID, SessionId: c.sessionID}
 	response, err := call(ctx, c, c.stub.ClaimFiles, request)
 	if err != nil {
@@ -26,14 +26,14 @@ func (c *Client) ClaimFiles(ctx context.Context, filepaths []string, ownerPhaseI
 }
 
 // ReleaseClaims implements [Board].
-func (c *Client) ReleaseClaims(ctx context.Context, ownerPhaseID string) error {
+func (c *calls) ReleaseClaims(ctx context.Context, ownerPhaseID string) error {
 	_, err := call(ctx, c, c.stub.ReleaseClaims, &boardv1.ReleaseClaimsRequest{Board: c.board, Owner: ownerPhaseID})
 	return err
 }
 
 // ReleaseFiles frees those of the files that the phase has claimed, and returns
 // how many became free. Without files it does nothing.
-func (c *Client) ReleaseFiles(ctx context.Context, ownerPhaseID string, filepaths ...string) (int, error) {
+func (c *calls) ReleaseFiles(ctx context.Context, ownerPhaseID string, filepaths ...string) (int, error) {
 	if len(filepaths) == 0 { // on the wire that means all of them
 		return 0, nil
 	}
@@ -43,24 +43,24 @@ func (c *Client) ReleaseFiles(ctx context.Context, ownerPhaseID string, filepath
 }
 
 // FileOwner implements [Board].
-func (c *Client) FileOwner(ctx context.Context, filepath string) (string, error) {
+func (c *calls) FileOwner(ctx context.Context, filepath string) (string, error) {
 	response, err := call(ctx, c, c.stub.GetFileOwner, &boardv1.GetFileOwnerRequest{Board: c.board, Filepath: filepath})
 	return response.GetOwner(), err
 }
 
 // ClaimsFor implements [Board].
-func (c *Client) ClaimsFor(ctx context.Context, phaseID string) ([]string, error) {
+func (c *calls) ClaimsFor(ctx context.Context, phaseID string) ([]string, error) {
 	claims, err := c.listClaims(ctx, &boardv1.ListClaimsRequest{Board: c.board, Owner: &phaseID})
 	return each(claims, func(claim FileClaim) string { return claim.Filepath }), err
 }
 
 // ListClaims returns the claims of one phase, or of all when ownerPhaseID is
 // "", in the byte order of their paths.
-func (c *Client) ListClaims(ctx context.Context, ownerPhaseID string) ([]FileClaim, error) {
+func (c *calls) ListClaims(ctx context.Context, ownerPhaseID string) ([]FileClaim, error) {
 	return c.listClaims(ctx, &boardv1.ListClaimsRequest{Board: c.board, Owner: ifSet(ownerPhaseID)})
 }
 
-func (c *Client) listClaims(ctx context.Context, request *boardv1.ListClaimsRequest) ([]FileClaim, error) {
+func (c *calls) listClaims(ctx context.Context, request *boardv1.ListClaimsRequest) ([]FileClaim, error) {
 	return pages(ctx, c, func(ctx context.Context, token string) ([]FileClaim, string, error) {
 		request.PageToken = token
 		response, err := call(ctx, c, c.stub.ListClaims, request)

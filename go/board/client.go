@@ -14,9 +14,14 @@ import (
 	"github.com/papapumpkin/quasar-board/go/boardv1"
 )
 
-// Client is a connection to one board of a server. It is a [Board], and offers
-// what that interface lacks. It is safe for concurrent use.
-type Client struct {
+// Client is a connection to one board of a server. It implements [Board], and has
+// further methods. It is safe for concurrent use.
+type Client struct{ calls }
+
+// calls makes calls to one board of a server, within a session or none. It has the
+// methods that Client and Session have in common: all but Close, which ends a
+// different thing for each.
+type calls struct {
 	target    string
 	board     string
 	sessionID string // of the session that its calls belong to; "" for none
@@ -25,7 +30,10 @@ type Client struct {
 	stub      boardv1.BoardServiceClient
 }
 
-var _ Board = (*Client)(nil)
+var (
+	_ Board = (*Client)(nil)
+	_ Board = (*Session)(nil)
+)
 
 // Dial connects to the board at target, `HOST:PORT`, `HOST` (port 7447) or
 // `unix:PATH`, and opens it: a board that does not exist is created, as NewSQLiteBoard creates its
@@ -46,7 +54,7 @@ func Dial(ctx context.Context, target string, opts ...Option) (*Client, error) {
 	defer cancel()
 	ctx, giveUp := context.WithCancelCause(ctx)
 	defer giveUp(nil)
-	c := &Client{target: target, board: o.board, timeout: o.timeout}
+	c := &Client{calls{target: target, board: o.board, timeout: o.timeout}}
 	c.conns, err = connected(func() (*grpc.ClientConn, error) {
 		return connect(target, o, func(why func() error) {
 			if ctx.Err() != nil || c.conns.state() != connectivity.TransientFailure {
@@ -72,7 +80,7 @@ func Dial(ctx context.Context, target string, opts ...Option) (*Client, error) {
 }
 
 // open opens the board, or finds it open where the token may not open any.
-func (c *Client) open(ctx context.Context) error {
+func (c *calls) open(ctx context.Context) error {
 	_, err := c.OpenBoard(ctx)
 	switch {
 	case errors.Is(err, ErrUnauthenticated):
@@ -90,10 +98,10 @@ func (c *Client) open(ctx context.Context) error {
 // On returns a client of another board of the same server, which shares this
 // one's connection. A board that does not exist yet wants OpenBoard once. Its
 // calls belong to no session.
-func (c *Client) On(board string) *Client {
+func (c *calls) On(board string) *Client {
 	other := *c
 	other.board, other.sessionID = board, ""
-	return &other
+	return &Client{other}
 }
 
 // Close closes the connection, for every client that shares it. Calls that run
@@ -105,10 +113,10 @@ func (c *Client) Close() error {
 	return c.conns.close()
 }
 
-func (c *Client) closed() bool { return c.conns.isClosed() }
+func (c *calls) closed() bool { return c.conns.isClosed() }
 
 // unreachable tells whether there is no connection at the moment, try as it may.
-func (c *Client) unreachable() bool {
+func (c *calls) unreachable() bool {
 	state := c.conns.state()
 	return state == connectivity.TransientFailure || state == connectivity.Connecting
 }
@@ -117,7 +125,7 @@ func (c *Client) unreachable() bool {
 // context has no deadline.
 func call[Request proto.Message, Response any](
 	ctx context.Context,
-	c *Client,
+	c *calls,
 	method func(context.Context, Request, ...grpc.CallOption) (Response, error),
 	request Request,
 ) (Response, error) {
@@ -131,7 +139,7 @@ func call[Request proto.Message, Response any](
 }
 
 // bound gives ctx the client's timeout where it has no deadline.
-func (c *Client) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+func (c *calls) bound(ctx context.Context) (context.Context, context.CancelFunc) {
 	if _, ok := ctx.Deadline(); ok {
 		return ctx, func() {}
 	}

@@ -20,7 +20,7 @@ type Completion struct {
 //
 // In a session that has ended it is ErrSessionExpired: the phase was taken from
 // this worker. Drop the work.
-func (c *Client) CompletePhase(ctx context.Context, phaseID, state string, contracts []Contract) (Completion, error) {
+func (c *calls) CompletePhase(ctx context.Context, phaseID, state string, contracts []Contract) (Completion, error) {
 	number, err := states.required("state", state)
 	if err != nil {
 		return Completion{}, err

@@ -9,7 +9,7 @@ import (
 
 // PublishContract implements [Board]. An unknown kind or status is
 // ErrInvalidArgument, and nothing is sent.
-func (c *Client) PublishContract(ctx context.Context, contract Contract) error {
+func (c *calls) PublishContract(ctx context.Context, contract Contract) error {
 	message, err := toProto("contract", contract)
 	if err != nil {
 		return err
@@ -20,7 +20,7 @@ func (c *Client) PublishContract(ctx context.Context, contract Contract) error {
 
 // PublishContracts implements [Board]. A batch holds up to 10,000 contracts and
 // 32 MiB. An unknown kind or status is ErrInvalidArgument, and nothing is sent.
-func (c *Client) PublishContracts(ctx context.Context, contracts []Contract) error {
+func (c *calls) PublishContracts(ctx context.Context, contracts []Contract) error {
 	messages, err := batch(contracts)
 	if err != nil {
 		return err
@@ -31,12 +31,12 @@ func (c *Client) PublishContracts(ctx context.Context, contracts []Contract) err
 }
 
 // ContractsFor implements [Board].
-func (c *Client) ContractsFor(ctx context.Context, phaseID string) ([]Contract, error) {
+func (c *calls) ContractsFor(ctx context.Context, phaseID string) ([]Contract, error) {
 	return c.listContracts(ctx, &boardv1.ListContractsRequest{Board: c.board, Producer: &phaseID})
 }
 
 // AllContracts implements [Board].
-func (c *Client) AllContracts(ctx context.Context) ([]Contract, error) {
+func (c *calls) AllContracts(ctx context.Context) ([]Contract, error) {
 	return c.listContracts(ctx, &boardv1.ListContractsRequest{Board: c.board})
 }
 
@@ -51,7 +51,7 @@ type ContractFilter struct {
 }
 
 // ListContracts returns the contracts that match the filter, by ID.
-func (c *Client) ListContracts(ctx context.Context, filter ContractFilter) ([]Contract, error) {
+func (c *calls) ListContracts(ctx context.Context, filter ContractFilter) ([]Contract, error) {
 	kind, err := kinds.number("kind", filter.Kind)
 	if err != nil {
 		return nil, err
@@ -70,7 +70,7 @@ func (c *Client) ListContracts(ctx context.Context, filter ContractFilter) ([]Co
 	})
 }
 
-func (c *Client) listContracts(ctx context.Context, request *boardv1.ListContractsRequest) ([]Contract, error) {
+func (c *calls) listContracts(ctx context.Context, request *boardv1.ListContractsRequest) ([]Contract, error) {
 	return pages(ctx, c, func(ctx context.Context, token string) ([]Contract, string, error) {
 		request.PageToken = token
 		response, err := call(ctx, c, c.stub.ListContracts, request)

@@ -25,32 +25,32 @@ func WithTLS(config *tls.Config) Option {
 	if config == nil {
 		config = &tls.Config{}
 	}
-	return func(o *options) { o.credentials.tls = config }
+	return Option{func(o *options) { o.credentials.tls = config }}
 }
 
 // WithCA encrypts the connection, and trusts the CAs of this PEM file instead of
 // those that the system trusts.
 func WithCA(file string) Option {
-	return func(o *options) { o.credentials.ca = file }
+	return Option{func(o *options) { o.credentials.ca = file }}
 }
 
 // WithCertificate encrypts the connection, and shows the client's certificate of
 // these PEM files to a server that asks for one: mutual TLS. They are read again
 // for each connection.
 func WithCertificate(certFile, keyFile string) Option {
-	return func(o *options) { o.credentials.cert, o.credentials.key = certFile, keyFile }
+	return Option{func(o *options) { o.credentials.cert, o.credentials.key = certFile, keyFile }}
 }
 
 // WithToken sends a bearer token with each call. Dial refuses to send it
 // without TLS to anything but a loopback address or a Unix socket.
 func WithToken(token string) Option {
-	return func(o *options) { o.credentials.token, o.credentials.tokenFile = token, "" }
+	return Option{func(o *options) { o.credentials.token, o.credentials.tokenFile = token, "" }}
 }
 
 // WithTokenFile is [WithToken] for the token that a file holds. The file is read
 // again when it changes; what it said last stands while it holds none.
 func WithTokenFile(file string) Option {
-	return func(o *options) { o.credentials.token, o.credentials.tokenFile = "", file }
+	return Option{func(o *options) { o.credentials.token, o.credentials.tokenFile = "", file }}
 }
 
 // encrypted tells whether connections over TCP use TLS.

@@ -15,7 +15,7 @@ import (
 // BOARD_TOKEN_FILE, as [WithToken] and [WithTokenFile]. A variable that is not
 // set says nothing.
 func FromEnvironment() Option {
-	return func(o *options) {
+	return Option{func(o *options) {
 		o.target = cmp.Or(os.Getenv("BOARD_TARGET"), DefaultTarget)
 		o.board = cmp.Or(os.Getenv("BOARD_NAME"), o.board)
 		c := &o.credentials
@@ -29,7 +29,7 @@ func FromEnvironment() Option {
 		if token, file := os.Getenv("BOARD_TOKEN"), os.Getenv("BOARD_TOKEN_FILE"); token != "" || file != "" {
 			c.token, c.tokenFile = token, file
 		}
-	}
+	}}
 }
 
 func isTrue(value string) bool {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -120,6 +121,18 @@ type Error struct {
 // Error returns the message.
 func (e *Error) Error() string { return e.Message }
 
+// Int returns the number under a key of Metadata, such as "expected" and "actual"
+// of [ErrRevisionMismatch], "oldest_revision" of [ErrRevisionCompacted],
+// "last_revision" of [ErrWatchTooSlow] and "maximum" of [ErrLimitExceeded]. It
+// returns 0 if there is none.
+func (e *Error) Int(key string) int64 {
+	number, err := strconv.ParseInt(e.Metadata[key], 10, 64)
+	if err != nil {
+		return 0
+	}
+	return number
+}
+
 // Unwrap returns the errors that this one means.
 func (e *Error) Unwrap() []error { return e.kinds }
 
@@ -207,7 +220,7 @@ func conflicts(s *status.Status) []Conflict {
 }
 
 // failure tells what a failed call means. ctx is the caller's own.
-func (c *Client) failure(ctx context.Context, request proto.Message, err error) error {
+func (c *calls) failure(ctx context.Context, request proto.Message, err error) error {
 	s := status.Convert(err)
 	if e, ok := fromBoard(s); ok {
 		return e

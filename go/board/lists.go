@@ -6,7 +6,7 @@ import "context"
 // time of one call.
 func pages[T any](
 	ctx context.Context,
-	c *Client,
+	c *calls,
 	fetch func(ctx context.Context, token string) (items []T, next string, err error),
 ) ([]T, error) {
 	ctx, cancel := c.bound(ctx)

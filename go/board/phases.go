@@ -19,42 +19,47 @@ type Phase struct {
 
 // SetPhaseState implements [Board]. An unknown state is ErrInvalidArgument, and
 // nothing is sent.
-func (c *Client) SetPhaseState(ctx context.Context, phaseID, state string) error {
+func (c *calls) SetPhaseState(ctx context.Context, phaseID, state string) error {
 	_, err := c.SetPhase(ctx, phaseID, state)
 	return err
 }
 
-// PhaseOption says more about what SetPhase is to do.
-type PhaseOption func(*boardv1.SetPhaseStateRequest) error
+// PhaseOption is an option of SetPhase. The zero PhaseOption sets nothing.
+type PhaseOption struct {
+	apply func(*boardv1.SetPhaseStateRequest) error
+}
 
 // ByWorker says who has the phase now; "" says that nobody has. Without it the
 // phase keeps the worker it has.
 func ByWorker(worker string) PhaseOption {
-	return func(r *boardv1.SetPhaseStateRequest) error {
+	return PhaseOption{func(r *boardv1.SetPhaseStateRequest) error {
 		r.Worker = &worker
 		return nil
-	}
+	}}
 }
 
 // IfState makes SetPhase a compare-and-set: it is refused with ErrStateMismatch
 // unless the phase is in this state.
 func IfState(state string) PhaseOption {
-	return func(r *boardv1.SetPhaseStateRequest) error {
+	return PhaseOption{func(r *boardv1.SetPhaseStateRequest) error {
 		number, err := states.required("expected_state", state)
 		r.ExpectedState = &number
 		return err
-	}
+	}}
 }
 
 // SetPhase creates or updates a phase, and returns it as it now is.
-func (c *Client) SetPhase(ctx context.Context, phaseID, state string, opts ...PhaseOption) (Phase, error) {
+func (c *calls) SetPhase(ctx context.Context, phaseID, state string, opts ...PhaseOption) (Phase, error) {
 	number, err := states.required("state", state)
 	if err != nil {
 		return Phase{}, err
 	}
 	request := &boardv1.SetPhaseStateRequest{Board: c.board, PhaseId: phaseID, State: number, SessionId: c.sessionID}
 	for _, opt := range opts {
-		if err := opt(request); err != nil {
+		if opt.apply == nil {
+			continue
+		}
+		if err := opt.apply(request); err != nil {
 			return Phase{}, err
 		}
 	}
@@ -67,7 +72,7 @@ func (c *Client) SetPhase(ctx context.Context, phaseID, state string, opts ...Ph
 
 // GetPhaseState implements [Board]. A state that this client does not know is
 // "" too; GetPhase tells them apart.
-func (c *Client) GetPhaseState(ctx context.Context, phaseID string) (string, error) {
+func (c *calls) GetPhaseState(ctx context.Context, phaseID string) (string, error) {
 	request := &boardv1.GetPhaseStateRequest{Board: c.board, PhaseId: phaseID}
 	response, err := call(ctx, c, c.stub.GetPhaseState, request)
 	return states.word(response.GetPhase().GetState()), err
@@ -75,7 +80,7 @@ func (c *Client) GetPhaseState(ctx context.Context, phaseID string) (string, err
 
 // GetPhase returns a phase with its worker and times; ok is false when there is
 // no such phase.
-func (c *Client) GetPhase(ctx context.Context, phaseID string) (p Phase, ok bool, err error) {
+func (c *calls) GetPhase(ctx context.Context, phaseID string) (p Phase, ok bool, err error) {
 	request := &boardv1.GetPhaseStateRequest{Board: c.board, PhaseId: phaseID}
 	response, err := call(ctx, c, c.stub.GetPhaseState, request)
 	if err != nil || response.GetPhase() == nil {
@@ -86,7 +91,7 @@ func (c *Client) GetPhase(ctx context.Context, phaseID string) (p Phase, ok bool
 
 // ListPhases returns the phases that are in one of the states, or all of them,
 // in the order they were posted.
-func (c *Client) ListPhases(ctx context.Context, inStates ...string) ([]Phase, error) {
+func (c *calls) ListPhases(ctx context.Context, inStates ...string) ([]Phase, error) {
 	request := &boardv1.ListPhasesRequest{Board: c.board}
 	for _, state := range inStates {
 		number, err := states.required("states", state)

@@ -34,7 +34,7 @@ type SessionInfo struct {
 // died or lost touch, the board takes them back: the files become free, and the
 // phases that are still running fail, or are queued again.
 type Session struct {
-	*Client
+	calls
 
 	ttl    time.Duration
 	lost   chan struct{}
@@ -45,24 +45,26 @@ type Session struct {
 	index  int   // of the connection that the last renewal went by
 }
 
-// SessionOption says more about a session.
-type SessionOption func(*boardv1.OpenSessionRequest) error
+// SessionOption is an option of Session. The zero SessionOption sets nothing.
+type SessionOption struct {
+	apply func(*boardv1.OpenSessionRequest) error
+}
 
 // WithTTL sets how long the session outlives its last sign of life, 1 s to 24 h.
 func WithTTL(ttl time.Duration) SessionOption {
-	return func(r *boardv1.OpenSessionRequest) error {
+	return SessionOption{func(r *boardv1.OpenSessionRequest) error {
 		r.Ttl = durationpb.New(ttl)
 		return nil
-	}
+	}}
 }
 
 // WithOnExpiry sets what becomes of its running phases when the session ends:
 // OnExpiryFail, which holds otherwise too, or OnExpiryRequeue.
 func WithOnExpiry(onExpiry string) SessionOption {
-	return func(r *boardv1.OpenSessionRequest) (err error) {
+	return SessionOption{func(r *boardv1.OpenSessionRequest) (err error) {
 		r.OnExpiry, err = expiries.required("on_expiry", onExpiry)
 		return err
-	}
+	}}
 }
 
 // Session opens a session for the worker, and renews it until Close, or until
@@ -78,10 +80,13 @@ func WithOnExpiry(onExpiry string) SessionOption {
 //	}
 //	// work, and stop where <-session.Lost() says so
 //	_, err = session.CompletePhase(ctx, "board-store", board.StateDone, contracts)
-func (c *Client) Session(ctx context.Context, worker string, opts ...SessionOption) (*Session, error) {
+func (c *calls) Session(ctx context.Context, worker string, opts ...SessionOption) (*Session, error) {
 	request := &boardv1.OpenSessionRequest{Board: c.board, Worker: worker, Ttl: durationpb.New(DefaultTTL)}
 	for _, opt := range opts {
-		if err := opt(request); err != nil {
+		if opt.apply == nil {
+			continue
+		}
+		if err := opt.apply(request); err != nil {
 			return nil, err
 		}
 	}
@@ -92,10 +97,10 @@ func (c *Client) Session(ctx context.Context, worker string, opts ...SessionOpti
 	}
 	opened := sessionInfo(response.GetSession())
 	s := &Session{
-		Client: c.InSession(opened.SessionID),
-		ttl:    opened.TTL,
-		lost:   make(chan struct{}),
-		ended:  make(chan struct{}),
+		calls: c.inSession(opened.SessionID),
+		ttl:   opened.TTL,
+		lost:  make(chan struct{}),
+		ended: make(chan struct{}),
 	}
 	if time.Since(sent) > s.ttl/3 { // which attempt opened it?
 		sent = time.Now()
@@ -111,10 +116,14 @@ func (c *Client) Session(ctx context.Context, worker string, opts ...SessionOpti
 
 // InSession returns a client whose calls belong to a session that someone else
 // opened and renews. It shares this one's connection.
-func (c *Client) InSession(sessionID string) *Client {
+func (c *calls) InSession(sessionID string) *Client {
+	return &Client{c.inSession(sessionID)}
+}
+
+func (c *calls) inSession(sessionID string) calls {
 	other := *c
 	other.sessionID = sessionID
-	return &other
+	return other
 }
 
 // ID returns the session's ID, for InSession.
@@ -211,7 +220,7 @@ func (s *Session) sendRenewal(ctx context.Context, l *lease, answers chan<- rene
 
 func (s *Session) renew(ctx context.Context) error {
 	request := &boardv1.RenewSessionRequest{Board: s.board, SessionId: s.sessionID}
-	_, err := call(ctx, s.Client, s.stub.RenewSession, request)
+	_, err := call(ctx, &s.calls, s.stub.RenewSession, request)
 	return err
 }
 
@@ -227,13 +236,13 @@ func (s *Session) close(ctx context.Context, patience time.Duration) error {
 
 // CloseSession ends a session, whoever holds it, and returns how many files that
 // frees.
-func (c *Client) CloseSession(ctx context.Context, sessionID string) (int, error) {
+func (c *calls) CloseSession(ctx context.Context, sessionID string) (int, error) {
 	response, err := call(ctx, c, c.stub.CloseSession, &boardv1.CloseSessionRequest{Board: c.board, SessionId: sessionID})
 	return int(response.GetReleased()), err
 }
 
 // ListSessions returns the sessions that live, in the byte order of their IDs.
-func (c *Client) ListSessions(ctx context.Context) ([]SessionInfo, error) {
+func (c *calls) ListSessions(ctx context.Context) ([]SessionInfo, error) {
 	request := &boardv1.ListSessionsRequest{Board: c.board}
 	return pages(ctx, c, func(ctx context.Context, token string) ([]SessionInfo, string, error) {
 		request.PageToken = token

@@ -3,6 +3,7 @@ package board_test
 import (
 	"context"
 	"errors"
+	"reflect"
 	"testing"
 	"time"
 
@@ -222,4 +223,32 @@ func open(t *testing.T, client *board.Client, worker string, opts ...board.Sessi
 	}
 	t.Cleanup(func() { _ = session.Close() })
 	return session
+}
+
+func TestASessionIsABoardWhoseCloseLeavesTheConnectionOpen(t *testing.T) {
+	t.Parallel()
+	client := fresh(t)
+	var inTheSession board.Board = open(t, client, "ada")
+	if err := inTheSession.ClaimFile(t.Context(), "a.go", "p"); err != nil {
+		t.Fatal(err)
+	}
+	if err := inTheSession.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if owner, err := client.FileOwner(t.Context(), "a.go"); err != nil || owner != "" {
+		t.Errorf("got the owner %q, %v", owner, err)
+	}
+	if _, embeds := reflect.TypeFor[board.Session]().FieldByName("Client"); embeds {
+		t.Error("a session has another Close, that of its client")
+	}
+}
+
+func TestTheZeroValueOfAnOptionSetsNothing(t *testing.T) {
+	t.Parallel()
+	client := fresh(t, board.Option{})
+	if _, err := client.SetPhase(t.Context(), "p", board.StateDone, board.PhaseOption{}); err != nil {
+		t.Error(err)
+	}
+	watching(t, client, board.WatchOption{})
+	open(t, client, "ada", board.SessionOption{})
 }

@@ -23,12 +23,12 @@ type Snapshot struct {
 
 // Snapshot reads the whole board at one revision. Watch with AfterRevision and
 // OfBoard goes on from it; Watch with FromSnapshot does both.
-func (c *Client) Snapshot(ctx context.Context) (*Snapshot, error) {
+func (c *calls) Snapshot(ctx context.Context) (*Snapshot, error) {
 	return call(ctx, c, persistent(c.readSnapshot), &boardv1.GetSnapshotRequest{Board: c.board})
 }
 
 // readSnapshot puts the parts of a snapshot together.
-func (c *Client) readSnapshot(ctx context.Context, request *boardv1.GetSnapshotRequest, opts ...grpc.CallOption) (*Snapshot, error) {
+func (c *calls) readSnapshot(ctx context.Context, request *boardv1.GetSnapshotRequest, opts ...grpc.CallOption) (*Snapshot, error) {
 	stream, err := c.stub.GetSnapshot(ctx, request, opts...)
 	if err != nil {
 		return nil, err

@@ -70,7 +70,7 @@ type Met struct {
 // WaitFor returns as soon as all the conditions, 1 to 100, hold at one revision,
 // and at once if they do already. It waits until ctx ends, however long that is,
 // and for a server that goes away and comes back too.
-func (c *Client) WaitFor(ctx context.Context, conditions ...Condition) (*Met, error) {
+func (c *calls) WaitFor(ctx context.Context, conditions ...Condition) (*Met, error) {
 	request := &boardv1.WaitForRequest{Board: c.board}
 	for i, one := range conditions {
 		message, err := one.condition(fmt.Sprintf("conditions[%d]", i))

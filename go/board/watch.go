@@ -17,7 +17,7 @@ import (
 // order of their revisions. It is a channel, since who watches waits for other
 // things too, and does that in a select.
 type Watch struct {
-	client    *Client
+	client    *calls
 	request   *boardv1.WatchRequest // of a stream that goes on where the last one ended
 	snapshots bool
 	taken     *Snapshot // where the next stream begins; not delivered yet
@@ -29,31 +29,32 @@ type Watch struct {
 	end      context.CancelCauseFunc
 }
 
-// WatchOption says what Watch is to deliver, and from where on.
-type WatchOption func(*Watch) error
+// WatchOption is an option of Watch: what it delivers, and from which revision on.
+// The zero WatchOption sets nothing.
+type WatchOption struct{ apply func(*Watch) error }
 
 // AfterRevision delivers what happened after this revision, instead of from now
 // on. It is ErrRevisionCompacted where the board no longer keeps all of that.
 func AfterRevision(revision int64) WatchOption {
-	return func(w *Watch) error {
+	return WatchOption{func(w *Watch) error {
 		w.request.AfterRevision = &revision
 		return nil
-	}
+	}}
 }
 
 // OfBoard refuses any board but the one with this ID: a revision to go on from
 // means nothing on another. It is ErrBoardReplaced then.
 func OfBoard(boardID string) WatchOption {
-	return func(w *Watch) error {
+	return WatchOption{func(w *Watch) error {
 		w.request.BoardId = boardID
 		return nil
-	}
+	}}
 }
 
 // Kinds delivers only events of these kinds, each one of EventPhase,
 // EventContract, EventClaim and EventSession.
 func Kinds(kinds ...string) WatchOption {
-	return func(w *Watch) error {
+	return WatchOption{func(w *Watch) error {
 		for _, kind := range kinds {
 			number, err := eventKinds.required("kinds", kind)
 			if err != nil {
@@ -62,7 +63,7 @@ func Kinds(kinds ...string) WatchOption {
 			w.request.Kinds = append(w.request.Kinds, number)
 		}
 		return nil
-	}
+	}}
 }
 
 // FromSnapshot delivers the whole board first, as an event with a Snapshot, and
@@ -70,10 +71,10 @@ func Kinds(kinds ...string) WatchOption {
 // it, where the events in between are no longer to be had. With AfterRevision,
 // only such a later one comes.
 func FromSnapshot() WatchOption {
-	return func(w *Watch) error {
+	return WatchOption{func(w *Watch) error {
 		w.snapshots = true
 		return nil
-	}
+	}}
 }
 
 // Watch watches the board until ctx ends. Everything that happens after the
@@ -89,7 +90,7 @@ func FromSnapshot() WatchOption {
 //		fmt.Println(event.Phase.PhaseID, event.Phase.State, event.Cause)
 //	}
 //	return watch.Err()
-func (c *Client) Watch(ctx context.Context, opts ...WatchOption) (*Watch, error) {
+func (c *calls) Watch(ctx context.Context, opts ...WatchOption) (*Watch, error) {
 	w := &Watch{
 		client:  c,
 		request: &boardv1.WatchRequest{Board: c.board},
@@ -97,7 +98,10 @@ func (c *Client) Watch(ctx context.Context, opts ...WatchOption) (*Watch, error)
 		stands:  make(chan struct{}),
 	}
 	for _, opt := range opts {
-		if err := opt(w); err != nil {
+		if opt.apply == nil {
+			continue
+		}
+		if err := opt.apply(w); err != nil {
 			return nil, err
 		}
 	}

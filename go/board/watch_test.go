@@ -118,8 +118,10 @@ func TestABoardThatIsArchivedIsEmptyAndItsWatchTellsWhatWent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := client.ArchiveBoard(t.Context(), stored.Revision-1); !errors.Is(err, board.ErrRevisionMismatch) {
-		t.Errorf("got %v, want ErrRevisionMismatch", err)
+	var mismatch *board.Error
+	if _, err := client.ArchiveBoard(t.Context(), stored.Revision-1); !errors.Is(err, board.ErrRevisionMismatch) || !errors.As(err, &mismatch) ||
+		mismatch.Int("expected") != stored.Revision-1 || mismatch.Int("actual") != stored.Revision || mismatch.Int("wish") != 0 {
+		t.Errorf("got %v, want ErrRevisionMismatch with both revisions", err)
 	}
 	another := &board.Snapshot{BoardID: "another", Revision: stored.Revision}
 	if _, err := client.ArchiveSnapshot(t.Context(), another); !errors.Is(err, board.ErrBoardReplaced) {
@@ -263,7 +265,7 @@ func TestAWatchThatHasMissedWhatIsNoLongerKeptEndsOrTakesASnapshot(t *testing.T)
 		t.Errorf("got %+v", e)
 	}
 	var e *board.Error
-	if err := old.Err(); !errors.Is(err, board.ErrRevisionCompacted) || !errors.As(err, &e) || e.Metadata["oldest_revision"] == "" {
+	if err := old.Err(); !errors.Is(err, board.ErrRevisionCompacted) || !errors.As(err, &e) || e.Int("oldest_revision") == 0 {
 		t.Errorf("got %v, want ErrRevisionCompacted with the oldest revision", err)
 	}
 }

@@ -3,6 +3,8 @@ package board
 import (
 	"context"
 	"fmt"
+	"strings"
+	"time"
 
 	"github.com/papapumpkin/quasar-board/go/boardv1"
 )
@@ -10,8 +12,14 @@ import (
 // Condition is something on the board to wait for: [PhaseIn],
 // [ContractPublished] or [FileFree].
 type Condition interface {
+	fmt.Stringer
+
 	// condition writes it; the error names the field, which lies in `field`.
 	condition(field string) (*boardv1.WaitCondition, error)
+
+	// check reads whether the condition holds now: nil if so, else what stands
+	// against it.
+	check(ctx context.Context, c *calls) (*Unmet, error)
 }
 
 // PhaseIn holds while the phase is in one of the states.
@@ -21,6 +29,11 @@ type phaseIn struct {
 	phaseID string
 	states  []string
 }
+
+// String returns the condition, such as `phase "a" is DONE or FAILED`.
+func (p phaseIn) String() string { return fmt.Sprintf("phase %q is %s", p.phaseID, p.wanted()) }
+
+func (p phaseIn) wanted() string { return strings.Join(each(p.states, strings.ToUpper), " or ") }
 
 func (p phaseIn) condition(field string) (*boardv1.WaitCondition, error) {
 	condition := &boardv1.PhaseCondition{PhaseId: p.phaseID}
@@ -43,6 +56,24 @@ type ContractPublished struct {
 	Package  string
 }
 
+// String returns the condition, such as `contract with kind "type", name "T" is published`.
+func (c ContractPublished) String() string {
+	return fmt.Sprintf("contract with %s is published", c.fields())
+}
+
+// fields returns the fields that are set.
+func (c ContractPublished) fields() string {
+	var set []string
+	for _, field := range []struct{ name, value string }{
+		{"kind", c.Kind}, {"name", c.Name}, {"package", c.Package}, {"producer", c.Producer},
+	} {
+		if field.value != "" {
+			set = append(set, fmt.Sprintf("%s %q", field.name, field.value))
+		}
+	}
+	return strings.Join(set, ", ")
+}
+
 func (c ContractPublished) condition(field string) (*boardv1.WaitCondition, error) {
 	kind, err := kinds.number(field+".contract.kind", c.Kind)
 	if err != nil {
@@ -54,6 +85,9 @@ func (c ContractPublished) condition(field string) (*boardv1.WaitCondition, erro
 
 // FileFree holds while no phase has claimed the file of this path.
 type FileFree string
+
+// String returns the condition, such as `file "a.go" is free`.
+func (f FileFree) String() string { return fmt.Sprintf("file %q is free", string(f)) }
 
 func (f FileFree) condition(string) (*boardv1.WaitCondition, error) {
 	condition := &boardv1.FileCondition{Filepath: string(f)}
@@ -70,6 +104,9 @@ type Met struct {
 // WaitFor returns as soon as all the conditions, 1 to 100, hold at one revision,
 // and at once if they do already. It waits until ctx ends, however long that is,
 // and for a server that goes away and comes back too.
+//
+// If the deadline of ctx passes, WaitFor reads which of the conditions do not
+// hold, for half a second at most, and returns a [*WaitTimeoutError].
 func (c *calls) WaitFor(ctx context.Context, conditions ...Condition) (*Met, error) {
 	request := &boardv1.WaitForRequest{Board: c.board}
 	for i, one := range conditions {
@@ -81,9 +118,10 @@ func (c *calls) WaitFor(ctx context.Context, conditions ...Condition) (*Met, err
 	}
 	patient := *c
 	patient.timeout = 0
+	began := time.Now()
 	response, err := call(ctx, &patient, persistent(c.stub.WaitFor), request)
 	if err != nil {
-		return nil, err
+		return nil, c.whyUnmet(ctx, began, conditions, err)
 	}
 	return &Met{response.GetRevision(), each(response.GetPhases(), phase), each(response.GetContracts(), contract)}, nil
 }

@@ -3,6 +3,8 @@ package board_test
 import (
 	"context"
 	"errors"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -115,6 +117,59 @@ func TestAWaitLastsAsLongAsItsContextAndNotTheClientsTimeout(t *testing.T) {
 	if _, err := client.WaitFor(ctx, board.PhaseIn("p", board.StateDone)); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want context.Canceled", err)
 	}
+}
+
+func TestAWaitThatRunsOutOfTimeSaysWhichConditionsAreNotMetAndWhy(t *testing.T) {
+	t.Parallel()
+	client := fresh(t)
+	begin(t, client, "a", "a.go")
+	conditions := []board.Condition{
+		board.PhaseIn("a", board.StateRunning), // holds
+		board.PhaseIn("a", board.StateDone),
+		board.PhaseIn("b", board.StateDone, board.StateFailed),
+		board.ContractPublished{Kind: board.KindType, Name: "T", Producer: "a"},
+		board.FileFree("a.go"),
+		board.FileFree("b.go"), // holds
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err := client.WaitFor(ctx, conditions...)
+	var timedOut *board.WaitTimeoutError
+	if !errors.Is(err, context.DeadlineExceeded) || !errors.As(err, &timedOut) {
+		t.Fatalf("got %v, want context.DeadlineExceeded as a *WaitTimeoutError", err)
+	}
+	want := `wait_for: deadline of 0.05 s passed; not met: phase "a" is RUNNING, wanted DONE; ` +
+		`phase "b" does not exist, wanted DONE or FAILED; ` +
+		`contract with kind "type", name "T", producer "a" is not published; file "a.go" is claimed by "a"`
+	if err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+	var unmet []int
+	for _, u := range timedOut.Unmet {
+		unmet = append(unmet, u.Index)
+	}
+	if !slices.Equal(unmet, []int{1, 2, 3, 4}) {
+		t.Fatalf("got the conditions %v, want 1 to 4", unmet)
+	}
+	first, last := timedOut.Unmet[0], timedOut.Unmet[3]
+	if first.Phase == nil || first.Phase.State != board.StateRunning || first.Condition.String() != `phase "a" is DONE` ||
+		last.Owner != "a" || last.Condition != board.FileFree("a.go") {
+		t.Errorf("got %+v and %+v", first, last)
+	}
+}
+
+func TestAWaitOnAFrozenServerEndsWithItsDeadline(t *testing.T) {
+	t.Parallel()
+	server := servertest.Start(t)
+	client := dial(t, server.Target)
+	server.Freeze()
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err := client.WaitFor(ctx, board.PhaseIn("a", board.StateDone))
+	if !errors.Is(err, context.DeadlineExceeded) || strings.Contains(err.Error(), "not met") {
+		t.Errorf("got %v, want context.DeadlineExceeded without conditions", err)
+	}
+	server.Kill()
 }
 
 func TestAConditionThatCannotBeIsNamed(t *testing.T) {

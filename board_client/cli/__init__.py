@@ -2,6 +2,7 @@
 
 import os
 import sys
+from typing import NoReturn
 
 # Before grpc is imported: our errors say what it would log.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
@@ -14,26 +15,34 @@ _EXTRA = ("typer", "rich")
 """Packages of the extra `[cli]`."""
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Run the command line; exit with one of the codes of `ExitCode`."""
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a text file
+    sys.exit(_code())
+
+
+def _code() -> int:
     try:
-        _run()
+        return _run()
     except Failure as failure:
         report(failure)
-        sys.exit(failure.code)
+        return failure.code
+    except BrokenPipeError:
+        # The reader has read enough, as `head` does. What is still buffered goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.BROKEN_PIPE
     except OSError as error:
         report(Failure(str(error)))
-        sys.exit(ExitCode.ERROR)
+        return ExitCode.ERROR
 
 
-def _run() -> None:
+def _run() -> int:
     try:
-        from board_client.cli.app import app  # noqa: PLC0415  after GRPC_VERBOSITY is set
+        from board_client.cli import app, command_line  # noqa: PLC0415  after GRPC_VERBOSITY is set
     except ModuleNotFoundError as error:
         if error.name not in _EXTRA:
             raise
         raise Failure(
             f"the `board` command needs {error.name}; pip install 'quasar-board[cli]'"
         ) from error
-    app(prog_name="board")
+    return command_line.run(app.app)

@@ -1,6 +1,7 @@
-"""The command's options, and where each of its subcommands is."""
+"""The options of `board`, and its subcommands."""
 
-import math
+import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,15 +10,18 @@ import typer
 from board_client.cli.archive import archive
 from board_client.cli.boards import list_boards, open_board
 from board_client.cli.claim import claim, claims, owner, release
+from board_client.cli.command_line import Command, Root
 from board_client.cli.complete import complete
+from board_client.cli.completion import complete_board, complete_session
 from board_client.cli.contract import contract
-from board_client.cli.handover import handed_over
+from board_client.cli.duration import duration
+from board_client.cli.handover import hand_over
 from board_client.cli.load import load
 from board_client.cli.output import print_line
 from board_client.cli.phase import phase
 from board_client.cli.run import run
 from board_client.cli.session import session
-from board_client.cli.settings import OWN_SESSION, Access, Json, Settings
+from board_client.cli.settings import OWN_SESSION, Access, Settings, read_older_variables
 from board_client.cli.snapshot import snapshot
 from board_client.cli.status import status
 from board_client.cli.top import top
@@ -34,9 +38,11 @@ EXIT_CODES = (
 )
 
 app = typer.Typer(
-    no_args_is_help=True,
+    cls=Root,
     epilog=EXIT_CODES,
     context_settings={"help_option_names": ["-h", "--help"]},
+    # Into a pipe, help is plain text.
+    rich_markup_mode="rich" if sys.stdout.isatty() else None,
     pretty_exceptions_enable=False,
 )
 
@@ -49,24 +55,18 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-def _seconds(value: float) -> float:
-    if not (math.isfinite(value) and value > 0):
-        raise typer.BadParameter("must be a number of seconds above 0")
-    return value
-
-
 def _address(value: str) -> str:
     if not value:
         raise typer.BadParameter("must be HOST:PORT or unix:PATH")
     return value
 
 
-def _file(variable: str, told: str) -> Any:
-    """Return the option of a file that says who calls, or whom to trust."""
+def _file(variable: str, summary: str) -> Any:
+    """Return an option for a file of the caller's credentials, or of those to trust."""
     return typer.Option(
         envvar=variable,
         metavar="FILE",
-        help=told,
+        help=summary,
         show_default=False,
         rich_help_panel="Access",
     )
@@ -81,7 +81,7 @@ def options(
             envvar="BOARD_TARGET",
             metavar="ADDR",
             callback=_address,
-            help="Where the board is served: HOST:PORT or unix:PATH.",
+            help="Address of the server: HOST:PORT or unix:PATH.",
         ),
     ] = "127.0.0.1:7447",
     board: Annotated[
@@ -90,26 +90,31 @@ def options(
             envvar="BOARD_NAME",
             metavar="NAME",
             show_default=False,
-            help="Name of the board; the server's default board if not given.",
+            autocompletion=complete_board,
+            help="Name of the board. Without it: the default board if it is in use, else the "
+            "only board in use.",
         ),
     ] = "",
     timeout: Annotated[
-        float,
+        timedelta,
         typer.Option(
             envvar="BOARD_TIMEOUT",
-            metavar="SECONDS",
-            callback=_seconds,
-            help="How long each call may take, its retries included.",
+            metavar="DURATION",
+            parser=duration,
+            show_default="10s",
+            help="Time for each call, retries included: 500ms, 30s, 5m or plain seconds.",
         ),
-    ] = 10.0,
+    ] = timedelta(seconds=10),
     session: Annotated[
         str,
         typer.Option(
+            "--session",
             "--in-session",
             envvar=OWN_SESSION,
             metavar="SESSION",
             show_default=False,
-            help="ID of the session that what the command does belongs to.",
+            autocompletion=complete_session,
+            help="Run this command within session SESSION.",
         ),
     ] = "",
     tls: Annotated[
@@ -121,16 +126,22 @@ def options(
             rich_help_panel="Access",
         ),
     ] = False,
-    tls_ca: Annotated[Path | None, _file("BOARD_TLS_CA", "Trust these CAs instead, PEM.")] = None,
-    tls_cert: Annotated[
-        Path | None, _file("BOARD_TLS_CERT", "The client's certificate, PEM; needs --tls-key.")
+    tls_ca: Annotated[
+        Path | None, _file("BOARD_TLS_CA", "Encrypt, and trust the CAs in this PEM file.")
     ] = None,
-    tls_key: Annotated[Path | None, _file("BOARD_TLS_KEY", "Key of the certificate, PEM.")] = None,
+    tls_cert: Annotated[
+        Path | None, _file("BOARD_TLS_CERT", "Client certificate, PEM; needs --tls-key.")
+    ] = None,
+    tls_key: Annotated[
+        Path | None, _file("BOARD_TLS_KEY", "Key of the client certificate, PEM.")
+    ] = None,
     token_file: Annotated[
         Path | None,
-        _file("BOARD_TOKEN_FILE", "File with the token; a token itself goes into BOARD_TOKEN."),
+        _file("BOARD_TOKEN_FILE", "File with the token; BOARD_TOKEN holds a token itself."),
     ] = None,
-    json: Json = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print results, and errors, as JSON.")
+    ] = False,
     version: Annotated[  # noqa: ARG001  its callback does the work
         bool,
         typer.Option(
@@ -138,35 +149,36 @@ def options(
         ),
     ] = False,
 ) -> None:
-    """Phases, contracts and file claims that a dispatcher and its workers share."""
+    """Share phases, contracts and file claims between a dispatcher and its workers."""
     access = Access(tls, tls_ca, tls_cert, tls_key, token_file)
-    ctx.obj = Settings(target, board, timeout, session, json, access)
+    ctx.obj = Settings(target, board, timeout.total_seconds(), session, json, access)
 
 
-handed_over(app, "serve", "board_server", told="Serve the boards of a directory.")
-handed_over(app, "token", "board_server.auth", told="Make, list and revoke access tokens.")
-app.command("open")(open_board)
-app.command("boards")(list_boards)
-app.command()(load)
-app.command()(status)
-app.command()(snapshot)
+read_older_variables()
+hand_over(app, "serve", "board_server", summary="Serve the boards of a directory.")
+hand_over(app, "token", "board_server.auth", summary="Make, list and revoke access tokens.")
+app.command("open", cls=Command)(open_board)
+app.command("boards", cls=Command)(list_boards)
+app.command(cls=Command)(load)
+app.command(cls=Command)(status)
+app.command(cls=Command)(snapshot)
 app.add_typer(phase)
 app.add_typer(contract)
-app.command()(claim)
-app.command()(release)
-app.command()(owner)
-app.command()(claims)
-app.command(context_settings={"allow_interspersed_args": False})(run)
-app.command()(complete)
-app.command()(wait)
-app.command()(watch)
-app.command()(top)
+app.command(cls=Command)(claim)
+app.command(cls=Command)(release)
+app.command(cls=Command)(owner)
+app.command(cls=Command)(claims)
+app.command(cls=Command, context_settings={"allow_interspersed_args": False})(run)
+app.command(cls=Command)(complete)
+app.command(cls=Command)(wait)
+app.command(cls=Command)(watch)
+app.command(cls=Command)(top)
 app.add_typer(session)
-app.command()(archive)
-for name, told in {
+app.command(cls=Command)(archive)
+for name, summary in {
     "backup": "Copy a board to a file, or every board, while they are served or not.",
-    "restore": "Make a board of a backup.",
+    "restore": "Make a board from a backup.",
     "compact": "Drop old events of a board, and give free pages back to the disk.",
     "doctor": "Examine board files, and say what to do.",
 }.items():
-    handed_over(app, name, "board_server.sqlite.maintenance", name, told=told)
+    hand_over(app, name, "board_server.sqlite.maintenance", name, summary=summary)

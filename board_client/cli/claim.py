@@ -1,18 +1,26 @@
 """`board claim`, `release`, `owner`, `claims`: which phase may edit which file."""
 
-from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from board_client.cli.connection import connect
-from board_client.cli.output import Column, plural, print_json, print_line, print_table, rfc3339
+from board_client.cli.completion import complete_phase
+from board_client.cli.connection import connect_board
+from board_client.cli.output import Answer, Column, Table, plural, rfc3339
 from board_client.cli.paths import repository_path, repository_paths
-from board_client.cli.settings import OWN_PHASE, Json, settings
+from board_client.cli.settings import OWN_PHASE, settings
 from board_client.cli.visible import visible
 
 Owner = Annotated[
-    str, typer.Option(metavar="PHASE", envvar=OWN_PHASE, help="The phase that edits the files.")
+    str,
+    typer.Option(
+        "--phase",
+        "--owner",
+        metavar="PHASE",
+        envvar=OWN_PHASE,
+        autocompletion=complete_phase,
+        help="The phase that edits the files.",
+    ),
 ]
 
 
@@ -20,22 +28,17 @@ def claim(
     ctx: typer.Context,
     paths: Annotated[list[str], typer.Argument(metavar="PATH", help="A file of the repository.")],
     owner: Owner,
-    json: Json = False,
-) -> None:
+) -> Answer:
     """Claim files for a phase, all of them or none.
 
-    Exits with 3, and says who has which, when other phases hold any of them.
+    If other phases have some of the files, print which and exit with 3.
 
-    Example: board claim internal/board/board.go go.mod --owner board-store
+    Example: board claim internal/board/board.go go.mod --phase board-store
     """
-    given = settings(ctx, json)
     files = repository_paths(paths)
-    with connect(given) as client:
+    with connect_board(settings(ctx)) as client:
         claims = client.claim_files(files, owner)
-    if given.json:
-        print_json([asdict(each) for each in claims])
-    else:
-        print_line(f"{visible(owner)} has {plural(len(claims), 'file')}")
+    return Answer(claims, f"{visible(owner)} has {plural(len(claims), 'file')}")
 
 
 def release(
@@ -43,55 +46,47 @@ def release(
     owner: Owner,
     paths: Annotated[
         list[str] | None,
-        typer.Argument(metavar="PATH", help="All that the phase holds, if none is given."),
+        typer.Argument(metavar="PATH", help="Without one, all files that the phase has."),
     ] = None,
-    json: Json = False,
-) -> None:
-    """Release files that a phase holds; files of other phases are left alone."""
-    given = settings(ctx, json)
+) -> Answer:
+    """Release files that a phase has claimed. Files of other phases stay claimed."""
     files = repository_paths(paths or ())
-    with connect(given) as client:
+    with connect_board(settings(ctx)) as client:
         released = client.release_claims(owner, files or None)
-    if given.json:
-        print_json({"released": released})
-    else:
-        print_line(f"{visible(owner)} released {plural(released, 'file')}")
+    return Answer({"released": released}, f"{visible(owner)} released {plural(released, 'file')}")
 
 
 def owner(
     ctx: typer.Context,
-    path: Annotated[str, typer.Argument(metavar="PATH")],
-    json: Json = False,
-) -> None:
-    """Print which phase has claimed a file; an empty line if none has."""
-    given = settings(ctx, json)
+    path: Annotated[str, typer.Argument(metavar="PATH", help="A file of the repository.")],
+) -> Answer:
+    """Print which phase has claimed a file, or an empty line if none has."""
     file = repository_path(path)
-    with connect(given) as client:
+    with connect_board(settings(ctx)) as client:
         found = client.file_owner(file)
-    if given.json:
-        print_json({"owner": found})
-    else:
-        print_line(visible(found))
+    return Answer({"owner": found}, visible(found))
 
 
 def claims(
     ctx: typer.Context,
     owner: Annotated[
-        str | None, typer.Option(metavar="PHASE", envvar=OWN_PHASE, help="Only this phase's.")
+        str | None,
+        typer.Option(
+            "--phase",
+            "--owner",
+            metavar="PHASE",
+            envvar=OWN_PHASE,
+            autocompletion=complete_phase,
+            help="List only the files of this phase.",
+        ),
     ] = None,
     everyone: Annotated[
-        bool, typer.Option("--all", help=f"Every phase's, even where {OWN_PHASE} is set.")
+        bool,
+        typer.Option("--all", help=f"List the files of all phases, even if {OWN_PHASE} is set."),
     ] = False,
-    json: Json = False,
-) -> None:
-    """List the claimed files, in the order of their paths."""
-    given = settings(ctx, json)
-    with connect(given) as client:
+) -> Answer:
+    """List the claimed files by path."""
+    with connect_board(settings(ctx)) as client:
         found = client.list_claims(None if everyone else owner)
-    if given.json:
-        print_json([asdict(each) for each in found])
-    else:
-        print_table(
-            [Column("path"), Column("owner"), Column("claimed")],
-            [(each.filepath, each.owner, rfc3339(each.claimed_at)) for each in found],
-        )
+    rows = [(each.filepath, each.owner, rfc3339(each.claimed_at)) for each in found]
+    return Answer(found, Table([Column("path"), Column("owner"), Column("claimed")], rows))

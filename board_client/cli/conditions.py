@@ -1,4 +1,4 @@
-"""What `board wait` waits for: read from its options, and told where it does not hold."""
+"""The conditions of `board wait`: how options become conditions, and which are not met."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -20,7 +20,7 @@ def phase_in(text: str) -> PhaseIn:
 
 
 def unmet(conditions: Sequence[Condition], board: Snapshot) -> Iterator[str]:
-    """Yield, for each condition that does not hold on a board, what stands against it."""
+    """Yield why, for each condition that does not hold on a board."""
     phases = {phase.phase_id: phase for phase in board.phases}
     owners = {claim.filepath: claim.owner for claim in board.claims}
     for condition in conditions:
@@ -44,5 +44,5 @@ def unmet(conditions: Sequence[Condition], board: Snapshot) -> Iterator[str]:
                     all(getattr(each, field) == value for field, value in wanted.items())
                     for each in board.contracts
                 ):
-                    told = ", ".join(f"{field} {value}" for field, value in wanted.items())
-                    yield visible(f"there is no contract of {told}")
+                    words = ", ".join(f"{field} {value}" for field, value in wanted.items())
+                    yield visible(f"there is no contract of {words}")

@@ -1,19 +1,21 @@
-"""connect: the board's client for one command, with its errors as failures."""
+"""Clients for one command, with errors of the board as failures."""
 
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from board_client.cli.failure import ClaimRefused, ExitCode, Failure
 from board_client.cli.settings import Access, Settings
+from board_client.model import FileFree
 
 if TYPE_CHECKING:
     from board_client.credentials import Credentials
     from board_client.errors import BoardError
     from board_client.sync import BoardClient
 
-# What gives each field of Credentials.
+# The option or variable of each field of Credentials.
 _OPTIONS = {
     "tls": "--tls",
     "ca": "--tls-ca",
@@ -26,8 +28,11 @@ _OPTIONS = {
 
 @contextmanager
 def connect(settings: Settings) -> Iterator["BoardClient"]:
-    """Yield a client of the board that the settings name. Raises Failure for its errors."""
-    # grpc takes longer to import than all else: help and completion do without.
+    """Yield a client of the board that the settings name, or of the default board.
+
+    Raises Failure for errors of the board.
+    """
+    # grpc takes longer to import than everything else, and help does not need it.
     from board_client.errors import BoardError  # noqa: PLC0415
     from board_client.sync import BoardClient  # noqa: PLC0415
 
@@ -45,8 +50,55 @@ def connect(settings: Settings) -> Iterator["BoardClient"]:
         raise Failure(f"not valid UTF-8: {error.object!r}", ExitCode.BAD_INPUT) from error
 
 
+@contextmanager
+def connect_board(settings: Settings) -> Iterator["BoardClient"]:
+    """Yield a client of the board that the settings name; if they name none, choose one.
+
+    Raises Failure for errors of the board, and where several boards could be meant.
+    """
+    with connect(settings) as client:
+        if settings.board or not (board := _chosen(client)):
+            yield client
+            return
+        chosen = client.on(board)
+        yield chosen.in_session(settings.session) if settings.session else chosen
+
+
+def _chosen(client: "BoardClient") -> str:
+    """Return the board where none is named: the default board, else the only one.
+
+    "" is the default board. Others go before it only while it has never been changed.
+    Raises Failure where several could be meant.
+    """
+    boards = client.list_boards()
+    in_use = [board.name for board in boards if board.revision]
+    if len(boards) == 1:
+        return boards[0].name
+    if len(in_use) <= 1:
+        return "".join(in_use)
+    if _default_in_use(client):
+        return ""
+    names = ", ".join(in_use)
+    raise Failure(
+        f"several boards are in use; name one with --board or BOARD_NAME: {names}",
+        ExitCode.BAD_INPUT,
+        "BOARD_NOT_NAMED",
+        {"boards": in_use},
+    )
+
+
+def _default_in_use(client: "BoardClient") -> bool:
+    from board_client.errors import BoardNotFound, PermissionDenied  # noqa: PLC0415  as above
+
+    try:
+        # Nobody claims this name: the call returns at once, with the board's revision.
+        return client.wait_for(FileFree(f"board {uuid4().hex}")).revision > 0
+    except (BoardNotFound, PermissionDenied):
+        return False
+
+
 def _credentials(access: Access) -> "Credentials":
-    """Return the credentials of the options; a file of a token goes before BOARD_TOKEN."""
+    """Return the credentials that the options give; --token-file goes before BOARD_TOKEN."""
     from board_client.credentials import Credentials  # noqa: PLC0415  as below
 
     token = "" if access.token_file else os.environ.get("BOARD_TOKEN", "")
@@ -54,62 +106,67 @@ def _credentials(access: Access) -> "Credentials":
 
 
 def failure_of(error: "BoardError", target: str) -> Failure:
-    """Say an error of the board at `target` to the person who typed the command."""
+    """Return an error of the board at `target` as a failure of the command."""
+    from board_client.errors import FileAlreadyClaimed  # noqa: PLC0415  as above
+
+    text, code = _described(error, target)
+    reason = error.reason or error.code.name
+    if isinstance(error, FileAlreadyClaimed):
+        # The server's text names one file, and may be cut where its path is long.
+        return ClaimRefused(error.conflicts, reason)
+    return Failure(text, code, reason, error.metadata)
+
+
+def _described(error: "BoardError", target: str) -> tuple[str, ExitCode]:
+    """Return what to print for an error, and the exit code."""
     from board_client import errors  # noqa: PLC0415  as above
 
     if not error.reason and type(error) in {errors.Unavailable, errors.BoardError}:
         return _without_reason(error.code.name, target)
     match error:
-        case errors.FileAlreadyClaimed():
-            # The text that came names one, and may be cut where its path is long.
-            return ClaimRefused(error.conflicts)
         case errors.BoardNotFound():
-            return Failure(
+            return (
                 f'board "{error.board}" does not exist; '
                 f"`board --board {error.board} open` makes it, `board boards` lists the others"
-            )
+            ), ExitCode.ERROR
         case errors.InvalidArgument():
-            return Failure(str(error), ExitCode.BAD_INPUT)
+            return str(error), ExitCode.BAD_INPUT
         case errors.BadCredentials():
             code = ExitCode.BAD_INPUT if error.before_sent else ExitCode.NOT_ALLOWED
-            return Failure(error.worded(_OPTIONS), code)
+            return error.worded(_OPTIONS), code
         case errors.Unauthenticated() | errors.PermissionDenied():
-            return Failure(str(error), ExitCode.NOT_ALLOWED)
+            return str(error), ExitCode.NOT_ALLOWED
         case errors.Unavailable() | errors.DeadlineExceeded() | errors.LimitExceeded():
-            return Failure(str(error), ExitCode.UNAVAILABLE)
+            return str(error), ExitCode.UNAVAILABLE
         case errors.StateMismatch():
-            return Failure(str(error), ExitCode.STATE_MISMATCH)
-        case errors.SessionExpired():
-            return Failure(
-                f'session "{error.session_id}" has ended, and its work was handed on',
-                ExitCode.SESSION_EXPIRED,
-            )
+            return str(error), ExitCode.STATE_MISMATCH
+        case errors.SessionExpired() if error.reason:
+            ended = f'session "{error.session_id}" has ended, and its work was handed on'
+            return ended, ExitCode.SESSION_EXPIRED
+        case errors.SessionExpired():  # as far as this machine knows
+            return str(error), ExitCode.SESSION_EXPIRED
         case errors.RevisionCompacted():
-            return Failure(
-                f"changes that old are no longer kept; the oldest revision to go on from is "
-                f"{error.oldest_revision}. Take a full `board snapshot`, and go on from there"
-            )
+            return (
+                "events that old are no longer kept; the oldest revision to resume from is "
+                f"{error.oldest_revision}. Take a full `board snapshot`, and resume from there"
+            ), ExitCode.ERROR
         case _:
-            return Failure(str(error))
+            return str(error), ExitCode.ERROR
 
 
-def _without_reason(code: str, target: str) -> Failure:
-    """Say what a status means that is gRPC's own; its text is of no use to a person."""
+def _without_reason(code: str, target: str) -> tuple[str, ExitCode]:
+    """Describe a status of gRPC itself, whose text does not help a person."""
     match code:
         case "UNAVAILABLE":
-            return Failure(
-                f"no board answers at {target}; `board serve` starts one", ExitCode.UNAVAILABLE
-            )
+            text = f"no board answers at {target}; `board serve` starts one"
+            return text, ExitCode.UNAVAILABLE
         case "CANCELLED":
-            why = f"the server at {target} ended the call; is it stopping?"
-            return Failure(why, ExitCode.UNAVAILABLE)
+            text = f"the server at {target} ended the call; is it stopping?"
+            return text, ExitCode.UNAVAILABLE
         case "UNIMPLEMENTED":
-            return Failure(
-                f"the server at {target} does not know this call: it is older, or no board"
-            )
+            text = f"the server at {target} does not know this call: it is older, or no board"
         case "RESOURCE_EXHAUSTED":
-            return Failure(
-                f"the request or its answer is larger than the server at {target} allows"
-            )
+            text = f"the request or its answer is larger than the server at {target} allows"
         case _:
-            return Failure(f"the call failed at {target} with {code}; the server's log may say why")
+            text = f"the call failed at {target} with {code}; the server's log may say why"
+    return text, ExitCode.ERROR

@@ -1,31 +1,32 @@
-"""`board contract`: what phases leave for those that depend on them."""
+"""`board contract`: the contracts that phases publish for those that depend on them."""
 
-from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from board_client.cli.connection import connect
+from board_client.cli.command_line import Command, Group
+from board_client.cli.completion import complete_phase
+from board_client.cli.connection import connect_board
 from board_client.cli.contract_lines import (
     KINDS,
     STATUSES,
+    name_lines,
     read_contracts,
     source_of,
-    telling_lines,
 )
 from board_client.cli.dispute import conflicts, dispute, resolve
-from board_client.cli.output import Column, plural, print_json, print_line, print_table
-from board_client.cli.settings import OWN_PHASE, Json, settings
+from board_client.cli.output import Answer, Column, Table, plural
+from board_client.cli.settings import OWN_PHASE, settings
 
 contract = typer.Typer(
-    name="contract", no_args_is_help=True, help="Publish, list and judge interface contracts."
+    name="contract", cls=Group, help="Publish, list, dispute and resolve interface contracts."
 )
-contract.command()(conflicts)
-contract.command()(dispute)
-contract.command()(resolve)
+contract.command(cls=Command)(conflicts)
+contract.command(cls=Command)(dispute)
+contract.command(cls=Command)(resolve)
 
 
-@contract.command()
+@contract.command(cls=Command)
 def publish(
     ctx: typer.Context,
     file: Annotated[
@@ -35,58 +36,67 @@ def publish(
     producer: Annotated[
         str,
         typer.Option(
-            metavar="PHASE", envvar=OWN_PHASE, help="The phase of the lines that name no producer."
+            "--phase",
+            "--producer",
+            metavar="PHASE",
+            envvar=OWN_PHASE,
+            autocompletion=complete_phase,
+            help="The producer of the lines that name none.",
         ),
     ] = "",
-    json: Json = False,
-) -> None:
+) -> Answer:
     """Publish contracts from JSON lines, in one transaction.
 
-    A line is an object with the keys producer, kind, name, and if need be
-    signature, package and status. If one is wrong, nothing is published.
+    Each line is an object with the keys producer, kind and name, and optionally
+    signature, package and status. If one line is wrong, nothing is published.
 
     Example: board contract publish - < quasar-contracts.jsonl
     """
-    given = settings(ctx, json)
     source = source_of(file)
     numbered = read_contracts(file, source, producer)
-    with connect(given) as client, telling_lines(numbered, source):
+    with connect_board(settings(ctx)) as client, name_lines(numbered, source):
         published = client.publish_contracts(each for _, each in numbered)
-    if given.json:
-        print_json({"published": published})
-    else:
-        print_line(f"published {plural(published, 'contract')}")
+    return Answer({"published": published}, f"published {plural(published, 'contract')}")
 
 
-@contract.command("list")
+@contract.command("list", cls=Command)
 def list_(
     ctx: typer.Context,
     producer: Annotated[
-        str | None, typer.Option(metavar="PHASE", help="Only what this phase has published.")
+        str | None,
+        typer.Option(
+            "--phase",
+            "--producer",
+            metavar="PHASE",
+            autocompletion=complete_phase,
+            help="List only the contracts that this phase has published.",
+        ),
     ] = None,
     kind: Annotated[
         str | None,
         typer.Option(
-            metavar="KIND", autocompletion=lambda: KINDS, help=f"Only {', '.join(KINDS)}."
+            metavar="KIND",
+            autocompletion=lambda: KINDS,
+            help=f"List only this kind: {', '.join(KINDS)}.",
         ),
     ] = None,
     name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Only this symbol or file.")
+        str | None, typer.Option(metavar="NAME", help="List only this symbol or file.")
     ] = None,
     package: Annotated[
-        str | None, typer.Option(metavar="PACKAGE", help="Only what is in this package.")
+        str | None, typer.Option(metavar="PACKAGE", help="List only this package.")
     ] = None,
     status: Annotated[
         str | None,
         typer.Option(
-            metavar="STATUS", autocompletion=lambda: STATUSES, help=f"Only {', '.join(STATUSES)}."
+            metavar="STATUS",
+            autocompletion=lambda: STATUSES,
+            help=f"List only this status: {', '.join(STATUSES)}.",
         ),
     ] = None,
-    json: Json = False,
-) -> None:
-    """List contracts in the order they were first published."""
-    given = settings(ctx, json)
-    with connect(given) as client:
+) -> Answer:
+    """List contracts in the order in which they were first published."""
+    with connect_board(settings(ctx)) as client:
         found = client.list_contracts(
             producer=producer,
             kind=kind,  # type: ignore[arg-type]  # the call checks it
@@ -94,13 +104,9 @@ def list_(
             package=package,
             status=status,  # type: ignore[arg-type]  # the call checks it
         )
-    if given.json:
-        print_json([asdict(each) for each in found])
-    else:
-        print_table(
-            [
-                *(Column("producer"), Column("kind"), Column("name"), Column("package")),
-                *(Column("status"), Column("signature", cut=True)),
-            ],
-            [(c.producer, c.kind, c.name, c.package, c.status, c.signature) for c in found],
-        )
+    columns = [
+        *(Column("producer"), Column("kind"), Column("name"), Column("package")),
+        *(Column("status"), Column("signature", cut=True)),
+    ]
+    rows = [(c.producer, c.kind, c.name, c.package, c.status, c.signature) for c in found]
+    return Answer(found, Table(columns, rows))

@@ -21,8 +21,8 @@ def read_contracts(
 ) -> list[tuple[int, Contract]]:
     """Return each contract with the number of its line, from 1; empty lines are skipped.
 
-    `source` names the input in problems, `producer` stands in where a line has
-    none. Raises BadInput with every line that is wrong.
+    `source` names the input in problems; `producer` is that of lines without one.
+    Raises BadInput with every line that is wrong.
     """
     contracts: list[tuple[int, Contract]] = []
     problems: list[Problem] = []
@@ -39,8 +39,8 @@ def read_contracts(
 
 
 @contextmanager
-def telling_lines(numbered: Sequence[tuple[int, Contract]], source: str) -> Iterator[None]:
-    """Tell with its line what the board refuses of contracts that `read_contracts` returned."""
+def name_lines(numbered: Sequence[tuple[int, Contract]], source: str) -> Iterator[None]:
+    """Raise BadInput with the line of a contract that the board refuses, of `read_contracts`."""
     from board_client.errors import InvalidArgument  # noqa: PLC0415  it imports grpc
 
     try:
@@ -53,12 +53,12 @@ def telling_lines(numbered: Sequence[tuple[int, Contract]], source: str) -> Iter
 
 
 def source_of(file: BinaryIO) -> str:
-    """Return how problems name a file that was opened for reading."""
+    """Return the name of an open file for problems."""
     return "standard input" if file.name == "<stdin>" else file.name
 
 
 def _contract(line: bytes, producer: str) -> Contract:
-    """Raise ValueError, saying what is wrong with the line."""
+    """Raise ValueError for a line that is wrong."""
     values = {"producer": producer} | _strings(_object(line))
     for key in ("producer", "kind", "name"):
         if not values.get(key):
@@ -83,7 +83,7 @@ def _object(line: bytes) -> Mapping[str, Any]:
     except RecursionError as error:
         raise ValueError("nested too deep") from error
     if not isinstance(value, dict):
-        raise ValueError("not a JSON object")  # noqa: TRY004  the line's fault, like the others
+        raise ValueError("not a JSON object")  # noqa: TRY004  a wrong line, like the others
     return value
 
 

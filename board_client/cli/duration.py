@@ -1,4 +1,4 @@
-"""Durations as people write them: 500ms, 30s, 5m, 2h, 1h30m."""
+"""Durations as people write them: 500ms, 30s, 5m, 2h, 1h30m, or plain seconds."""
 
 import re
 from datetime import timedelta
@@ -6,25 +6,30 @@ from datetime import timedelta
 import typer
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_PART = r"(\d+(?:\.\d+)?|\.\d+)(ms|s|m|h)"
+_NUMBER = r"(\d+(?:\.\d+)?|\.\d+)"
+_PART = rf"{_NUMBER}(ms|s|m|h)"
 _LONGEST = timedelta(days=3650)
 
 
 def duration(text: str | timedelta) -> timedelta:
-    """Read a duration above 0; a default, which Typer passes too, is returned as it is.
+    """Parse a duration above 0. Typer passes defaults too; they are returned unchanged.
 
-    Raises typer.BadParameter where it is none.
+    Raises typer.BadParameter if the text is not a duration.
     """
     if isinstance(text, timedelta):
         return text
+    if re.fullmatch(_NUMBER, text, re.ASCII):
+        text += "s"
     if not re.fullmatch(f"(?:{_PART})+", text, re.ASCII):
-        raise typer.BadParameter(f'"{text}" is no duration; write it as 500ms, 30s, 5m or 2h')
+        raise typer.BadParameter(
+            f'"{text}" is not a duration: write 500ms, 30s, 5m, 2h or a number of seconds'
+        )
     seconds = sum(float(number) * _SECONDS[unit] for number, unit in re.findall(_PART, text))
     if seconds > _LONGEST.total_seconds():
         raise typer.BadParameter(f'"{text}" is longer than ten years')
-    if not (read := timedelta(seconds=seconds)):
+    if not (span := timedelta(seconds=seconds)):
         raise typer.BadParameter("must be longer than 0")
-    return read
+    return span
 
 
 def written(span: timedelta) -> str:

@@ -1,10 +1,10 @@
-"""One event in words, for `board watch` and `board top`."""
+"""Events as text, for `board watch` and `board top`."""
 
 from board_client.model import Change, Contract, ContractStatus, Event, FileClaim, Phase, Session
 
 
 def happened(event: Event) -> str:
-    """Return what an event says has happened: "p1 is running, worker w1"."""
+    """Return an event in words: "p1 is running, worker w1"."""
     match event.record:
         case Phase(phase_id, state, worker):
             return f"{phase_id} is {state}{worker and f', worker {worker}'}"

@@ -1,15 +1,16 @@
-"""Failure: why a command ends without success, in one line, with its exit code."""
+"""Failure: why a command fails, in one line of text or as JSON, with its exit code."""
 
+import json
 import sys
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from enum import IntEnum
 from pathlib import Path
 
 from board_client.cli.visible import visible
 
 MOST_LINES = 50
-"""Problems of one input that are told; more would only hide the first."""
+"""The most problems of one input to print; more would only hide the first."""
 
 
 class ExitCode(IntEnum):
@@ -27,18 +28,36 @@ class ExitCode(IntEnum):
     NOT_ALLOWED = 9
     CANNOT_RUN = 126
     NOT_FOUND = 127
+    INTERRUPTED = 130
+    BROKEN_PIPE = 141
 
 
 class Failure(Exception):
-    """Ends the command. Its text is one line, for standard error."""
+    """Ends the command. Its text is one line, for standard error.
 
-    def __init__(self, text: str, code: ExitCode = ExitCode.ERROR) -> None:
+    `reason` is the server's reason where the server refused the call, else a word of our
+    own, by default the name of the exit code. `metadata` is what a program needs besides.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        code: ExitCode = ExitCode.ERROR,
+        reason: str = "",
+        metadata: Mapping[str, object] | None = None,
+    ) -> None:
         super().__init__(text)
         self.code = code
+        self.reason = reason or code.name
+        self.metadata = dict(metadata or {})
 
     def lines(self) -> list[str]:
-        """Return what to tell, a line each."""
+        """Return the lines to print."""
         return [f"board: {self}"]
+
+    def record(self) -> dict[str, object]:
+        """Return the object to print under `--json`."""
+        return {"reason": self.reason, "message": str(self), "metadata": self.metadata}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +74,12 @@ class Problem:
 
 
 class BadInput(Failure):
-    """Input files are wrong; every problem found is told, and nothing was done."""
+    """Input files are wrong. Every problem found is printed; nothing was changed."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
-        super().__init__("; ".join(map(str, problems)), ExitCode.BAD_INPUT)
+        records = [asdict(each) | {"path": str(each.path)} for each in problems]
+        text = "; ".join(map(str, problems))
+        super().__init__(text, ExitCode.BAD_INPUT, metadata={"problems": records})
         self.problems = problems
 
     def lines(self) -> list[str]:
@@ -67,14 +88,15 @@ class BadInput(Failure):
 
 
 class ClaimRefused(Failure):
-    """Other phases have files that were to be claimed; each is told, and none was claimed."""
+    """Other phases have some of the files; each is named, and none was claimed."""
 
-    def __init__(self, conflicts: Sequence[tuple[str, str]]) -> None:
+    def __init__(self, conflicts: Sequence[tuple[str, str]], reason: str = "") -> None:
         texts = [
             f'file already claimed by another phase: "{filepath}" owned by "{owner}"'
             for filepath, owner in conflicts
         ]
-        super().__init__("; ".join(texts), ExitCode.CLAIM_REFUSED)
+        records = [{"filepath": filepath, "owner": owner} for filepath, owner in conflicts]
+        super().__init__("; ".join(texts), ExitCode.CLAIM_REFUSED, reason, {"conflicts": records})
         self._texts = texts
 
     def lines(self) -> list[str]:
@@ -83,13 +105,20 @@ class ClaimRefused(Failure):
 
 
 def _first(lines: Iterable[str], more: str) -> list[str]:
-    """Return as many as anybody reads, and how many more there are."""
-    told = list(lines)
-    rest = len(told) - MOST_LINES
-    return [*told[:MOST_LINES], f"board: {rest} {more}"] if rest > 0 else told
+    """Return the first `MOST_LINES` lines, and one that counts the rest."""
+    every = list(lines)
+    rest = len(every) - MOST_LINES
+    return [*every[:MOST_LINES], f"board: {rest} {more}"] if rest > 0 else every
 
 
 def report(failure: Failure) -> None:
-    """Tell a failure on standard error."""
-    for line in failure.lines():
+    """Print a failure on standard error, as JSON where the command line asks for it."""
+    lines = [json.dumps(failure.record())] if _json_wanted(sys.argv[1:]) else failure.lines()
+    for line in lines:
         print(visible(line), file=sys.stderr)  # noqa: T201
+
+
+def _json_wanted(arguments: list[str]) -> bool:
+    """Return whether `--json` is among the options; a command line may fail before it is parsed."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    return "--json" in arguments[:end]

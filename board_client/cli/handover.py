@@ -1,4 +1,4 @@
-"""Commands of the server: `board` becomes a program of its, and imports nothing of it."""
+"""Commands of the server: `board` execs a module of it, and imports none."""
 
 import os
 import sys
@@ -11,15 +11,15 @@ import typer
 from board_client.cli.failure import Failure
 from board_client.cli.settings import Settings
 
-# The server's own package comes with the client's; what it imports is the extra.
+# The package board_server is always installed; what it imports comes with the extra [server].
 _NEEDED = (
     *("board_server", "apsw", "cryptography", "grpc_health", "grpc_reflection"),
     *("prometheus_client", "structlog", "uvloop"),
 )
 
 
-def handed_over(app: typer.Typer, name: str, module: str, *first: str, told: str) -> None:
-    """Add a command that runs a module of the server with `first` and all its own arguments."""
+def hand_over(app: typer.Typer, name: str, module: str, *first: str, summary: str) -> None:
+    """Add a command that runs a module of the server with `first` and all other arguments."""
 
     def become(
         ctx: typer.Context,
@@ -32,7 +32,7 @@ def handed_over(app: typer.Typer, name: str, module: str, *first: str, told: str
         "allow_interspersed_args": False,
     }
     command: Callable[..., Any] = app.command(
-        name, context_settings=as_they_come, add_help_option=False, help=told
+        name, context_settings=as_they_come, add_help_option=False, help=summary
     )
     command(become)
 
@@ -46,6 +46,6 @@ def _become(given: Settings, module: str, arguments: list[str]) -> None:
     if given.board:
         os.environ["BOARD_NAME"] = given.board
     # -P: a file in the current directory must not stand in for a module.
-    os.execv(  # noqa: S606  this process becomes the server, and takes its signals
+    os.execv(  # noqa: S606  signals go to the server: it is this process
         sys.executable, [sys.executable, "-P", "-m", module, *arguments]
     )

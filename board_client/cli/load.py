@@ -1,10 +1,10 @@
-"""`board load`: from a nebula's files to a board that has its phases."""
+"""`board load`: post the phases of a nebula on its board."""
 
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -14,8 +14,8 @@ import typer
 from board_client.cli.connection import connect
 from board_client.cli.failure import BadInput, Problem
 from board_client.cli.nebula import board_name, read_nebula
-from board_client.cli.output import plural, print_json, print_line
-from board_client.cli.settings import Json, settings
+from board_client.cli.output import Answer, plural
+from board_client.cli.settings import settings
 from board_client.model import Phase, PhaseState
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class Outcome(StrEnum):
-    """What loading did about a phase."""
+    """What `load` did with a phase."""
 
     NEW = "new"
     KEPT = "kept"
@@ -35,30 +35,30 @@ class Outcome(StrEnum):
 def load(
     ctx: typer.Context,
     directory: Annotated[
-        Path, typer.Argument(metavar="NEBULA_DIR", help="Holds nebula.toml and the phases' *.md.")
+        Path,
+        typer.Argument(
+            metavar="NEBULA_DIR", help="Directory with nebula.toml and phase files *.md."
+        ),
     ],
     reset: Annotated[
         bool,
-        typer.Option(
-            "--reset", help="Queue the phases that the board knows again, without a worker."
-        ),
+        typer.Option("--reset", help="Queue phases that are on the board again, without a worker."),
     ] = False,
-    json: Json = False,
-) -> None:
-    """Post the phases of a nebula that its board does not know, as queued.
+) -> Answer:
+    """Post the phases of a nebula that are not on its board yet, as queued.
 
-    Those that it knows keep their state and worker. The board has the nebula's
-    name; --board names another. If a file is wrong, nothing is posted.
+    Phases on the board keep their state and worker. The board gets the nebula's
+    name unless --board names another. If a file is wrong, nothing is posted.
 
     Example: board load .nebulas/contract-board
     """
     nebula = read_nebula(directory)
-    given = settings(ctx, json)
+    given = settings(ctx)
     board = given.board or board_name(nebula.name)
     if not board:
         why = f'no board name can be made of "{nebula.name}"; give one with --board'
         raise BadInput([Problem(directory / "nebula.toml", 0, why)])
-    # A plan is no work of the session that one may be in, which is perhaps of another board.
+    # Not in the caller's session: a plan outlives it, and it may be of another board.
     with connect(replace(given, board=board, session="")) as client:
         info = client.open_board()
         loaded = [
@@ -66,29 +66,26 @@ def load(
             for phase in _progress(nebula.phases, f"Loading {board}")
         ]
     counts = Counter(outcome for _, outcome in loaded)
-    if given.json:
-        phases = [asdict(phase) for phase, _ in loaded]
-        outcomes = {outcome.value: counts[outcome] for outcome in Outcome}
-        print_json({"board": info.name} | outcomes | {"phases": phases})
-    else:
-        outcome_counts = ", ".join(f"{counts[outcome]:,} {outcome}" for outcome in Outcome)
-        print_line(
-            f"loaded {plural(len(loaded), 'phase')} onto board {info.name}: {outcome_counts}"
-        )
+    outcomes = {outcome.value: counts[outcome] for outcome in Outcome}
+    words = ", ".join(f"{count:,} {outcome}" for outcome, count in outcomes.items())
+    return Answer(
+        {"board": info.name} | outcomes | {"phases": [phase for phase, _ in loaded]},
+        f"loaded {plural(len(loaded), 'phase')} onto board {info.name}: {words}",
+    )
 
 
 def post(client: "BoardClient", phase_id: str, *, reset: bool) -> tuple[Phase, Outcome]:
-    """Queue a phase that the board does not know; with `reset`, one that it knows too."""
+    """Queue a phase that is not on the board; with `reset`, one that is as well."""
     from board_client.errors import StateMismatch  # noqa: PLC0415  it imports grpc
 
     while True:
         known = client.get_phase(phase_id)
         if known and (not reset or (known.state, known.worker) == (PhaseState.QUEUED, "")):
             return known, Outcome.KEPT
-        # A queued phase has no worker; the one of an earlier run is cleared.
+        # A queued phase has no worker: clear that of an earlier run.
         if known:
             return client.set_phase_state(phase_id, PhaseState.QUEUED, worker=""), Outcome.CHANGED
-        with suppress(StateMismatch):  # somebody has posted it in the meantime: look again
+        with suppress(StateMismatch):  # another caller has just posted it: read it again
             posted = client.set_phase_state(
                 phase_id, PhaseState.QUEUED, worker="", expected_state=PhaseState.UNSPECIFIED
             )

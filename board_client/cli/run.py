@@ -1,9 +1,8 @@
-"""`board run`: any command as a worker, with a session for as long as it runs."""
+"""`board run`: run any command as a worker, with a session for as long as it runs."""
 
 import os
 import shutil
 import signal
-import socket
 import threading
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -14,19 +13,27 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from board_client.cli.command import Command
-from board_client.cli.connection import connect, failure_of
+from board_client.cli.completion import complete_phase
+from board_client.cli.connection import connect_board, failure_of
 from board_client.cli.duration import duration
 from board_client.cli.failure import ExitCode, Failure
 from board_client.cli.paths import repository_paths
-from board_client.cli.settings import OWN_PHASE, OWN_SESSION, OWN_WORKER, Settings, settings
+from board_client.cli.session import Expiry, Ttl, Worker, own_name
+from board_client.cli.settings import (
+    OWN_PHASE,
+    OWN_SESSION,
+    OWN_WORKER,
+    QUASAR_PHASE,
+    Settings,
+    settings,
+)
 from board_client.cli.take import runs_in_another_session, take, taken
 from board_client.model import OnExpiry, PhaseState
 
 if TYPE_CHECKING:
     from board_client.backoff import Retry
     from board_client.board import Board
-
-_ON_EXPIRY = [word.value for word in OnExpiry if word]
+    from board_client.sync import BoardSession
 
 
 def run(
@@ -34,43 +41,26 @@ def run(
     command: Annotated[
         list[str], typer.Argument(metavar="-- COMMAND [ARGUMENTS]...", show_default=False)
     ],
-    session: Annotated[
+    hold_session: Annotated[
         bool,
         typer.Option(
             "--session",
-            help="Hold a session while the command runs: should it or its machine die, "
-            "its files are released and its phase is failed or queued again.",
+            help="Open a session and renew it while the command runs. If this process or its "
+            "machine dies, the files are released and the phase is failed or requeued.",
         ),
     ] = False,
     phase: Annotated[
         str,
         typer.Option(
-            metavar="PHASE", envvar=OWN_PHASE, help="Set running before, done or failed after."
+            metavar="PHASE",
+            envvar=OWN_PHASE,
+            autocompletion=complete_phase,
+            help="The phase: set running before, done or failed after the command.",
         ),
     ] = "",
-    worker: Annotated[
-        str,
-        typer.Option(
-            metavar="WORKER", envvar=OWN_WORKER, show_default="HOST-PID", help="Name of the worker."
-        ),
-    ] = "",
-    ttl: Annotated[
-        timedelta,
-        typer.Option(
-            metavar="DURATION",
-            parser=duration,
-            show_default="30s",
-            help="How soon after its last sign of life the session ends: 1s to 24h.",
-        ),
-    ] = timedelta(seconds=30),
-    on_expiry: Annotated[
-        str,
-        typer.Option(
-            metavar="WORD",
-            autocompletion=lambda: _ON_EXPIRY,
-            help=f"What becomes of the phase then: {' or '.join(_ON_EXPIRY)}.",
-        ),
-    ] = OnExpiry.FAIL.value,
+    worker: Worker = "",
+    ttl: Ttl = timedelta(seconds=30),
+    on_expiry: Expiry = OnExpiry.FAIL.value,
     claim: Annotated[
         list[str] | None,
         typer.Option(
@@ -83,39 +73,39 @@ def run(
             metavar="DURATION",
             parser=duration,
             show_default="10s",
-            help="Where the session is lost: the time between SIGTERM and SIGKILL.",
+            help="If the session is lost, wait this long between SIGTERM and SIGKILL.",
         ),
     ] = timedelta(seconds=10),
 ) -> None:
     """Run a command as the worker of a phase, and complete the phase by its exit code.
 
-    Files are claimed, the phase is set running, and the command is started with
-    BOARD_TARGET, BOARD_NAME, BOARD_SESSION, BOARD_WORKER and QUASAR_TASK_ID set,
-    so that the `board` commands in it belong to the session. An exit code of 0
-    completes the phase as done, any other as failed, unless the command has set
-    its phase itself. Its exit code is ours, 128 + N where signal N ended it.
+    Claim the files, set the phase running, and start the command with BOARD_TARGET,
+    BOARD_NAME, BOARD_SESSION, BOARD_WORKER, BOARD_PHASE and QUASAR_TASK_ID set, so that
+    the `board` commands in it belong to the session. Exit code 0 completes the phase as
+    done, any other as failed, unless the command has set its phase itself. `run` exits
+    with the command's exit code, or with 128 + N if signal N ended it.
 
-    A phase that another session runs is refused, and we exit with 5. If the session
-    is lost, the command and all that it has started are ended, and we exit with 6.
+    If another session runs the phase, exit with 5. If the session is lost, end the
+    command and every process that it has started, and exit with 6.
 
     Example: board run --session --phase board-store --claim go.mod -- ./worker.sh
     """
-    given = settings(ctx, json=False)
+    given = settings(ctx)
     if claim and not phase:
         raise typer.BadParameter(f"needs --phase, or {OWN_PHASE}", param_hint="--claim")
     files = repository_paths(claim or ())
     _look_up(command[0])
-    signal.signal(signal.SIGTERM, _stop)  # by way of the session's end
-    worker = worker or f"{socket.gethostname()}-{os.getpid()}"
+    signal.signal(signal.SIGTERM, _stop)  # closes the session
+    worker = worker or own_name()
     with (
-        connect(given) as client,
+        connect_board(given) as client,
         client.session(worker, ttl, OnExpiry(on_expiry))
-        if session
+        if hold_session
         else nullcontext(client) as ours,
     ):
         if phase:
             take(ours, phase, worker, files)
-        environment = os.environ | _variables(given, ours.scope.session_id, phase, worker)
+        environment = os.environ | _variables(given, ours, phase, worker)
         patience = max(ttl.total_seconds(), given.timeout)
         with Command(command, environment) as running:
             code = _wait(
@@ -125,7 +115,7 @@ def run(
 
 
 def _look_up(program: str) -> None:
-    """Raise Failure where there is no such program, before anything is done for it."""
+    """Raise Failure if there is no such program."""
     if shutil.which(program):
         return
     if os.sep in program and Path(program).exists():
@@ -137,15 +127,15 @@ def _stop(_number: int, _frame: object) -> NoReturn:
     raise typer.Exit(128 + signal.SIGTERM)
 
 
-def _variables(given: Settings, session_id: str, phase: str, worker: str) -> dict[str, str]:
-    """Return what the command is told, in the environment."""
-    told = {"BOARD_TARGET": given.target, "BOARD_NAME": given.board, OWN_WORKER: worker}
-    told |= given.access.variables()
-    if session_id:
-        told[OWN_SESSION] = session_id
+def _variables(given: Settings, ours: "Board", phase: str, worker: str) -> dict[str, str]:
+    """Return the environment variables for the command."""
+    variables = {"BOARD_TARGET": given.target, "BOARD_NAME": ours.board, OWN_WORKER: worker}
+    variables |= given.access.variables()
+    if session_id := ours.scope.session_id:
+        variables[OWN_SESSION] = session_id
     if phase:
-        told[OWN_PHASE] = phase
-    return told
+        variables |= {OWN_PHASE: phase, QUASAR_PHASE: phase}
+    return variables
 
 
 def _wait(
@@ -158,19 +148,16 @@ def _wait(
     """
     from board_client.sync import BoardSession  # noqa: PLC0415  it imports grpc
 
-    lost = ours.lost if isinstance(ours, BoardSession) else threading.Event()
+    session = ours if isinstance(ours, BoardSession) else None
+    lost = session.lost if session else threading.Event()
     ending = threading.Thread(
         target=_end_when_lost, args=(command, lost, grace), name="session's end", daemon=True
     )
     ending.start()
     code = command.wait()
     try:
-        if lost.is_set():
-            raise Failure(
-                f'session "{ours.scope.session_id}" has ended, and its work was handed on; '
-                "the command was ended",
-                ExitCode.SESSION_EXPIRED,
-            )
+        if session and lost.is_set():
+            raise _lost(session)
         complete(code)
     except Failure as failure:
         if failure.code == ExitCode.SESSION_EXPIRED:
@@ -180,13 +167,28 @@ def _wait(
     return code
 
 
+def _lost(session: "BoardSession") -> Failure:
+    """Return why a session is lost: it has ended, or cannot be renewed any more."""
+    assert session.error
+    why = failure_of(session.error, session.target)
+    what = (
+        "" if why.code == ExitCode.SESSION_EXPIRED else f'session "{session.session_id}" is lost: '
+    )
+    return Failure(
+        f"{what}{why}; the command was ended",
+        ExitCode.SESSION_EXPIRED,
+        why.reason,
+        why.metadata,
+    )
+
+
 def _end_when_lost(command: Command, lost: threading.Event, grace: timedelta) -> None:
     lost.wait()
     command.end(grace.total_seconds())
 
 
 def _complete(command: Command, ours: "Board", phase: str, code: int, patience: float) -> None:
-    """Say how the phase ended, if there is one; retry for `patience` seconds, or until a signal."""
+    """Complete the phase, if there is one; retry for `patience` seconds, or until a signal."""
     from board_client.backoff import Retry  # noqa: PLC0415
     from board_client.errors import BoardError  # noqa: PLC0415  it imports grpc
 
@@ -198,23 +200,24 @@ def _complete(command: Command, ours: "Board", phase: str, code: int, patience: 
             pass
     except BoardError as error:
         why = failure_of(error, ours.target)
-        raise Failure(f"{why}; the command had ended with {code}", why.code) from error
+        text = f"{why}; the command had ended with {code}"
+        raise Failure(text, why.code, why.reason, why.metadata) from error
 
 
 def _try_to_complete(
     command: Command, ours: "Board", phase: str, code: int, tries: "Retry"
 ) -> bool:
-    """Return True once it is done, or False when it is time for the next try."""
+    """Return True if the phase needs nothing more, False if it is time for the next try."""
     from board_client.errors import BoardError  # noqa: PLC0415  it imports grpc
 
     try:
         if session_id := ours.scope.session_id:
-            ours.renew_session(session_id)  # raises SessionExpired where the work was handed on
+            ours.renew_session(session_id)  # raises SessionExpired if the session has ended
         now = ours.get_phase(phase)
         if now and runs_in_another_session(ours, now):
             why = f"{taken(now)}, and was not completed; the command had ended with {code}"
             raise Failure(why, ExitCode.STATE_MISMATCH)
-        if now and now.state == PhaseState.RUNNING:  # else the command has set it itself
+        if now and now.state == PhaseState.RUNNING:  # else the command has set the state
             ours.complete_phase(phase, PhaseState.DONE if code == 0 else PhaseState.FAILED)
     except BoardError as error:
         if not command.pause(tries.pause(error)):

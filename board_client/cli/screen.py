@@ -1,4 +1,4 @@
-"""The picture of a board that `board top` draws, for a terminal of any size."""
+"""The view that `board top` draws, for a terminal of any size."""
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -25,12 +25,12 @@ _FRAME_HEIGHT = 2
 _FRAME_WIDTH = 4
 _BAR = 8
 
-# Of work that has ended, the latest is of interest; of all other, what comes first.
+# Phases in these states are shown latest first; all others in the order of the board.
 _ENDED = (PhaseState.DONE, PhaseState.FAILED, PhaseState.DECOMPOSED)
 
 
 def draw(view: View, width: int, height: int, now: datetime) -> RenderableType:
-    """Return the picture, in `width` columns and `height` lines. `now` is UTC."""
+    """Return the view, `width` columns wide and `height` lines high. `now` is UTC."""
     board = view.board()
     body = max(0, height - 1)
     phases = max(4, body * 2 // 5)
@@ -60,7 +60,7 @@ def _header(view: View, board: Snapshot) -> RenderableType:
     line = Table.grid(expand=True)
     line.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
     line.add_column(no_wrap=True, justify="right")
-    told = Text.assemble(
+    summary = Text.assemble(
         (visible(view.name), "bold"),
         f"  revision {board.revision}  ",
         (
@@ -70,7 +70,7 @@ def _header(view: View, board: Snapshot) -> RenderableType:
         ),
     )
     state = Text("  q quits", "dim") if view.connected else Text("  reconnecting", "bold yellow")
-    line.add_row(told, state)
+    line.add_row(summary, state)
     return line
 
 
@@ -121,7 +121,7 @@ def _worker(name: str, phases: Iterable[Phase]) -> Text:
 
 
 def _time_left(session: Session, now: datetime) -> Text:
-    """Return the time until the session ends, with a bar of it."""
+    """Return the time until the session expires, with a bar."""
     # The clock of the server may be ahead of ours, or behind.
     left = min(max(session.expires_at - now, timedelta()), session.ttl)
     part = left / session.ttl if session.ttl else 0.0
@@ -150,7 +150,7 @@ def _claims(claims: Sequence[FileClaim], room: int, width: int) -> RenderableTyp
 
 
 def _end_of(path: str, width: int) -> str:
-    """Return a path cut to a width at its beginning, which tells less than its end."""
+    """Return a path without its beginning, which says less than its end, if it is too wide."""
     if cell_len(path) <= width:
         return path
     while path and cell_len(path) >= width:
@@ -159,20 +159,20 @@ def _end_of(path: str, width: int) -> str:
 
 
 def _events(events: Iterable[Event], room: int) -> RenderableType:
-    """Return the latest events, those of one call in one line, the last below."""
+    """Return the latest events, oldest first, one line for each call."""
     calls = [list(those) for _, those in groupby(events, lambda event: event.revision)]
     return Group(*map(_call, calls[-room:]))
 
 
 def _call(events: Sequence[Event]) -> Text:
-    """Return a line for the events of one call: its phase, if it is about one, is what counts."""
-    told = next((event for event in events if isinstance(event.record, Phase)), events[0])
+    """Return one line for the events of one call, about its phase if it has one."""
+    main = next((event for event in events if isinstance(event.record, Phase)), events[0])
     more = f", and {len(events) - 1:,} more" if len(events) > 1 else ""
-    why = "" if told.cause == EventCause.CALL else f"{told.cause.replace('_', ' ')}: "
+    why = "" if main.cause == EventCause.CALL else f"{main.cause.replace('_', ' ')}: "
     return Text.assemble(
-        (told.time.astimezone(UTC).strftime("%H:%M:%S  "), "dim"),
+        (main.time.astimezone(UTC).strftime("%H:%M:%SZ  "), "dim"),
         (why, "yellow"),
-        visible(happened(told)),
+        visible(happened(main)),
         (more, "dim"),
         no_wrap=True,
         overflow="ellipsis",
@@ -180,7 +180,7 @@ def _call(events: Sequence[Event]) -> Text:
 
 
 def _first(rows: Sequence[Row], room: int) -> list[Row]:
-    """Return the rows that there is room for; where not for all, the last tells how many more."""
+    """Return the rows that fit; if not all do, the last one counts the rest."""
     if len(rows) <= room:
         return list(rows)
     kept = max(0, room - 1)

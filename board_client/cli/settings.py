@@ -1,24 +1,27 @@
-"""Settings: what the options before the command say, and `--json`, which may follow it."""
+"""Settings: the global options, which may stand before or after the command."""
 
-from dataclasses import dataclass, replace
+import os
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import typer
 
-OWN_PHASE = "QUASAR_TASK_ID"
-"""Environment variable in which the dispatcher tells a worker its phase."""
+OWN_PHASE = "BOARD_PHASE"
+"""Environment variable with the phase of the worker that runs the command."""
+
+QUASAR_PHASE = "QUASAR_TASK_ID"
+"""Environment variable in which quasar's dispatcher names that phase; BOARD_PHASE goes first."""
 
 OWN_SESSION = "BOARD_SESSION"
-"""Environment variable in which `board run` tells a command its session."""
+"""Environment variable in which `board run` names its session for the command."""
 
 OWN_WORKER = "BOARD_WORKER"
-"""Environment variable in which `board run` tells a command its worker's name."""
+"""Environment variable in which `board run` names its worker for the command."""
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What to show a server, and by what to know it, as `board_client.Credentials` has it."""
+    """Credentials for the server, with the fields of `board_client.Credentials`."""
 
     tls: bool = False
     ca: Path | None = None
@@ -27,19 +30,22 @@ class Access:
     token_file: Path | None = None
 
     def variables(self) -> dict[str, str]:
-        """Return the same for the environment of a command."""
+        """Return the same as environment variables."""
         files = {"CA": self.ca, "CERT": self.cert, "KEY": self.key}
-        told = {f"BOARD_TLS_{name}": str(path) for name, path in files.items() if path}
-        told |= {"BOARD_TLS": "1"} if self.tls else {}
-        return told | ({"BOARD_TOKEN_FILE": str(self.token_file)} if self.token_file else {})
+        variables = {f"BOARD_TLS_{name}": str(path) for name, path in files.items() if path}
+        if self.tls:
+            variables["BOARD_TLS"] = "1"
+        if self.token_file:
+            variables["BOARD_TOKEN_FILE"] = str(self.token_file)
+        return variables
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Which board to talk to, and how to answer.
+    """Which board to use, and how to print.
 
-    `timeout` is seconds for each call; `session` the ID of the session that the
-    calls belong to, "" for none.
+    `board` is "" where none is named, `timeout` the seconds for each call, `session`
+    the ID of the session that the calls belong to, "" for none.
     """
 
     target: str
@@ -50,10 +56,14 @@ class Settings:
     access: Access = Access()
 
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
-
-
-def settings(ctx: typer.Context, json: bool) -> Settings:
-    """Return the settings of this run; `json` is the command's own flag."""
+def settings(ctx: typer.Context) -> Settings:
+    """Return the settings of this run."""
     given: Settings = ctx.obj
-    return replace(given, json=given.json or json)
+    return given
+
+
+def read_older_variables() -> None:
+    """Take the worker's phase from quasar's variable, where BOARD_PHASE is not set."""
+    phase = os.environ.get(QUASAR_PHASE)
+    if phase and not os.environ.get(OWN_PHASE):
+        os.environ[OWN_PHASE] = phase

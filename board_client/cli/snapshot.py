@@ -1,21 +1,22 @@
 """`board snapshot`: the board as Markdown, for the prompt of a language model."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from board_client.cli.budget import BudgetTooSmallError
-from board_client.cli.connection import connect
+from board_client.cli.completion import complete_phase
+from board_client.cli.connection import connect_board
 from board_client.cli.contradictions import contradictions
 from board_client.cli.digest import Digest, changed, whole
 from board_client.cli.failure import ExitCode, Failure
 from board_client.cli.nebula import needed_by, read_nebula
-from board_client.cli.output import print_json, print_line
+from board_client.cli.output import Answer, fields_of
 from board_client.cli.prompt import prompt
-from board_client.cli.settings import Json, settings
+from board_client.cli.settings import settings
 from board_client.model import Event, Snapshot
 
 if TYPE_CHECKING:
@@ -29,43 +30,42 @@ def snapshot(
         typer.Option(
             metavar="TOKENS",
             min=1,
-            help="Take no more tokens than this, of an estimated 4 bytes each; phases that run, "
-            "are blocked or have failed are shown first.",
+            help="Print at most this many tokens, estimated as 4 bytes each; phases that run, "
+            "are blocked or have failed come first.",
         ),
     ] = None,
     phase: Annotated[
         str,
-        typer.Option(metavar="PHASE", help="Show first what concerns this phase, whole."),
+        typer.Option(
+            metavar="PHASE",
+            autocompletion=complete_phase,
+            help="Put everything about this phase first.",
+        ),
     ] = "",
     nebula: Annotated[
         Path | None,
-        typer.Option(metavar="NEBULA_DIR", help="The plan that says what the phase depends on."),
+        typer.Option(metavar="NEBULA_DIR", help="Read from this plan which phases it depends on."),
     ] = None,
     since: Annotated[
         int | None,
-        typer.Option(metavar="REVISION", help="Only what has changed since this revision."),
+        typer.Option(metavar="REVISION", help="Print only what has changed since this revision."),
     ] = None,
-    json: Json = False,
-) -> None:
+) -> Answer:
     """Print the board as Markdown, for the prompt of a language model.
 
-    Phases by state, contracts by package, contradictions, claims. Boards with
-    equal content give equal bytes: no id, revision or time is in it. The JSON
-    has the revision, for --since, and exact values, and the Markdown too.
+    It has phases by state, contracts by package, contradictions and claims. Boards
+    with equal content give equal bytes, for it has no IDs, revisions or times. The JSON
+    has the revision, for --since, exact values, and the Markdown.
 
     Example: board snapshot --budget 4000 --phase poll-prompt --nebula .nebulas/contract-board
     """
-    given = settings(ctx, json)
     needed = _needed(nebula, phase)
-    with connect(given) as client:
+    with connect_board(settings(ctx)) as client:
         board = client.get_snapshot()
         events = None if since is None else _events(client, since, board)
     digest = whole(board) if events is None else changed(board, events)
     text = _within(budget, replace(digest, phase=phase, needed=needed))
-    if given.json:
-        print_json(_record(board, events) | {"markdown": text})
-    else:
-        print_line(text.removesuffix("\n"))
+    return Answer(_record(board, events) | {"markdown": text}, text.removesuffix("\n"))
 
 
 def _needed(directory: Path | None, phase_id: str) -> Sequence[str]:
@@ -99,7 +99,5 @@ def _within(budget: int | None, digest: Digest) -> str:
 
 def _record(board: Snapshot, events: Sequence[Event] | None) -> dict[str, object]:
     if events is not None:
-        return {"revision": board.revision, "events": [asdict(event) for event in events]}
-    return asdict(board) | {
-        "contradictions": [asdict(each) for each in contradictions(board.contracts)]
-    }
+        return {"revision": board.revision, "events": events}
+    return fields_of(board) | {"contradictions": contradictions(board.contracts)}

@@ -1,17 +1,17 @@
-"""`board status`: how a board stands."""
+"""`board status`: a summary of a board."""
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import typer
 
-from board_client.cli.connection import connect
+from board_client.cli.connection import connect_board
 from board_client.cli.failure import Failure
-from board_client.cli.output import Column, age, plural, print_json, print_line, print_table
-from board_client.cli.settings import Json, settings
+from board_client.cli.output import Answer, Column, Table, age, fields_of, plural
+from board_client.cli.settings import settings
 from board_client.model import BoardInfo, Contract, FileClaim, Phase, PhaseState
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What one board holds at one moment."""
+    """The content of one board at one revision."""
 
     board: BoardInfo
     phases: Sequence[Phase]
@@ -33,27 +33,11 @@ class Standing:
         return {state: counts[state] for state in PhaseState if counts[state]}
 
 
-def status(ctx: typer.Context, json: Json = False) -> None:
-    """Show a board: its revision, its phases, and how many claims and contracts there are.
-
-    Where no board is named and the server's default board is empty, the other
-    boards are pointed out; the only one is shown.
-    """
-    given = settings(ctx, json)
-    with connect(given) as client:
+def status(ctx: typer.Context) -> Answer:
+    """Show a board: its revision, its phases, and the number of its claims and contracts."""
+    with connect_board(settings(ctx)) as client:
         standing = _read(client)
-        elsewhere: Sequence[BoardInfo] = ()
-        if not (given.json or given.board or _anything_on(standing)):
-            elsewhere = [board for board in client.list_boards() if board.revision]
-        if len(elsewhere) == 1:
-            standing = _read(client.on(elsewhere[0].name))
-    if given.json:
-        print_json(_record(standing))
-        return
-    _print(standing)
-    if len(elsewhere) > 1:
-        names = ", ".join(board.name for board in elsewhere)
-        print_line(f"other boards, for --board or BOARD_NAME: {names}")
+    return Answer(_record(standing), _text(standing))
 
 
 def _read(client: "BoardClient") -> Standing:
@@ -65,34 +49,32 @@ def _read(client: "BoardClient") -> Standing:
     return Standing(board, found.phases, found.claims, found.contracts)
 
 
-def _anything_on(standing: Standing) -> bool:
-    return bool(standing.phases or standing.claims or standing.contracts)
-
-
-def _print(standing: Standing) -> None:
+def _text(standing: Standing) -> list[str | Table]:
     counts = ", ".join(f"{count} {state}" for state, count in standing.phase_counts().items())
-    print_line(f"board {standing.board.name}, revision {standing.board.revision}")
-    print_line(
+    lines: list[str | Table] = [
+        f"board {standing.board.name}, revision {standing.board.revision}",
         f"{plural(len(standing.phases), 'phase')}{counts and f' ({counts})'}, "
-        f"{plural(len(standing.claims), 'claim')}, {plural(len(standing.contracts), 'contract')}"
-    )
+        f"{plural(len(standing.claims), 'claim')}, {plural(len(standing.contracts), 'contract')}",
+    ]
+    return [*lines, "", _table(standing)] if standing.phases else lines
+
+
+def _table(standing: Standing) -> Table:
     claims, contracts = _per_phase(standing)
     now = datetime.now(UTC)
-    if standing.phases:
-        print_line("")
-        print_table(
-            [
-                *(Column("phase"), Column("state"), Column("worker"), Column("age", right=True)),
-                *(Column("claims", right=True), Column("contracts", right=True)),
-            ],
-            [
-                (
-                    *(phase.phase_id, phase.state, phase.worker, age(phase.updated_at, now)),
-                    *(str(claims[phase.phase_id]), str(contracts[phase.phase_id])),
-                )
-                for phase in standing.phases
-            ],
-        )
+    return Table(
+        [
+            *(Column("phase"), Column("state"), Column("worker"), Column("age", right=True)),
+            *(Column("claims", right=True), Column("contracts", right=True)),
+        ],
+        [
+            (
+                *(phase.phase_id, phase.state, phase.worker, age(phase.updated_at, now)),
+                *(str(claims[phase.phase_id]), str(contracts[phase.phase_id])),
+            )
+            for phase in standing.phases
+        ],
+    )
 
 
 def _per_phase(standing: Standing) -> tuple[Counter[str], Counter[str]]:
@@ -104,12 +86,12 @@ def _per_phase(standing: Standing) -> tuple[Counter[str], Counter[str]]:
 def _record(standing: Standing) -> dict[str, object]:
     claims, contracts = _per_phase(standing)
     return {
-        "board": asdict(standing.board),
+        "board": standing.board,
         "states": standing.phase_counts(),
         "claims": len(standing.claims),
         "contracts": len(standing.contracts),
         "phases": [
-            asdict(phase)
+            fields_of(phase)
             | {"claims": claims[phase.phase_id], "contracts": contracts[phase.phase_id]}
             for phase in standing.phases
         ],

@@ -5,14 +5,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from board_client.cli.connection import connect
+from board_client.cli.connection import connect_board
 from board_client.cli.failure import ExitCode, Failure
 from board_client.cli.keyboard import keys
 from board_client.cli.output import print_line
@@ -31,30 +31,32 @@ _REVISIONS_BACK = 20
 
 def top(
     ctx: typer.Context,
-    once: Annotated[bool, typer.Option("--once", help="Draw it once, and end.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Draw the view once and exit.")] = False,
 ) -> None:
     """Show a board live: phases by state, workers and their time left, claims, events.
 
-    q or Ctrl-C leaves. It goes on over restarts of the server.
+    q or Ctrl-C quits. The view resumes when the server restarts.
     """
-    given = settings(ctx, json=False)
+    given = settings(ctx)
     if not (once or sys.stdout.isatty()):
         raise Failure("top needs a terminal; `board top --once` draws once", ExitCode.BAD_INPUT)
-    with connect(given) as client:
+    with ExitStack() as connected:
         if once:
+            client = connected.enter_context(connect_board(given))
             _draw_once(_view(client, client.get_snapshot()))
-        else:
-            with _saying(f"connecting to {given.target} ..."):
-                client.list_boards()  # fails sooner than a watch where there is no server
-                items = client.watch_from_snapshot()
-                first = next(items)
-                assert isinstance(first, Snapshot)
-                view = _view(client, first)
-            _show(view, _Updates(client, items))
+            return
+        with _line_shown(f"connecting to {given.target} ..."):
+            client = connected.enter_context(connect_board(given))
+            client.list_boards()  # without a server, this fails sooner than a watch
+            items = client.watch_from_snapshot()
+            first = next(items)
+            assert isinstance(first, Snapshot)
+            view = _view(client, first)
+        _show(view, _Updates(client, items))
 
 
 @contextmanager
-def _saying(text: str) -> Iterator[None]:
+def _line_shown(text: str) -> Iterator[None]:
     """Show a line in the terminal during the block."""
     print(visible(text), end="", flush=True)  # noqa: T201
     try:
@@ -89,51 +91,53 @@ def _draw_once(view: View) -> None:
 
 
 class _Updates:
-    """What two threads hear of a board: its events, and each second its sessions."""
+    """Updates of a board from two threads: its events, and each second its sessions."""
 
     def __init__(self, client: "BoardClient", items: Iterable[Snapshot | Event]) -> None:
-        self._heard: SimpleQueue[Update | BaseException] = SimpleQueue()
-        for listen in (lambda: self._follow(items), lambda: self._ask(client)):
-            threading.Thread(target=listen, name="top", daemon=True).start()
+        self._updates: SimpleQueue[Update | BaseException] = SimpleQueue()
+        for run in (lambda: self._follow(items), lambda: self._poll_sessions(client)):
+            threading.Thread(target=run, name="top", daemon=True).start()
 
     def __iter__(self) -> Iterator[Update]:
-        """Yield what was heard since the last time. Raises what ended the listening."""
+        """Yield the updates since the last time. Raises the error that ended a thread."""
         while True:
             try:
-                heard = self._heard.get_nowait()
+                update = self._updates.get_nowait()
             except Empty:
                 return
-            if isinstance(heard, BaseException):
-                raise heard
-            yield heard
+            if isinstance(update, BaseException):
+                raise update
+            yield update
 
     def _follow(self, items: Iterable[Snapshot | Event]) -> None:
         try:
             for item in items:
-                self._heard.put(item)
+                self._updates.put(item)
         except BaseException as error:
-            self._heard.put(error)
+            self._updates.put(error)
 
-    def _ask(self, client: "BoardClient") -> None:
+    def _poll_sessions(self, client: "BoardClient") -> None:
         from board_client.errors import BoardError  # noqa: PLC0415  it imports grpc
 
         while True:
             try:
-                self._heard.put(Sessions(client.within(2 * _SECOND).list_sessions()))
+                self._updates.put(Sessions(client.within(2 * _SECOND).list_sessions()))
             except BoardError:
-                self._heard.put(Lost())
+                self._updates.put(Lost())
             time.sleep(_SECOND)
 
 
 def _show(view: View, updates: Iterable[Update]) -> None:
-    """Draw the view, whenever it changes, until q is pressed."""
+    """Draw the view whenever it changes, until q is pressed."""
     from rich.console import Console  # noqa: PLC0415  only what draws pays for its import
     from rich.live import Live  # noqa: PLC0415
 
     from board_client.cli.screen import draw  # noqa: PLC0415  likewise
 
-    signal.signal(signal.SIGTERM, _stop)  # the terminal is to be left as it was
-    signal.signal(signal.SIGTSTP, signal.SIG_IGN)  # likewise
+    signal.signal(signal.SIGTERM, _stop)  # restores the terminal
+    signal.signal(
+        signal.SIGTSTP, signal.SIG_IGN
+    )  # a stopped view would leave the terminal in raw mode
     console = Console()
     drawn = (0, 0)
     with keys() as key, Live(console=console, screen=True, auto_refresh=False) as live:

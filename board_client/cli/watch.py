@@ -1,18 +1,18 @@
 """`board watch`: a line for each event, as it happens."""
 
+from collections.abc import Iterator, Sequence
 from contextlib import closing
-from dataclasses import asdict
 from itertools import islice
 from typing import Annotated
 
 import typer
 
-from board_client.cli.connection import connect
+from board_client.cli.connection import connect_board
 from board_client.cli.event_line import happened
-from board_client.cli.output import print_json, print_row, rfc3339
+from board_client.cli.output import Stream, rfc3339
 from board_client.cli.reader import end_with_the_reader
-from board_client.cli.settings import Json, settings
-from board_client.model import EventKind
+from board_client.cli.settings import Settings, settings
+from board_client.model import Event, EventKind
 
 _KINDS = [kind.value for kind in EventKind]
 
@@ -24,7 +24,7 @@ def watch(
         typer.Option(
             metavar="KIND",
             autocompletion=lambda: _KINDS,
-            help=f"Only {', '.join(_KINDS)} events; may be given several times.",
+            help=f"Print only {', '.join(_KINDS)} events; may be given several times.",
         ),
     ] = None,
     after: Annotated[
@@ -32,35 +32,37 @@ def watch(
         typer.Option(
             metavar="REVISION",
             max=2**63 - 1,
-            help="Begin with what happened after this revision, not with now.",
+            help="Start with the events after this revision; without it, with new events.",
         ),
     ] = None,
     count: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="End after so many events.")
+        int | None, typer.Option(metavar="N", min=1, help="Stop after this many events.")
     ] = None,
-    json: Json = False,
-) -> None:
-    """Print each event as it happens: time, revision, cause, change, and what it is about.
+) -> Stream:
+    """Print each event as it happens: time, revision, cause, change, and the record.
 
-    With --json each is an object on a line of its own. It goes on, over
-    restarts of the server too, until Ctrl-C or until nobody reads it.
+    With --json each event is an object on a line of its own. The watch resumes when
+    the server restarts; it stops at Ctrl-C or when nothing reads its output.
 
     Example: board watch --kind phase --json
     """
-    given = settings(ctx, json)
+    events = _events(settings(ctx), kind or (), after, count)
+    return Stream(((event, _cells(event)) for event in events), widths=(20, 6, 15, 14, 0))
+
+
+def _events(
+    given: Settings, kinds: Sequence[str], after: int | None, count: int | None
+) -> Iterator[Event]:
     end_with_the_reader()
     with (
-        connect(given) as client,
-        closing(client.watch(*(kind or ()), after_revision=after)) as events,
+        connect_board(given) as client,
+        closing(client.watch(*map(EventKind, kinds), after_revision=after)) as events,
     ):
-        for event in islice(events, count):
-            if given.json:
-                print_json(asdict(event), indent=None)
-            else:
-                print_row(
-                    [
-                        *(rfc3339(event.time), str(event.revision)),
-                        *(event.cause, event.change, happened(event)),
-                    ],
-                    widths=(20, 6, 15, 14, 0),
-                )
+        yield from islice(events, count)
+
+
+def _cells(event: Event) -> Sequence[str]:
+    return (
+        *(rfc3339(event.time), str(event.revision)),
+        *(event.cause, event.change, happened(event)),
+    )

@@ -48,5 +48,7 @@ def test_the_command_names_the_extra_to_install(without_extra, command):
 
 def test_no_command_loads_pydantic():
     loaded = "import sys, board_client.cli.app; print('pydantic' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", loaded], capture_output=True, text=True, check=True
+    )
     assert done.stdout == "False\n"

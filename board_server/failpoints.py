@@ -1,6 +1,6 @@
-"""Named points at which a test kills the server; production never sets what switches them on.
+"""Failpoints: named places where a test crashes the server. Production never sets BOARD_CRASH_AT.
 
-BOARD_CRASH_AT is POINT, or POINT:N for the Nth time that it is reached.
+BOARD_CRASH_AT is POINT, or POINT:N to crash when POINT is reached for the Nth time.
 """
 
 import os
@@ -12,21 +12,21 @@ def _crashing_at(wanted: str) -> Callable[[str], None]:
     point, _, count = wanted.partition(":")
     left = int(count or 1)
 
-    def reach(at: str) -> None:
+    def failpoint(name: str) -> None:
         nonlocal left
-        if at == point:
+        if name == point:
             left -= 1
             if left == 0:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    return reach
+    return failpoint
 
 
-def _pass(at: str) -> None:
-    """Go on: nothing is to happen anywhere."""
+def _off(name: str) -> None:
+    """Do nothing: no failpoint is set."""
 
 
 _wanted = os.environ.get("BOARD_CRASH_AT", "")
 
-reach: Callable[[str], None] = _crashing_at(_wanted) if _wanted else _pass
-"""Say that a point is reached. A point's name is a verb phrase: `before-commit`."""
+failpoint: Callable[[str], None] = _crashing_at(_wanted) if _wanted else _off
+"""Mark a failpoint. Its name says what comes before or after it: `before-commit`."""

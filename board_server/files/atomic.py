@@ -7,7 +7,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from board_server.failpoints import reach
+from board_server.failpoints import failpoint
 from board_server.files.ownership import give
 
 
@@ -35,14 +35,14 @@ def write(path: Path, data: bytes) -> None:
 def replace(temporary: Path, path: Path) -> None:
     """Sync a complete file and rename it to `path`, durably. Raises OSError."""
     _sync(temporary)
-    reach("before-directory-change")
+    failpoint("before-directory-change")
     temporary.rename(path)
     sync_directory(path.parent)
 
 
 def sync_directory(directory: Path) -> None:
     """Wait until the names in a directory are on disk. Raises OSError."""
-    reach("before-directory-change")
+    failpoint("before-directory-change")
     _sync(directory)
 
 

@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar
 
 import apsw
 
-from board_server.failpoints import reach
+from board_server.failpoints import failpoint
 from board_server.model import Commit, IdempotencyKey, Revised
 from board_server.sqlite import events, idempotency
 from board_server.sqlite.settings import Settings
@@ -62,9 +62,9 @@ class GroupCommit:
             alone = len(calls) == 1
             outcomes = [self._outcome(call, commits, alone=alone) for call in calls]
             self._conclude(before)
-            reach("before-commit")
+            failpoint("before-commit")
             self._db.execute("COMMIT")
-            reach("after-commit")
+            failpoint("after-commit")
         except Exception as error:
             self._revision = before
             self._give_up()
@@ -116,7 +116,7 @@ class GroupCommit:
             self._db.execute("SAVEPOINT call")
         try:
             value = call.work(transaction)
-            reach("before-events")
+            failpoint("before-events")
             commit = transaction.finish()
             self._remember(call, value, transaction.revision)
         except Exception as error:

@@ -8,7 +8,7 @@ from importlib.resources import files
 import apsw
 
 from board_server.errors import StoreUnavailable
-from board_server.failpoints import reach
+from board_server.failpoints import failpoint
 from board_server.sqlite.rows import reading
 from board_server.sqlite.timestamps import to_text
 
@@ -86,7 +86,7 @@ def migrate(connection: apsw.Connection, now: datetime) -> None:
         with connection:
             connection.execute(script)
             connection.pragma("user_version", number)
-            reach("before-migration-commit")
+            failpoint("before-migration-commit")
     with connection:
         connection.execute(_INTRODUCE, (uuid.uuid4().hex, to_text(now)))
         connection.execute(_TIDY)

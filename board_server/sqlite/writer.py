@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import apsw
 
 from board_server.errors import ShuttingDown, StoreUnavailable
-from board_server.failpoints import reach
+from board_server.failpoints import failpoint
 from board_server.model import Commit, IdempotencyKey, Revised
 from board_server.sqlite.checkpoints import Checkpoints
 from board_server.sqlite.files import STRAY_LOG, BoardFiles, close_connection
@@ -217,7 +217,7 @@ class Writer:
         except Exception as error:  # a follower has missed this commit
             self._fail(error)
             self._handed_over.put(None)
-        reach("before-reply")
+        failpoint("before-reply")
         for call, outcome in zip(batch, outcomes, strict=True):
             _settle(call, outcome)
 

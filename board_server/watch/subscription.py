@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 from board_server.call_context import Holding
 from board_server.errors import BoardError, WatchTooSlow
-from board_server.failpoints import reach
+from board_server.failpoints import failpoint
 from board_server.model import Change, Commit
 from board_server.watch.encoded_commit import EncodedCommit
 from board_server.wire.responses import encoded_bookmark
@@ -137,7 +137,7 @@ class Subscription:
         message, revision = await self._next_message(size)
         if self._ended.done():
             return  # as above
-        reach("before-watch-send")
+        failpoint("before-watch-send")
         self._holding.resize(size, len(message))
         self.sent = revision
         try:

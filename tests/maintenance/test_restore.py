@@ -224,8 +224,8 @@ def test_a_restore_that_the_disk_refuses_at_any_step_is_completed_by_another(
         old_id = old_id or identity(_copy(board, there / "old"))[0]
         with monkeypatch.context() as patched:
             full = _full_at(step)
-            patched.setattr(aside, "reach", full)
-            patched.setattr(atomic, "reach", full)
+            patched.setattr(aside, "failpoint", full)
+            patched.setattr(atomic, "failpoint", full)
             refusal = _refusal(backup, board)
         if refusal:
             assert refusal.startswith(f"{board} could not be replaced: No space left")
@@ -247,11 +247,11 @@ def _refusal(backup, board):
 def _full_at(step):
     steps = count(1)
 
-    def reach(_):
+    def failpoint(_):
         if next(steps) == step:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    return reach
+    return failpoint
 
 
 def test_the_doctor_leaves_the_log_of_a_board_as_it_is(crashed):

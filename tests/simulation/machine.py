@@ -65,7 +65,7 @@ def simulated(loop: SimulatedLoop, network: Network, seed: object) -> Iterator[M
         def now(cls, _tz: Any = None) -> datetime:
             return machine.now()
 
-    def reach(_point: str) -> None:
+    def failpoint(_name: str) -> None:
         threads.pause()
 
     def shutdown(executor: Any, wait: bool = True, **_: Any) -> None:
@@ -91,7 +91,7 @@ def simulated(loop: SimulatedLoop, network: Network, seed: object) -> Iterator[M
     ]
     replaced += _wherever_imported(queue, "SimpleQueue", partial(SimulatedQueue, threads))
     replaced += _wherever_imported(time, "perf_counter", loop.time)
-    replaced += _wherever_imported(failpoints, "reach", reach)
+    replaced += _wherever_imported(failpoints, "failpoint", failpoint)
     with ExitStack() as stack:
         stack.callback(machine.disk.unregister)
         stack.callback(apsw.set_default_vfs, default)

@@ -288,11 +288,11 @@ async def test_where_the_writer_dies_in_a_commit_its_callers_are_not_told_that_n
 ):
     dies = Breaks(SystemExit)
 
-    def reach(at):
+    def failpoint(at):
         if at == point:
             dies()
 
-    monkeypatch.setattr(group_commit, "reach", reach)
+    monkeypatch.setattr(group_commit, "failpoint", failpoint)
     with pytest.raises(RuntimeError, match="in a commit"):
         await asyncio.wait_for(store.claim_file(BOARD, "doubt.go", "p"), 60)
     owner = "p" if point == "after-commit" else ""

@@ -9,7 +9,7 @@ import os
 from itertools import chain, count
 from pathlib import Path
 
-from board_server.failpoints import reach
+from board_server.failpoints import failpoint
 from board_server.files.atomic import sync_directory
 from board_server.sqlite.maintenance.exclusive import CannotKeep
 
@@ -74,7 +74,7 @@ def _exists(path: Path, part: str) -> bool:
 
 
 def _link(path: Path, new: Path) -> None:
-    reach("before-directory-change")
+    failpoint("before-directory-change")
     try:
         new.hardlink_to(path)
     except OSError as error:
@@ -92,5 +92,5 @@ def _remove(board: Path) -> None:
 
 
 def _unlink(path: Path, part: str) -> None:
-    reach("before-directory-change")
+    failpoint("before-directory-change")
     Path(f"{path}{part}").unlink(missing_ok=True)

@@ -13,7 +13,7 @@ from board_server.errors import BoardError
 from board_server.principal import ANYONE, Caller
 
 REQUEST_ID = "x-request-id"
-"""Metadata in which a client names its call, and the server says what it is called."""
+"""Metadata with the request ID: how a call is named in logs."""
 
 Metadata = tuple[tuple[str, str | bytes], ...]
 
@@ -23,33 +23,33 @@ _numbers = count(1)
 
 
 class Holding(Protocol):
-    """What one call makes the server hold in memory, counted against the limits of its caller."""
+    """Counts what one call makes the server hold in memory, against its caller's limits."""
 
     def hold(self, size: int) -> None:
-        """Count bytes that are kept until the call ends. Raises LimitExceeded."""
+        """Count bytes that stay in memory until the call ends. Raises LimitExceeded."""
 
     async def room(self, size: int) -> None:
-        """Wait until the caller may have so many more bytes unread, and count them."""
+        """Count bytes that the client has not read, once its limit allows `size` more."""
 
     def resize(self, before: int, after: int) -> None:
-        """Correct the count of unread bytes where `before` turned out to be `after`."""
+        """Change the count of unread bytes from `before` to `after`."""
 
     def session(self, board: str) -> Callable[[], None]:
-        """Count a session and the board that it keeps open; return what to call at its end.
+        """Count a session and the board that it keeps open; return a function to call at its end.
 
-        A `board` of "" stays open anyway. Raises LimitExceeded.
+        A `board` of "" is not counted: it stays open anyway. Raises LimitExceeded.
         """
 
     def end(self) -> None:
-        """Stop counting what was counted, except the call and its unread reply."""
+        """Stop counting all that was counted, except the call and its unread reply."""
 
 
 class Call:
-    """One call, made by the task that answers it: its method, who makes it, its name in the log.
+    """A call and its principal; created by the task that handles the call.
 
-    `asked_id` is the name that the client gave it, "" if none; `started` is when
-    it came, by `time.perf_counter`; `ended` is the error that it was ended with; `data`
-    is the request of a call that may have an idempotency key, as it came.
+    `asked_id` is the request ID from the client, "" if there is none. `started` is when the call
+    arrived, by `time.perf_counter`. `ended` is the error given to `end`. `data` is the encoded
+    request of a call that may have an idempotency key.
     """
 
     __slots__ = (
@@ -82,13 +82,13 @@ class Call:
 
     @property
     def request_id(self) -> str:
-        """Return the client's name for the call, or the one that we made; most need none."""
+        """The request ID: the client's, or one made at first use, as most calls need none."""
         if not (self.asked_id or self._made_id):
             self._made_id = f"{_process}-{next(_numbers):x}"
         return self.asked_id or self._made_id
 
     def end(self, error: BoardError) -> None:
-        """Interrupt what the call does; its caller is told the error."""
+        """Cancel the call; its client receives the error."""
         self.ended = error
         if self._task:
             self._task.cancel()

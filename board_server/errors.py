@@ -1,4 +1,4 @@
-"""What can go wrong on a board, in the board's words; `status` turns them into gRPC's."""
+"""The errors of a board. `wire/statuses.py` maps each to a gRPC status."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,19 +7,19 @@ from board_server.model import FileClaim
 
 
 class BoardError(Exception):
-    """Base of every error that a caller of the service is told about."""
+    """Base of every error that a client of the service receives."""
 
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One field of a request and what is wrong with it."""
+    """A field of a request, and what is wrong with it."""
 
     field: str
     description: str
 
 
 class InvalidArgument(BoardError):
-    """Fields of the request break their limits. Nothing was changed."""
+    """Fields of the request are not valid. Nothing was changed."""
 
     def __init__(self, violations: Sequence[Violation]) -> None:
         super().__init__("; ".join(f"{v.field}: {v.description}" for v in violations[:3]))
@@ -35,7 +35,10 @@ class BoardNotFound(BoardError):
 
 
 class FileAlreadyClaimed(BoardError):
-    """Other phases hold files that were to be claimed. Nothing was changed."""
+    """Other phases have claimed the files. Nothing was changed.
+
+    `conflicts` has the claims of the others, at least one.
+    """
 
     def __init__(self, conflicts: Sequence[FileClaim]) -> None:
         first = conflicts[0]
@@ -46,7 +49,10 @@ class FileAlreadyClaimed(BoardError):
 
 
 class StateMismatch(BoardError):
-    """A phase is not in the state that the caller expected. A state of "" means no phase."""
+    """A phase is not in the state that the caller expected. Nothing was changed.
+
+    A state of "" means that there is, or should be, no such phase.
+    """
 
     def __init__(self, phase_id: str, expected: str, actual: str) -> None:
         found = f"is {actual}" if actual else "does not exist"
@@ -61,52 +67,52 @@ class RevisionMismatch(BoardError):
 
     def __init__(self, expected: int, actual: int) -> None:
         super().__init__(
-            f"the board is at revision {actual}, not {expected}; it has changed: read it again"
+            f"the board is at revision {actual}, not {expected}: it has changed; read it again"
         )
         self.expected = expected
         self.actual = actual
 
 
 class SessionExpired(BoardError):
-    """The session has ended, or never was. Its work was handed on."""
+    """No such session is open: it has expired or was closed, or it never existed."""
 
     def __init__(self, session_id: str) -> None:
-        super().__init__("the session has ended and its work was handed on; drop it")
+        super().__init__("the session has ended and its work was handed on; drop that work")
         self.session_id = session_id
 
 
 class RevisionCompacted(BoardError):
-    """Events from there on are no longer all kept; `oldest` is where they still are."""
+    """The events to resume from are compacted. A watch may resume after revision `oldest`."""
 
     def __init__(self, after: int, oldest: int) -> None:
         super().__init__(
-            f"the events after revision {after} are no longer kept, those after {oldest} are; "
+            f"the events after revision {after} are compacted, only those after {oldest} are kept; "
             "take a snapshot and watch from its revision"
         )
         self.oldest = oldest
 
 
 class BoardReplaced(BoardError):
-    """The board is another than it was; `board_id` is the one there now, "" for none."""
+    """The board was deleted or replaced. `board_id` is that of the new board, "" for none."""
 
     def __init__(self, board_id: str) -> None:
-        super().__init__("the board was deleted or made anew; take a snapshot")
+        super().__init__("the board was deleted or replaced; take a snapshot")
         self.board_id = board_id
 
 
 class WatchTooSlow(BoardError):
-    """A watcher does not keep up; `last` is the revision up to which all was sent."""
+    """A client does not read its watch fast enough. All events up to `last` were sent."""
 
     def __init__(self, last: int) -> None:
-        super().__init__(f"the watcher does not keep up; resume after revision {last}")
+        super().__init__(f"the watch is read too slowly; resume after revision {last}")
         self.last = last
 
 
 class StorageError(BoardError):
-    """Base of what goes wrong with a board's storage.
+    """Base of storage errors.
 
-    Its text is for clients, who are never shown where the server keeps its files; `where` is the
-    path of the file, "" for none, and `located` the text for the log and the operator.
+    The text is for clients and never names the server's files. `where` is the path of the file,
+    "" for none; `located` is the text for the log and the operator.
     """
 
     def __init__(self, text: str, where: object = "") -> None:
@@ -115,45 +121,45 @@ class StorageError(BoardError):
 
     @property
     def located(self) -> str:
-        """The text with the path of the file before it."""
+        """The path of the file, then the text."""
         return f"{self.where}: {self}" if self.where else str(self)
 
 
 class StoreUnavailable(StorageError):
-    """The storage does not answer, or is another server's. Nothing was changed."""
+    """The storage cannot be used: it fails, or another server uses it. Nothing was changed."""
 
 
 class StoreFull(StorageError):
-    """There is no room left to write. Nothing was changed."""
+    """The disk is full. Nothing was changed."""
 
 
 class Unauthenticated(BoardError):
-    """The caller shows no token that is known, nor a certificate that stands for one."""
+    """The call has no known token, and no certificate that matches one."""
 
 
 class PermissionDenied(BoardError):
-    """The caller's token is not for this call, this board, or this worker."""
+    """The token's role, boards or worker do not permit this call."""
 
 
 class LimitExceeded(BoardError):
-    """As much of `limit` goes on as may; `maximum` says how much that is."""
+    """The caller uses as much of `limit` as it may, which is `maximum`."""
 
     def __init__(self, limit: str, maximum: int) -> None:
-        super().__init__(f"too many {limit} at once: at most {maximum:,} may be; end some of them")
+        super().__init__(f"too many {limit} at once: the limit is {maximum:,}; end some of them")
         self.limit = limit
         self.maximum = maximum
 
 
 class ShuttingDown(BoardError):
-    """The server is going down and takes no more work."""
+    """The server is shutting down and accepts no more calls."""
 
     def __init__(self) -> None:
         super().__init__("the server is shutting down; retry")
 
 
 class CannotListen(OSError):
-    """An address cannot be listened on. Its text says which and why."""
+    """The server cannot listen on an address. The text says which one and why."""
 
 
 class CannotTrace(RuntimeError):
-    """Traces are asked for and cannot be made. Its text says why."""
+    """Tracing is enabled but cannot work. The text says why."""

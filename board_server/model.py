@@ -1,4 +1,4 @@
-"""What a board holds, as the server sees it, free of protobuf and of any database."""
+"""The records of a board and the arguments of a Store; independent of protobuf and SQLite."""
 
 import re
 from collections.abc import Sequence
@@ -13,15 +13,15 @@ _BOARD_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 def is_board_name(name: str) -> bool:
-    """Tell whether a board may have this name."""
+    """Return whether this is a valid board name."""
     return _BOARD_NAME.fullmatch(name) is not None
 
 
 class PhaseState(StrEnum):
-    """Where a phase stands; the values are the words in the database."""
+    """The state of a phase. The values are those in the database."""
 
     UNSPECIFIED = ""
-    """A word in the database that this version does not know. Never written."""
+    """A value in the database that this version does not know. Never written."""
     QUEUED = "queued"
     POLLING = "polling"
     RUNNING = "running"
@@ -33,10 +33,10 @@ class PhaseState(StrEnum):
 
 
 class ContractKind(StrEnum):
-    """What sort of code artifact a contract describes."""
+    """The kind of code artifact that a contract describes."""
 
     UNSPECIFIED = ""
-    """A word in the database that this version does not know. Never written."""
+    """A value in the database that this version does not know. Never written."""
     TYPE = "type"
     FUNCTION = "function"
     INTERFACE = "interface"
@@ -49,21 +49,21 @@ class ContractStatus(StrEnum):
     """How far a contract can be relied on."""
 
     UNSPECIFIED = ""
-    """A word in the database that this version does not know. Never written."""
+    """A value in the database that this version does not know. Never written."""
     FULFILLED = "fulfilled"
     DISPUTED = "disputed"
     PENDING = "pending"
 
 
 class OnExpiry(StrEnum):
-    """What becomes of a session's running phases when it ends."""
+    """What happens to a session's running phases when it expires or is closed."""
 
     FAIL = "fail"
     REQUEUE = "requeue"
 
 
 class Change(StrEnum):
-    """What an event says has happened to its record."""
+    """What happened to the record of an event."""
 
     PHASE = "phase"
     CONTRACT = "contract"
@@ -86,7 +86,7 @@ class Cause(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BoardInfo:
-    """One board: its name, an ID that no later board of that name has, its revision."""
+    """A board: its name, its ID, its revision. No later board of the same name has the same ID."""
 
     name: str
     board_id: str
@@ -96,7 +96,7 @@ class BoardInfo:
 
 @dataclass(frozen=True, slots=True)
 class BoardStats:
-    """How one board stands, for its operator: counts, and bytes of its write-ahead log."""
+    """Counts of one board's records for its operator, and the bytes of its write-ahead log."""
 
     board: str
     revision: int
@@ -110,7 +110,7 @@ class BoardStats:
 
 @dataclass(frozen=True, slots=True)
 class Following:
-    """Who follows one board: how many, and how far the slowest watcher is behind."""
+    """How many calls watch and wait on one board, and how far the slowest watch is behind."""
 
     board: str
     watchers: int
@@ -135,9 +135,9 @@ class Phase:
 class PhaseChange:
     """A write to one phase.
 
-    A `worker` of None keeps the current one. An `expected_state` makes it
-    compare-and-set; UNSPECIFIED expects that there is no such phase. RUNNING
-    with a session binds the phase to it; any other write ends the bond.
+    A `worker` of None keeps the current one. With an `expected_state` the write is a
+    compare-and-set; UNSPECIFIED expects that there is no such phase. RUNNING with a
+    session binds the phase to the session; any other write unbinds it.
     """
 
     phase_id: str
@@ -149,7 +149,7 @@ class PhaseChange:
 
 @dataclass(frozen=True, slots=True)
 class ContractDraft:
-    """A contract as its producer offers it: all but what the board gives."""
+    """A contract to publish: all fields but those that the board sets."""
 
     producer: str
     kind: ContractKind
@@ -160,13 +160,13 @@ class ContractDraft:
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """What makes two drafts the same contract: producer, kind and name."""
+        """The key of the contract: producer, kind and name."""
         return self.producer, self.kind, self.name
 
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """A published contract. `id` and `created_at` are from its first publication."""
+    """A published contract. `id` and `created_at` are those of its first publication."""
 
     id: int
     producer: str
@@ -180,7 +180,7 @@ class Contract:
 
 @dataclass(frozen=True, slots=True)
 class ContractFilter:
-    """Which contracts to list: those that equal every field that is not None."""
+    """Selects the contracts that equal every field that is not None."""
 
     producer: str | None = None
     kind: ContractKind | None = None
@@ -191,7 +191,7 @@ class ContractFilter:
 
 @dataclass(frozen=True, slots=True)
 class FileClaim:
-    """The right of one phase to edit one file."""
+    """The exclusive right of one phase to edit one file."""
 
     filepath: str
     owner: str
@@ -201,7 +201,7 @@ class FileClaim:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A worker's sign of life: it ends unless it is renewed within `ttl`."""
+    """A worker's lease: it expires unless it is renewed within `ttl`."""
 
     session_id: str
     worker: str
@@ -212,7 +212,7 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What CompletePhase does to one phase, in one transaction."""
+    """The arguments of Store.complete_phase."""
 
     phase_id: str
     state: PhaseState
@@ -221,7 +221,7 @@ class Completion:
 
 
 class Completed(NamedTuple):
-    """What a completion did: the phase, and how many contracts and claims it touched."""
+    """The completed phase, and how many contracts were published and claims released."""
 
     phase: Phase
     published: int
@@ -229,7 +229,7 @@ class Completed(NamedTuple):
 
 
 class Archived(NamedTuple):
-    """How many phases, contracts and claims an archived board has lost."""
+    """How many phases, contracts and claims were removed from an archived board."""
 
     phases: int
     contracts: int
@@ -241,10 +241,10 @@ Record = Phase | Contract | FileClaim | Session
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One change, with the whole record as it then was.
+    """One change, with the whole record after it.
 
-    What was released or removed is told as it had been, a removed contract
-    without its signature, which may be large.
+    The record of a claim that was released, or of something removed, is as it was before; a
+    removed contract has no signature, which may be large.
     """
 
     change: Change
@@ -254,7 +254,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """What one transaction changed: the events of one revision, in order."""
+    """The changes of one transaction: the events of one revision, in order."""
 
     revision: int
     time: datetime
@@ -263,7 +263,7 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A whole board at one revision, in the order of the lists."""
+    """A whole board at one revision; each list is in the order of its RPC."""
 
     board_id: str
     revision: int
@@ -275,7 +275,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class PhaseCondition:
-    """Holds while the phase is in one of the states."""
+    """Is met while the phase is in one of the states."""
 
     phase_id: str
     states: frozenset[PhaseState]
@@ -283,7 +283,7 @@ class PhaseCondition:
 
 @dataclass(frozen=True, slots=True)
 class ContractCondition:
-    """Holds once a contract is published that equals every field that is not None."""
+    """Is met while a contract equals every field that is not None."""
 
     producer: str | None
     kind: ContractKind | None
@@ -293,7 +293,7 @@ class ContractCondition:
 
 @dataclass(frozen=True, slots=True)
 class FileCondition:
-    """Holds while no phase has claimed the file."""
+    """Is met while no phase has claimed the file."""
 
     filepath: str
 
@@ -301,22 +301,22 @@ class FileCondition:
 Condition = PhaseCondition | ContractCondition | FileCondition
 
 Evidence = Phase | Contract | FileCondition | None
-"""What meets a condition: the phase, the contract with the lowest id, or for a
-free file the condition itself; None while nothing does."""
+"""What meets a condition: the phase, the contract with the lowest `id`, or for an unclaimed file
+the condition itself. None if the condition is not met."""
 
 
 class Revised(NamedTuple, Generic[T]):
-    """A value, and the revision of the board that it was made or read at."""
+    """A value, and the revision of the board at which it was written or read."""
 
     value: T
     revision: int
 
 
 class IdempotencyKey(NamedTuple):
-    """What makes a repeated write be done once.
+    """Makes a repeated write be done once.
 
-    `id` is the caller's own for this call, no other caller's or call's; `method` and
-    `payload`, a digest of the request, tell the call from others that bear its ID.
+    `id` is unique among all callers and their calls. `method` and `payload`, a digest of the
+    request, show whether another call was given the same ID by mistake.
     """
 
     id: str
@@ -326,9 +326,9 @@ class IdempotencyKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PageRequest:
-    """At most `size` items, those after the cursor of the page before.
+    """Asks for at most `size` items after a cursor.
 
-    The cursor is the store's own; None asks for the first page.
+    The cursor is the `next` of the previous page; None asks for the first page.
     """
 
     size: int
@@ -337,10 +337,10 @@ class PageRequest:
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[T]):
-    """Items in order, the board's revision they were read at, and where to go on.
+    """Items in order, and the board's revision at which they were read.
 
-    `next` is the cursor of the following page, None at the end. A page may hold
-    fewer items than asked for, even none, and still have a next one.
+    `next` is the cursor of the next page, None on the last page. A page may have fewer items
+    than asked for, even none, and still not be the last.
     """
 
     items: list[T]

@@ -1,6 +1,6 @@
-"""Store: what every backend promises. These docstrings are the contract, backends add none.
+"""Store: the interface of every backend. These docstrings are its whole contract.
 
-`tests/conformance` holds each backend to them.
+`tests/conformance` tests each backend against them.
 """
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -41,93 +41,92 @@ CaughtUp = Callable[[], Awaitable[None]]
 
 
 class Follower(Protocol):
-    """Whom a store tells what happens on a board. Called on the event loop; must not block."""
+    """Receives the commits of a board. Called on the event loop; must not block."""
 
     @property
     def needed(self) -> bool:
-        """Whether anybody waits for what it is told; where nobody does, it may be ended."""
+        """Whether the board must stay open for this follower. If not, the store may end it."""
         ...
 
     def committed(self, commit: Commit) -> None:
-        """Take the next commit; revisions come in order, each once."""
+        """Process the next commit. Every revision comes once, in order."""
         ...
 
     def ended(self, error: BoardError) -> None:
-        """Take note that no commit comes any more: BoardReplaced or ShuttingDown.
+        """No more commits will come. `error` is BoardReplaced or ShuttingDown.
 
-        StoreUnavailable, where the board is closed because nobody needs it, or after an
-        internal error: who is needed next follows anew.
+        It is StoreUnavailable if the idle board was closed, or after an internal error; then
+        another follower may follow the board at once.
         """
         ...
 
 
 class Store(Protocol):
-    """Any number of boards that never mix.
+    """Any number of boards, independent of each other.
 
-    Arguments are valid: `convert` has checked them. A method that writes
-    returns once its effect is committed and synced, and whoever reads after
-    that sees it. Each call that changes something is one transaction, with one
-    clock reading, and one revision of its board, one higher than the last; a
-    call that changes nothing makes no revision and returns the current one.
-    A call that raises has changed nothing. Every change is an event of its
-    revision, kept for `list_events` and told to followers.
+    Arguments are valid: `wire` has checked them. A method that writes returns once its
+    effect is committed and synced; every read that begins after that sees the effect.
+    Each call that changes something is one transaction with one reading of the clock, and
+    makes one revision of its board, one higher than the last. A call that changes nothing
+    makes no revision and returns the current one. A call that raises has changed nothing.
+    Every change is an event of its revision, kept for `list_events` and sent to followers.
 
-    Every method but `list_boards`, `open_board` and `close` raises
-    BoardNotFound for a board that nobody has opened. All may raise
-    StoreUnavailable, ShuttingDown, and those that write StoreFull; those that
-    take a session's ID ("" for none), SessionExpired if no such session lives.
+    Every method but `list_boards`, `open_board` and `close` raises BoardNotFound for a
+    board that was never opened. All may raise StoreUnavailable and ShuttingDown, and those
+    that write StoreFull. Those that take a session ID ("" for none) raise SessionExpired if
+    no such session is open.
 
-    A `key` (None for none) stands for one call, and makes it safe to repeat. The
-    outcome of a call with a key is remembered, on disk before it is answered and in the
-    transaction of its change: its value and revision, whether or not it changed
-    anything, and FileAlreadyClaimed, StateMismatch, RevisionMismatch, SessionExpired and
-    BoardReplaced. A call whose key is remembered is not done, and ends as that call did.
-    If the method or payload of its key is another it raises InvalidArgument, which
-    names `board-request-id`. No other error is remembered, nor is a call without a key.
-    A store remembers the last calls up to a bound in bytes of its own, in the order in
-    which they ended, and forgets the oldest first. Of a FileAlreadyClaimed it may
-    remember the first 100 conflicts only.
+    A write may have an idempotency key (None for none), which makes it safe to repeat. The
+    outcome of a call with a key is remembered, in the transaction of its change and on disk
+    before the call returns: its value and revision, even if it changed nothing, or its
+    FileAlreadyClaimed, StateMismatch, RevisionMismatch, SessionExpired or BoardReplaced. A
+    call whose key is remembered is not done again; it returns or raises the remembered
+    outcome. If the remembered key has another method or payload the call raises
+    InvalidArgument, which names `board-request-id`. Other errors are not remembered, nor are
+    calls without a key. A store remembers outcomes up to a number of bytes that it chooses,
+    and forgets the oldest first, in the order in which the calls ended. Of a
+    FileAlreadyClaimed it may remember only the first 100 conflicts.
     """
 
     async def open_board(self, board: str) -> BoardInfo:
-        """Create the board if it is absent, and tell about it. Idempotent."""
+        """Create the board unless it exists, and return it. Idempotent."""
         ...
 
     async def get_board(self, board: str) -> BoardInfo:
-        """Tell about a board, with the revision that other reads see now."""
+        """Return a board, with the revision that other reads see now."""
         ...
 
     async def list_boards(
         self, page: PageRequest, among: Collection[str] | None = None
     ) -> Page[BoardInfo]:
-        """Read the boards in the byte order of their names. The page's revision is 0.
+        """List the boards in the byte order of their names. The page's revision is 0.
 
-        What another program does to the boards' storage may show up to a second later.
-        With `among`, only boards of these names, and nothing tells of others.
+        A change that another program makes to the storage may take a second to appear. With
+        `among`, only boards of these names are listed; the page shows nothing of others.
         """
         ...
 
     async def set_phase_state(
         self, board: str, change: PhaseChange, key: IdempotencyKey | None = None
     ) -> Revised[Phase]:
-        """Create or update one phase, and return it as it now is.
+        """Create or update a phase, and return it as it is now.
 
-        Always a change, even to an equal state: `updated_at` moves and never
-        goes back; `posted_at` stays. Raises StateMismatch when the phase is not
-        in `change.expected_state`, or exists where that is UNSPECIFIED.
+        This is always a change, even to the same state: `updated_at` moves, never back;
+        `posted_at` stays. Raises StateMismatch if the phase is not in
+        `change.expected_state`, or if it exists and that is UNSPECIFIED.
         """
         ...
 
     async def get_phase_state(self, board: str, phase_id: str) -> Phase | None:
-        """Read one phase, None when there is none."""
+        """Return a phase, or None if there is no such phase."""
         ...
 
     async def list_phases(
         self, board: str, states: Sequence[PhaseState], page: PageRequest
     ) -> Page[Phase]:
-        """Read the phases that are in one of the states, or all when no state is named.
+        """List the phases that are in one of the states, or all phases if `states` is empty.
 
-        Ordered by posted_at, then by the bytes of phase_id.
+        They are ordered by `posted_at`, then by the bytes of `phase_id`.
         """
         ...
 
@@ -140,7 +139,7 @@ class Store(Protocol):
     ) -> Revised[Contract]:
         """Create or replace the contract with this producer, kind and name.
 
-        `id` and `created_at` stay. An equal contract changes nothing.
+        `id` and `created_at` stay. Publishing an equal contract changes nothing.
         """
         ...
 
@@ -151,18 +150,18 @@ class Store(Protocol):
         session_id: str = "",
         key: IdempotencyKey | None = None,
     ) -> Revised[int]:
-        """Publish a batch, all or none; of equal keys the last one wins.
+        """Publish all the contracts or none. Of contracts with the same key the last one wins.
 
-        Returns how many distinct contracts the batch held, changed or not.
+        Returns the number of distinct contracts in the batch, changed or not.
         """
         ...
 
     async def list_contracts(
         self, board: str, where: ContractFilter, page: PageRequest
     ) -> Page[Contract]:
-        """Read the contracts that match, ordered by id.
+        """List the contracts that match, ordered by `id`.
 
-        A page ends early rather than hold more than some 3 MiB of text.
+        A page ends early if its text would exceed about 3 MiB.
         """
         ...
 
@@ -174,11 +173,11 @@ class Store(Protocol):
         session_id: str = "",
         key: IdempotencyKey | None = None,
     ) -> Revised[FileClaim]:
-        """Give the file to the owner; if it already has it, that changes nothing.
+        """Claim the file for the owner. If the owner has claimed it already, nothing changes.
 
-        With a session the claim is bound to it, an older one of the owner's too,
-        which is a change where it was not. Raises FileAlreadyClaimed when
-        another phase has the file.
+        With a session the claim is bound to the session, also a claim that the owner has
+        already; binding it is a change. Raises FileAlreadyClaimed if another phase has
+        claimed the file.
         """
         ...
 
@@ -190,44 +189,44 @@ class Store(Protocol):
         session_id: str = "",
         key: IdempotencyKey | None = None,
     ) -> Revised[list[FileClaim]]:
-        """Give all the files to the owner, or none, each as claim_file does.
+        """Claim all the files for the owner or none, each as claim_file does.
 
-        Returns a claim for each path, in that order. Raises FileAlreadyClaimed
-        with every file that another phase has.
+        Returns a claim for each path, in the same order. Raises FileAlreadyClaimed with
+        every claim of another phase.
         """
         ...
 
     async def release_claims(
         self, board: str, owner: str, filepaths: Sequence[str], key: IdempotencyKey | None = None
     ) -> Revised[int]:
-        """Free those of the files that the owner holds, or all it holds when none is named.
+        """Release the owner's claims on the files, or all its claims if `filepaths` is empty.
 
-        Returns how many became free.
+        Files that the owner has not claimed are ignored. Returns how many claims were released.
         """
         ...
 
     async def get_file_owner(self, board: str, filepath: str) -> str:
-        """Tell which phase has the file, "" when none has."""
+        """Return the phase that has claimed the file, "" if none has."""
         ...
 
     async def list_claims(
         self, board: str, owner: str | None, page: PageRequest
     ) -> Page[FileClaim]:
-        """Read the claims of one owner, or of all, in the byte order of their paths."""
+        """List the claims of one owner, or of all (None), in the byte order of their paths."""
         ...
 
     async def complete_phase(
         self, board: str, completion: Completion, key: IdempotencyKey | None = None
     ) -> Revised[Completed]:
-        """Publish the contracts, set the state, release all the phase's claims; all or none."""
+        """Publish the contracts, set the state and release all the phase's claims, atomically."""
         ...
 
     async def get_snapshot(self, board: str) -> Snapshot:
-        """Read everything at one revision."""
+        """Return the whole board at one revision."""
         ...
 
     async def find(self, board: str, conditions: Sequence[Condition]) -> Revised[list[Evidence]]:
-        """Read, at one revision, what meets each of the conditions."""
+        """Return what meets each of the conditions, all at one revision."""
         ...
 
     async def open_session(
@@ -238,41 +237,41 @@ class Store(Protocol):
         on_expiry: OnExpiry,
         key: IdempotencyKey | None = None,
     ) -> Revised[Session]:
-        """Start a session that ends when it is closed, or `ttl` after its last renewal.
+        """Open a session, which ends when it is closed or expires `ttl` after its last renewal.
 
-        Time is counted by a clock that does not jump; a store that opens again
-        gives each session its full ttl. At its end, in one transaction, its
-        claims are released, and those of its phases that are still RUNNING
-        become FAILED, or QUEUED and without a worker, as `on_expiry` says. It
-        never ends early, and within a second of its time, or of what
-        `expire_after` waits for.
+        Time is measured by a monotonic clock. When a board is opened again, each of its
+        sessions gets its full ttl. When a session ends, in one transaction its claims are
+        released, and its phases that are still RUNNING become FAILED, or QUEUED without a
+        worker, as `on_expiry` says. A session never expires early, and at most a second late,
+        or a second after what `expire_after` waits for.
         """
         ...
 
     def expire_after(self, caught_up: CaughtUp) -> None:
-        """Let no session end before `caught_up`, awaited when its time is up, has returned.
+        """Await `caught_up` when a session's ttl is over; expire it only after that has returned.
 
-        It returns once all calls are read that had arrived when it was called. A session that
-        one of them renews lives on. Without this a session ends when its time is up.
+        `caught_up` returns once all calls have been read that had arrived when it was called. A
+        session that one of them renews does not expire. Without `expire_after` a session expires
+        as soon as its ttl is over.
         """
         ...
 
     async def renew_session(self, board: str, session_id: str) -> Revised[Session]:
-        """Give the session its full ttl again. Makes no revision."""
+        """Renew the session: its full ttl starts again. Makes no revision."""
         ...
 
     async def close_session(
         self, board: str, session_id: str, key: IdempotencyKey | None = None
     ) -> Revised[int]:
-        """End the session now; return how many claims that released."""
+        """End the session; return how many claims were released."""
         ...
 
     async def get_session(self, board: str, session_id: str) -> Session | None:
-        """Read one session, None when it does not live."""
+        """Return a session, or None if no such session is open."""
         ...
 
     async def list_sessions(self, board: str, page: PageRequest) -> Page[Session]:
-        """Read the sessions that live, ordered by the bytes of their IDs."""
+        """List the open sessions, ordered by the bytes of their IDs."""
         ...
 
     async def archive_board(
@@ -280,33 +279,32 @@ class Store(Protocol):
     ) -> Revised[Archived]:
         """Remove every phase, contract and claim, if the board is at this revision.
 
-        Each is an event with the cause ARCHIVE; sessions live on. An empty
-        board stays as it is. Raises BoardReplaced when the board has another ID than
-        `board_id` ("" for any), RevisionMismatch when it has changed since.
+        Each removal is an event with the cause ARCHIVE; sessions stay open. Archiving an empty
+        board changes nothing. Raises BoardReplaced if the board's ID is not `board_id` ("" for
+        any), and RevisionMismatch if the board is at another revision.
         """
         ...
 
     async def follow(self, board: str, follower: Follower) -> BoardInfo:
-        """Tell the follower of every commit after the revision that this returns.
+        """Pass every commit after the returned revision to the follower.
 
-        A commit is told before the call that made it returns. A follower stays
-        for the life of the board.
+        The follower receives a commit before the call that made it returns. It follows the
+        board until `ended` is called.
         """
         ...
 
     async def list_events(self, board: str, after: int, upto: int) -> list[Commit]:
-        """Read the commits with after < revision <= upto, in order.
+        """List the commits with after < revision <= upto, in order.
 
-        The list ends early rather than hold more than some 3 MiB of text, but
-        holds at least one commit; it is empty only at the end. Raises
-        RevisionCompacted when not all after `after` are kept.
+        The list ends early if its text would exceed about 3 MiB, but has at least one commit
+        unless there are none. Raises RevisionCompacted if events after `after` are compacted.
         """
         ...
 
     async def stats(self) -> list[BoardStats]:
-        """Tell how the open boards stand, each at one revision; one that cannot is left out."""
+        """Return counts of each open board at one revision, without boards that cannot be read."""
         ...
 
     async def close(self) -> None:
-        """End what is under way, refuse what comes after, and let go of all files. Idempotent."""
+        """End the calls in progress, refuse new ones and close all files. Idempotent."""
         ...

@@ -1,1 +1,1 @@
-"""Watch, WaitFor and the watch caches, which follow the commits of each board."""
+"""Watch, WaitFor and the watch caches: all that receives the commits of a board."""

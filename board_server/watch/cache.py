@@ -1,10 +1,9 @@
-"""Cache: one board's records in memory, encoded, for the reads that want all of them.
+"""Cache: one board's records in memory, encoded, for reads of the whole board.
 
-To build a message of thousands of contracts takes longer than to read them, and
-a board is listed far more often than it changes. A mirror is loaded once, page
-by page, and from then on takes the records of each commit in place of its own.
-What was joined of them is kept until they change, so that a list that is asked
-for again costs neither an encoding nor a copy.
+Encoding thousands of contracts takes longer than reading them, and a board is read far more
+often than it changes. A cache is loaded once, page by page; then each commit replaces the
+records that it changed. Joined lists are kept until a record in them changes, so repeating a
+list neither encodes nor copies anything.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
@@ -29,13 +28,13 @@ from board_server.wire import responses
 from board_server.wire.lists import Listed
 
 LOADED_AT_ONCE = 500
-"""Records that are read in one go."""
+"""Records in a page while the cache is loaded."""
 
 MAX_REPLIES = 100
-"""Pages that are kept joined, each of another place or size."""
+"""Joined pages of ListContracts that are kept."""
 
 MAX_UNREAD = 10_000
-"""Events after which a mirror that nobody has read is not worth its memory."""
+"""Events after which a cache that nobody has read is dropped."""
 
 T = TypeVar("T")
 
@@ -43,7 +42,7 @@ _LISTED = responses.tag(pb.ListContractsResponse, "contracts")
 
 
 class _Reply(NamedTuple):
-    """A page as it is sent, of which the first `body` bytes do not tell the revision."""
+    """An encoded page. Its first `body` bytes do not depend on the revision."""
 
     revision: int
     body: int
@@ -51,7 +50,7 @@ class _Reply(NamedTuple):
 
 
 class EncodedSnapshot(NamedTuple):
-    """A snapshot in parts, at least one; each is to be sent with `head` behind it."""
+    """A snapshot in parts, at least one. Append `head` to each part before sending it."""
 
     parts: list[bytes]
     head: bytes
@@ -63,53 +62,54 @@ class EncodedSnapshot(NamedTuple):
 
 
 class Cache:
-    """The records of one board, true at the revision of the last commit it was told."""
+    """The records of one board, at the revision of the last commit received."""
 
     def __init__(self) -> None:
         self.loaded = False
+        """Whether the cache can be read."""
         self.unread = 0
-        """Events since it was last read; who reads it sets it back."""
+        """Events since the last read; each reader sets it to 0."""
         self.sessions: set[str] = set()
-        """IDs of the sessions that live."""
+        """IDs of the open sessions."""
         self.sessions_changed = 0
-        """The last revision at which one was opened or ended."""
+        """The last revision at which a session was opened or ended."""
         self._phases = EncodedTable[Phase](
             lambda phase: (phase.posted_at, phase.phase_id), responses.entry
         )
         self._contracts = EncodedTable[Contract](lambda contract: contract.id, responses.entry)
         self._claims = EncodedTable[FileClaim](lambda claim: claim.filepath, responses.entry)
-        self._true = True
-        self._waiting: list[Commit] = []
+        self._valid = True
+        self._waiting: list[Commit] = []  # received while loading
         self._replies: dict[Hashable, _Reply] = {}
-        self._replied = (0, 0)  # version of the contracts that the replies hold, and their bytes
-        self._parts: dict[str, tuple[int, list[bytes]]] = {}
+        self._replies_version = 0  # the version of the contracts in the replies
+        self._replies_size = 0
+        self._parts: dict[str, tuple[int, list[bytes]]] = {}  # with the version of the table
 
     @property
     def useful(self) -> bool:
-        """Whether to keep it: it is true, and is read now and then."""
-        return self._true and self.unread < MAX_UNREAD
+        """Whether to keep the cache: it is valid, and it has been read recently."""
+        return self._valid and self.unread < MAX_UNREAD
 
     @property
     def weight(self) -> int:
-        """Bytes of memory that it may take."""
+        """Bytes of memory that the cache may take."""
         return self._phases.weight + self._contracts.weight + self._claims.weight
 
     @property
     def size(self) -> int:
-        """Bytes of a snapshot, but for its sessions."""
+        """Bytes of a snapshot without its sessions."""
         return self._phases.size + self._contracts.size + self._claims.size
 
     async def load(self, store: Store, board: str, room: int) -> bool:
-        """Read the board; give up, with False, where that takes more than `room` bytes.
+        """Read the board. Returns False if that takes more than `room` bytes of memory.
 
-        Commits wait meanwhile. A page may hold the effect of some of these; to
-        take them again, all and in order, ends in the same records. Raises what
-        the store does.
+        Commits received meanwhile are applied at the end. A page may already show some of them;
+        applying all of them again, in order, gives the same records. Raises what the store does.
         """
-        where = ContractFilter()
+        everything = ContractFilter()
         async for phases in _pages(lambda page: store.list_phases(board, (), page)):
             self._phases.put_all(phases)
-        async for contracts in _pages(lambda page: store.list_contracts(board, where, page)):
+        async for contracts in _pages(lambda page: store.list_contracts(board, everything, page)):
             self._contracts.put_all(contracts)
             if self.weight > room:
                 return False
@@ -118,24 +118,24 @@ class Cache:
         async for sessions in _pages(lambda page: store.list_sessions(board, page)):
             self.sessions.update(session.session_id for session in sessions)
         for commit in self._waiting:
-            self._take(commit)
+            self._apply(commit)
         self._waiting.clear()
-        self.loaded = self._true
+        self.loaded = self._valid
         return True
 
     def committed(self, commit: Commit) -> None:
-        """Take in what a commit changed."""
+        """Apply a commit, after loading if the cache is being loaded."""
         if self.loaded:
-            self._take(commit)
+            self._apply(commit)
         else:
             self._waiting.append(commit)
 
-    def _take(self, commit: Commit) -> None:
+    def _apply(self, commit: Commit) -> None:
         self.unread += len(commit.events)
         for event in commit.events:
-            self._put(event, commit.revision)
+            self._apply_event(event, commit.revision)
 
-    def _put(self, event: Event, revision: int) -> None:
+    def _apply_event(self, event: Event, revision: int) -> None:
         match event.change, event.record:
             case Change.PHASE, Phase() as phase:
                 self._phases.put(phase)
@@ -151,16 +151,16 @@ class Cache:
             case Change.SESSION_ENDED, Session() as session:
                 self.sessions.discard(session.session_id)
                 self.sessions_changed = revision
-            case _:  # whatever else may happen to a board: it is read anew
-                self._true = False
+            case _:  # any other change: the board is loaded again
+                self._valid = False
 
     def list_contracts(self, listed: Listed, revision: int) -> bytes:
         """Return an encoded ListContractsResponse."""
-        version, size = self._replied
-        too_much = size > self._contracts.weight or len(self._replies) >= MAX_REPLIES
-        if version != self._contracts.version or too_much:
+        too_much = self._replies_size > self._contracts.weight or len(self._replies) >= MAX_REPLIES
+        if self._replies_version != self._contracts.version or too_much:
             self._replies.clear()
-            self._replied = (self._contracts.version, 0)
+            self._replies_version = self._contracts.version
+            self._replies_size = 0
         place = listed.scope, listed.page
         reply = self._replies.get(place)
         if reply is None:
@@ -168,7 +168,7 @@ class Cache:
             body, last = self._contracts.page(_LISTED, after, listed.page.size)
             token = listed.token(None if last is None else (last,))
             body += pb.ListContractsResponse(next_page_token=token).SerializeToString()
-            self._replied = (self._replied[0], self._replied[1] + len(body))
+            self._replies_size += len(body)
         elif reply.revision == revision:
             return reply.encoded
         else:
@@ -179,8 +179,8 @@ class Cache:
 
     def snapshot(
         self, board_id: str, revision: int, sessions: Sequence[Session]
-    ) -> "EncodedSnapshot":
-        """Return the whole board; its records are shared by all snapshots until they change."""
+    ) -> EncodedSnapshot:
+        """Return the whole board. Snapshots share the joined records until these change."""
         tables: dict[str, EncodedTable[Any]] = {
             "phases": self._phases,
             "contracts": self._contracts,
@@ -202,7 +202,7 @@ class Cache:
 
 
 async def _pages(read: Callable[[PageRequest], Awaitable[Page[T]]]) -> AsyncIterator[list[T]]:
-    """Read a list to its end, a little at a time."""
+    """Read a list page by page."""
     request: PageRequest | None = PageRequest(LOADED_AT_ONCE)
     while request:
         page = await read(request)

@@ -42,7 +42,7 @@ class _Slot:
         self._remove = remove
 
     def committed(self, commit: Commit) -> None:
-        """Update the cache. One that is no longer true, or that nobody reads, is dropped."""
+        """Update the cache. One that is not valid any more, or that nobody reads, is dropped."""
         if self.cache:
             self.cache.committed(commit)
             if not self.cache.useful:

@@ -1,4 +1,4 @@
-"""EncodedTable: records in their order, encoded once each, to be joined into lists."""
+"""EncodedTable: records in order, each encoded once, which are joined into lists."""
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
@@ -9,42 +9,42 @@ from board_server.store import MAX_PAGE_BYTES
 from board_server.wire.responses import MAX_PART
 
 ENCODED_AT_ONCE = 256
-"""Records that are encoded in one go: some half a millisecond of the event loop's time."""
+"""Records that are encoded together: about half a millisecond of the event loop."""
 
-_BESIDE = 150  # bytes of memory that a record takes beside its encoded form
+_OVERHEAD = 150  # bytes of memory that a record takes in addition to its encoded form
 
 R = TypeVar("R")
 Key = Any
-"""What a table is ordered by."""
+"""By which a table is ordered."""
 
 
 class EncodedTable(Generic[R]):
-    """Records by key. Each is kept as a length and so many bytes: a field without its tag.
+    """Records by key. Each is kept as its length and its bytes: a field without its tag.
 
-    Protobuf takes fields that stand one behind the other for one message, so
-    that a list is its records, joined by the tag of the list's field.
+    To Protobuf, concatenated fields are one message. So a list is its records, joined by the
+    tag of the list's field.
     """
 
     def __init__(self, key: Callable[[R], Key], encode: Callable[[R], bytes]) -> None:
         self._key = key
         self._encode = encode
         self._entries: dict[Key, bytes] = {}
-        self._fresh: dict[Key, R] = {}  # not encoded before they are asked for
-        self._order: list[Key] | None = []  # None where it has to be sorted
+        self._fresh: dict[Key, R] = {}  # encoded when a read needs them
+        self._order: list[Key] | None = []  # None if it has to be sorted
         self._size = 0
         self._version = 0
 
     @property
     def version(self) -> int:
-        """A number that is another one after each change."""
+        """A number that changes with every change."""
         self._settle()
         return self._version
 
     @property
     def weight(self) -> int:
-        """Bytes of memory: the records, and as much for a list and for a snapshot of them."""
+        """Bytes of memory: the records, and as much again for a list and for a snapshot."""
         self._settle()
-        return 3 * self._size + _BESIDE * len(self._entries)
+        return 3 * self._size + _OVERHEAD * len(self._entries)
 
     @property
     def size(self) -> int:
@@ -53,27 +53,27 @@ class EncodedTable(Generic[R]):
         return self._size
 
     def put(self, record: R) -> None:
-        """Take a record in place of the one with its key, or as a new one."""
+        """Add a record, or replace the one with the same key."""
         self._fresh[self._key(record)] = record
         if len(self._fresh) >= ENCODED_AT_ONCE:
             self._settle()
 
     def put_all(self, records: Iterable[R]) -> None:
-        """Take several records."""
+        """Put each record."""
         for record in records:
             self.put(record)
 
     def remove(self, record: R) -> None:
-        """Take the record of this one's key away, if there is one."""
+        """Remove the record with this one's key, if there is one."""
         self._settle()
         self._size -= len(self._entries.pop(self._key(record), b""))
         self._order = None
         self._version += 1
 
     def page(self, tag: bytes, after: Key | None, size: int) -> tuple[bytes, Key | None]:
-        """Join up to `size` records behind the key `after`, as a field of this tag.
+        """Join up to `size` records after the key `after`, as fields with this tag.
 
-        Returns with it the key to go on from, None at the end.
+        Returns also the key after which the next page begins, None on the last page.
         """
         keys = self._keys()
         begin = 0 if after is None else bisect_right(keys, after)
@@ -85,7 +85,7 @@ class EncodedTable(Generic[R]):
         return tag.join((b"", *entries)), keys[end - 1] if entries and end < len(keys) else None
 
     def parts(self, tag: bytes) -> Iterator[bytes]:
-        """Join all records in parts, none over MAX_PART unless a single record is."""
+        """Join all records in parts of at most MAX_PART bytes, or of one larger record."""
         entries, size = [b""], 0
         for key in self._keys():
             entry = self._entries[key]
@@ -100,11 +100,11 @@ class EncodedTable(Generic[R]):
     def _keys(self) -> list[Key]:
         self._settle()
         if self._order is None:
-            self._order = sorted(self._entries)  # nearly sorted already, which is quick
+            self._order = sorted(self._entries)  # fast, because it is nearly sorted
         return self._order
 
     def _settle(self) -> None:
-        """Encode what has changed."""
+        """Encode the records that have changed."""
         if not self._fresh:
             return
         for key, record in self._fresh.items():

@@ -1,4 +1,4 @@
-"""Waiters: thousands may wait for conditions; a commit looks only at those it concerns."""
+"""Waiters: WaitFor calls, indexed so that a commit examines only those that it concerns."""
 
 import asyncio
 from collections import Counter, defaultdict
@@ -25,31 +25,32 @@ from board_server.model import (
 )
 
 Shape = tuple[str, ...]
-"""Which fields a condition on contracts names."""
+"""The names of the fields that a condition on contracts compares."""
 
 Topic = tuple[str | Shape, Any]
-"""What a condition looks at, and an event tells of: a phase, a file, or the contracts that have
+"""What a condition depends on and an event concerns: a phase, a file, or the contracts that have
 these values in the fields of a shape."""
 
 _FIELDS = ("producer", "kind", "name", "package")
 
 
 class Changes:
-    """A commit, by the topics that anybody waits for: looked through once for all waiters."""
+    """A commit's events by topic, indexed once for all waiters."""
 
     def __init__(self, commit: Commit, wanted: Iterable[Topic], shapes: Iterable[Shape]) -> None:
+        """Index the events of the topics in `wanted`, whose contracts have these `shapes`."""
         self.revision = commit.revision
         self._events = commit.events
         self.by_topic: dict[Topic, Event] = {}
-        """The last event of a phase or a file; of contracts, that of the one with the lowest id."""
+        """The last event of a phase or a file; of contracts, the event of the lowest id."""
         for event in commit.events:
             for topic in _topics(event, shapes):
-                if topic in wanted and not _is_later(event, self.by_topic.get(topic)):
+                if topic in wanted and not _has_higher_id(event, self.by_topic.get(topic)):
                     self.by_topic[topic] = event
 
     @cached_property
     def contracts(self) -> dict[int, Contract]:
-        """The contracts that were written, by their IDs."""
+        """The contracts that were published, by id."""
         return {
             event.record.id: event.record
             for event in self._events
@@ -58,17 +59,19 @@ class Changes:
 
 
 class Waiter:
-    """One who waits, with what meets each of its conditions so far."""
+    """One WaitFor call, with the evidence for each of its conditions so far."""
 
     def __init__(self, conditions: Sequence[Condition]) -> None:
         self.met = _future()
+        """The result; see `begin`."""
         self.conditions = conditions
         self.held: frozenset[int] = frozenset()
-        """The contracts, by ID, that meet a condition only as long as they keep their package."""
+        """The ids of contracts that meet a condition only while they keep their package."""
         self.topics: defaultdict[Topic, list[int]] = defaultdict(list)
+        """The indexes of the conditions of each topic."""
         for index, condition in enumerate(conditions):
             self.topics[_topic(condition)].append(index)
-        # A contract that goes over to another package is told of there alone.
+        # The event of a contract that moves to another package has the topic of the new one only.
         self._packaged = [
             (index, condition)
             for index, condition in enumerate(conditions)
@@ -80,20 +83,19 @@ class Waiter:
 
     @property
     def asking(self) -> bool:
-        """Whether any contract may concern it, as it does not know yet which it will hold."""
+        """Whether any contract may concern it: the store has not said yet which ones it holds."""
         return bool(self._packaged) and self._evidence is None
 
     def holds(self) -> frozenset[int]:
-        """Return what `held` should be now."""
+        """Return the new value of `held`."""
         found = [self._evidence[index] for index, _ in self._packaged] if self._evidence else []
         return frozenset(contract.id for contract in found if isinstance(contract, Contract))
 
     def begin(self, found: Revised[list[Evidence]]) -> None:
-        """Start from what the store has found, and what was committed since.
+        """Start from what the store has found, and apply the commits since then.
 
-        `met` is then to be awaited. None there means that the store has to be
-        asked again: a contract has gone over to another package, and others may
-        be in its place.
+        Then await `met`: the evidence, or None if the store has to be asked again, because a
+        contract that met a condition has moved to another package and another may meet it.
         """
         if self.met.done():
             self.met = _future()
@@ -104,22 +106,22 @@ class Waiter:
             self.committed(changes)
 
     def committed(self, changes: Changes) -> None:
-        """Take in a commit that concerns one of the conditions."""
+        """Apply a commit that concerns one of the conditions."""
         if self._evidence is None:
             self._early.append(changes)
         elif changes.revision > self._revision and not self.met.done():
-            if self._loses_one(changes, self._evidence):
+            if self._loses_contract(changes, self._evidence):
                 self._evidence = None
                 self.met.set_result(None)
                 return
             for topic, indexes in self.topics.items():
                 if event := changes.by_topic.get(topic):
                     for index in indexes:
-                        self._take(event, index, self._evidence)
+                        self._apply(event, index, self._evidence)
             self._settle(changes.revision)
 
-    def _loses_one(self, changes: Changes, evidence: list[Evidence]) -> bool:
-        """Tell whether a contract that is held goes over to another package."""
+    def _loses_contract(self, changes: Changes, evidence: list[Evidence]) -> bool:
+        """Return whether a contract that is held moves to another package."""
         for index, condition in self._packaged:
             held = evidence[index]
             if isinstance(held, Contract):
@@ -128,16 +130,16 @@ class Waiter:
                     return True
         return False
 
-    def _take(self, event: Event, index: int, evidence: list[Evidence]) -> None:
-        """Take in an event of the topic of a condition."""
+    def _apply(self, event: Event, index: int, evidence: list[Evidence]) -> None:
+        """Apply an event to the condition with this index."""
         match self.conditions[index], event.record:
             case PhaseCondition(_, states), Phase() as phase:
-                there = event.change is Change.PHASE
-                evidence[index] = phase if there and phase.state in states else None
+                exists = event.change is Change.PHASE
+                evidence[index] = phase if exists and phase.state in states else None
             case ContractCondition(), Contract() as contract:
                 held = evidence[index]
                 if event.change is Change.CONTRACT_REMOVED:
-                    evidence[index] = None  # they only ever go all at once
+                    evidence[index] = None  # only an archive removes contracts, and it removes all
                 elif not isinstance(held, Contract) or contract.id <= held.id:
                     evidence[index] = contract
             case FileCondition() as condition, FileClaim():
@@ -153,12 +155,12 @@ def _future() -> asyncio.Future[Revised[list[Evidence]] | None]:
 
 
 class Waiters:
-    """All who wait on one board, by what they wait for."""
+    """The waiters of one board, by what they wait for."""
 
     def __init__(self) -> None:
         self._by_topic: defaultdict[Topic, set[Waiter]] = defaultdict(set)
         self._by_contract: defaultdict[int, set[Waiter]] = defaultdict(set)  # that they hold
-        self._asking: set[Waiter] = set()  # those whom any contract may concern
+        self._asking: set[Waiter] = set()  # see Waiter.asking
         self._shapes: Counter[Shape] = Counter()
         self._count = 0
 
@@ -167,14 +169,14 @@ class Waiters:
 
     @contextmanager
     def add(self, conditions: Sequence[Condition]) -> Iterator[Waiter]:
-        """Keep a waiter for the time of a `with` block."""
+        """Add a waiter until the end of a `with` block."""
         waiter = Waiter(conditions)
         shapes = [topic[0] for topic in waiter.topics if isinstance(topic[0], tuple)]
         self._shapes.update(shapes)
         for topic in waiter.topics:
             self._by_topic[topic].add(waiter)
         self._count += 1
-        self._place(waiter)
+        self._index(waiter)
         try:
             yield waiter
         finally:
@@ -187,12 +189,12 @@ class Waiters:
                 _discard(self._by_contract, contract, waiter)
 
     def begin(self, waiter: Waiter, found: Revised[list[Evidence]]) -> None:
-        """Let a waiter start from what the store has found."""
+        """Start a waiter from what the store has found."""
         waiter.begin(found)
-        self._place(waiter)
+        self._index(waiter)
 
     def committed(self, commit: Commit) -> None:
-        """Tell the waiters whom a commit concerns."""
+        """Pass a commit to the waiters that it concerns."""
         if not self._count:
             return
         changes = Changes(commit, self._by_topic, self._shapes)
@@ -206,18 +208,18 @@ class Waiters:
                 concerned |= self._by_contract[contract]
         for waiter in concerned:
             waiter.committed(changes)
-            self._place(waiter)
+            self._index(waiter)
 
     def end(self, error: BoardError) -> None:
-        """Answer everyone with the error."""
+        """End every waiter with the error."""
         for waiters in self._by_topic.values():
             for waiter in waiters:
                 if not waiter.met.done():
                     waiter.met.set_exception(error)
-                    waiter.met.exception()  # whoever waits may be gone, or ask the store just now
+                    waiter.met.exception()  # retrieved here: the call may not await it
 
-    def _place(self, waiter: Waiter) -> None:
-        """Have a waiter told of the contracts that it holds now, besides those of its topics."""
+    def _index(self, waiter: Waiter) -> None:
+        """Index a waiter by the contracts that it holds now."""
         if waiter.asking:
             self._asking.add(waiter)
         else:
@@ -237,11 +239,11 @@ def _discard(waiters: defaultdict[Any, set[Waiter]], key: object, waiter: Waiter
 
 
 CONDITION = 2**10
-"""Bytes of memory that a condition takes beside its texts."""
+"""Bytes of memory that a condition takes in addition to its texts."""
 
 
 def weight_of(conditions: Sequence[Condition]) -> int:
-    """Tell how many bytes of memory these conditions take while somebody waits for them."""
+    """Return the bytes of memory that these conditions take while a call waits for them."""
     return sum(CONDITION + sum(map(len, _texts(condition))) for condition in conditions)
 
 
@@ -279,12 +281,12 @@ def _topics(event: Event, shapes: Iterable[Shape]) -> Iterator[Topic]:
 
 @cache
 def _values(shape: Shape) -> Callable[[object], Any]:
-    """Return what reads the fields of a shape, of a condition or a contract."""
+    """Return a function that reads the fields of a shape from a condition or a contract."""
     return attrgetter(*shape)
 
 
-def _is_later(event: Event, known: Event | None) -> bool:
-    """Tell whether another contract of the same topic, with a lower ID, is known already."""
+def _has_higher_id(event: Event, known: Event | None) -> bool:
+    """Return whether both are of contracts, and `known` is of the one with the lower id."""
     match event.record, known.record if known else None:
         case Contract() as contract, Contract() as first:
             return contract.id > first.id

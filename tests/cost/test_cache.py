@@ -1,4 +1,4 @@
-"""Lists and snapshots from memory say what the store says, at once and always."""
+"""Lists and snapshots from the watch cache equal those of the store at every revision."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -35,7 +35,7 @@ BOARD = "board"
 
 
 class Reader:
-    """A store with its mirrors, and the two ways to read it."""
+    """A store with its caches, and reads from both."""
 
     def __init__(self, store: SqliteStore) -> None:
         self.store = store
@@ -43,7 +43,7 @@ class Reader:
         self.caches = CachePool(store, self.hubs)
 
     async def loaded(self) -> "Reader":
-        """Have the mirror loaded."""
+        """Return once the cache is loaded."""
         await self.caches.snapshot(BOARD)
         await self.caches._tasks.finished()
         return self
@@ -102,20 +102,20 @@ def draft(name: str, signature: str = "", producer: str = "p") -> ContractDraft:
 
 
 def without_expiry(snapshot: pb.GetSnapshotResponse) -> pb.GetSnapshotResponse:
-    """Two readings of a clock differ."""
+    """Clear the times of expiry, which differ between two readings of the clock."""
     for session in snapshot.sessions:
         session.ClearField("expires_at")
     return snapshot
 
 
-async def test_the_first_list_comes_from_the_store_and_the_next_from_memory(reader):
+async def test_the_first_list_comes_from_the_store_and_the_next_from_the_cache(reader):
     await reader.store.publish_contracts(BOARD, [draft("a"), draft("b")])
     assert await reader.listed() is None
     await reader.caches._tasks.finished()
     assert await reader.listed() == await reader.stored()
 
 
-async def test_a_list_right_after_a_publish_holds_it(reader):
+async def test_a_list_right_after_a_publish_has_the_contract(reader):
     await reader.loaded()
     for number in range(60):
         await reader.store.publish_contract(BOARD, draft(f"name{number % 7}", str(number)))
@@ -125,7 +125,8 @@ async def test_a_list_right_after_a_publish_holds_it(reader):
 
 
 async def test_a_list_never_lags_behind_another_read(reader, monkeypatch):
-    # A commit is in the file before anyone is told: who sees a phase done sees its contracts.
+    # A commit is in the file before followers receive it. After a read that shows a phase DONE,
+    # a list must show its contracts.
     await reader.loaded()
     writer = next(iter(reader.store._boards.open()))._writer
     held = []
@@ -144,9 +145,9 @@ async def test_a_list_never_lags_behind_another_read(reader, monkeypatch):
 
     listing = asyncio.create_task(reader.listed())
     taking = asyncio.create_task(reader.cached_snapshot())
-    for _ in range(100):  # turns of the loop, of which an answer from memory needs a few
+    for _ in range(100):  # iterations of the loop; an answer from the cache needs only a few
         await asyncio.sleep(0)
-    assert not listing.done(), "answered from what the board was before"
+    assert not listing.done(), "answered from an earlier revision"
     assert not taking.done()
     for answers in held:
         answer(*answers)
@@ -155,7 +156,7 @@ async def test_a_list_never_lags_behind_another_read(reader, monkeypatch):
     await completing
 
 
-async def test_pages_lead_through_all_contracts_once(reader):
+async def test_pages_have_every_contract_once(reader):
     await reader.store.publish_contracts(BOARD, [draft(f"name{n}") for n in range(25)])
     await reader.loaded()
     names, token = [], ""
@@ -193,7 +194,7 @@ async def test_parts_of_a_snapshot_stay_under_a_mebibyte(reader):
     assert await reader.cached_snapshot() == await reader.stored_snapshot()
 
 
-async def test_a_board_that_is_too_large_is_left_to_the_store(reader, monkeypatch):
+async def test_a_board_that_is_too_large_is_read_from_the_store(reader, monkeypatch):
     monkeypatch.setattr(cache_pool, "BUDGET", 5_000)
     await reader.store.publish_contracts(BOARD, [draft(f"name{n}") for n in range(100)])
     await reader.loaded()
@@ -201,7 +202,9 @@ async def test_a_board_that_is_too_large_is_left_to_the_store(reader, monkeypatc
     assert not reader.caches._tasks._tasks, "it would be loaded again and again"
 
 
-async def test_of_several_boards_that_do_not_fit_together_the_last_read_stays(reader, monkeypatch):
+async def test_if_boards_do_not_fit_together_the_least_recently_read_is_evicted(
+    reader, monkeypatch
+):
     for board in (BOARD, "other"):
         await reader.store.open_board(board)
         await reader.store.publish_contracts(board, [draft(f"name{n}") for n in range(100)])
@@ -214,8 +217,8 @@ async def test_of_several_boards_that_do_not_fit_together_the_last_read_stays(re
     assert await reader.cache() is None
 
 
-async def test_mirrors_of_many_boards_are_loaded_one_after_the_other(reader, monkeypatch):
-    """All at once they would take more memory than all mirrors together may."""
+async def test_caches_of_many_boards_are_loaded_one_at_a_time(reader, monkeypatch):
+    """Loaded at once they could take more memory than the budget."""
     load, loading, most = cache.Cache.load, set(), 0
 
     async def counted(self, *args):
@@ -236,14 +239,14 @@ async def test_mirrors_of_many_boards_are_loaded_one_after_the_other(reader, mon
     assert most == 1
 
 
-async def test_a_mirror_of_a_board_that_was_closed_is_loaded_no_further(reader, monkeypatch):
+async def test_closing_a_board_stops_the_loading_of_its_cache(reader, monkeypatch):
     begun = asyncio.Event()
 
-    async def load_for_ever(*_):
+    async def load_forever(*_):
         begun.set()
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(cache.Cache, "load", load_for_ever)
+    monkeypatch.setattr(cache.Cache, "load", load_forever)
     await reader.listed()
     await begun.wait()
     (task,) = reader.caches._tasks._tasks
@@ -252,7 +255,7 @@ async def test_a_mirror_of_a_board_that_was_closed_is_loaded_no_further(reader, 
     assert task.cancelled()
 
 
-async def test_a_mirror_that_nobody_reads_is_let_go(reader, monkeypatch):
+async def test_a_cache_that_nobody_reads_is_dropped(reader, monkeypatch):
     monkeypatch.setattr(cache, "MAX_UNREAD", 10)
     await reader.loaded()
     for turn in range(10):
@@ -260,19 +263,19 @@ async def test_a_mirror_that_nobody_reads_is_let_go(reader, monkeypatch):
     assert await reader.cache() is None
 
 
-async def test_what_a_mirror_has_no_word_for_makes_it_read_the_board_anew(reader):
+async def test_an_event_that_a_cache_does_not_know_makes_it_load_the_board_again(reader):
     await reader.store.publish_contract(BOARD, draft("a"))
     await reader.loaded()
     hub = await reader.hubs.of(BOARD)
     phase, revision = await reader.store.set_phase_state(BOARD, PhaseChange("p", PhaseState.DONE))
-    unheard_of = Event(Change.CONTRACT, Cause.ARCHIVE, phase)
-    hub.committed(Commit(revision + 1, phase.updated_at, (unheard_of,)))
+    unknown = Event(Change.CONTRACT, Cause.ARCHIVE, phase)
+    hub.committed(Commit(revision + 1, phase.updated_at, (unknown,)))
     assert await reader.cache() is None
     await reader.loaded()
     assert [contract.name for contract in (await reader.listed()).contracts] == ["a"]
 
 
-async def test_a_board_made_anew_is_not_mistaken_for_the_old_one(reader, tmp_path):
+async def test_a_new_board_of_the_same_name_is_not_mistaken_for_the_old_one(reader, tmp_path):
     await reader.store.publish_contract(BOARD, draft("old"))
     await reader.loaded()
     for file in tmp_path.glob("board.board.db*"):
@@ -285,7 +288,7 @@ async def test_a_board_made_anew_is_not_mistaken_for_the_old_one(reader, tmp_pat
     assert [contract.name for contract in (await reader.listed()).contracts] == ["new"]
 
 
-async def test_a_snapshot_tells_when_the_sessions_expire_now(reader):
+async def test_a_snapshot_has_the_current_expiry_of_sessions(reader):
     session, _ = await reader.store.open_session(
         BOARD, "worker", timedelta(seconds=60), OnExpiry.FAIL
     )
@@ -296,7 +299,7 @@ async def test_a_snapshot_tells_when_the_sessions_expire_now(reader):
     assert second.ToNanoseconds() > first.ToNanoseconds()
 
 
-async def test_what_is_written_while_a_mirror_loads_is_in_it(reader, monkeypatch):
+async def test_a_cache_has_what_is_written_while_it_loads(reader, monkeypatch):
     monkeypatch.setattr(cache, "LOADED_AT_ONCE", 10)
     await reader.store.publish_contracts(BOARD, [draft(f"name{n}") for n in range(200)])
     await reader.store.claim_files(BOARD, [f"file{n}" for n in range(50)], "p")
@@ -308,7 +311,7 @@ async def test_what_is_written_while_a_mirror_loads_is_in_it(reader, monkeypatch
     assert await reader.cached_snapshot() == await reader.stored_snapshot()
 
 
-async def test_a_list_that_is_asked_for_again_is_neither_encoded_nor_copied(reader, monkeypatch):
+async def test_a_repeated_list_is_neither_encoded_nor_copied(reader, monkeypatch):
     await reader.store.publish_contracts(BOARD, [draft(f"name{n}") for n in range(100)])
     await reader.loaded()
     listed, _ = lists.list_contracts(pb.ListContractsRequest(board=BOARD))
@@ -324,7 +327,9 @@ async def test_a_list_that_is_asked_for_again_is_neither_encoded_nor_copied(read
 
     await reader.store.publish_contract(BOARD, draft("name7", "changed"))
     assert await reader.caches.list_contracts(BOARD, listed) is not first
-    assert [record.name for record in encodings] == ["name7"], "one changed, one is encoded"
+    assert [record.name for record in encodings] == ["name7"], (
+        "only the changed contract is encoded"
+    )
 
 
 names = st.sampled_from(["a", "b", "é", "\U0001f600", "\uffee", "z/y"])
@@ -341,7 +346,7 @@ operations = st.one_of(
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(operations, max_size=25))
-def test_whatever_is_written_both_say_the_same(script):
+def test_after_any_writes_the_cache_equals_the_store(script):
     async def run() -> None:
         with TemporaryDirectory() as directory:
             async with reader_of(Path(directory)) as reader:
@@ -380,7 +385,7 @@ async def do(reader: Reader, sessions: list[str], step: Sequence) -> None:
             assert await reader.listed(size=size) == await reader.stored(size=size)
 
 
-async def test_pages_of_any_size_leave_a_bounded_number_of_replies_behind(reader):
+async def test_the_number_of_pages_that_are_kept_is_bounded(reader):
     await reader.store.publish_contracts(BOARD, [draft(f"name{n}") for n in range(3)])
     await reader.loaded()
     for size in range(1, 3 * cache.MAX_REPLIES):

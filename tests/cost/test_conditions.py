@@ -1,6 +1,6 @@
-"""How much work WaitFor makes of conditions on contracts: steps of SQLite, counted, not timed.
+"""What conditions on contracts cost WaitFor, in steps of SQLite's virtual machine.
 
-To find a row takes SQLite some twenty steps, and to pass over one some five.
+Finding a row takes SQLite about twenty steps, skipping one about five.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from board_server.watch.hub import Hubs
 BOARD = "board"
 CONTRACTS = 4000
 A_FEW_ROWS = 1500
-"""Steps that a condition may take on a table of so many contracts; a scan takes ten times as many.
+"""Steps that a condition may take in a table of CONTRACTS rows; a scan takes ten times as many.
 
 A producer has 50 contracts, and a package 100."""
 
@@ -69,7 +69,7 @@ def condition(shape: tuple[str, ...], absent: str = "") -> ContractCondition:
     return ContractCondition(*(given.get(column) for column in LAST))
 
 
-async def test_whatever_a_condition_on_contracts_names_few_rows_are_read(store):
+async def test_every_condition_on_contracts_reads_only_a_few_rows(store):
     await store.publish_contracts(BOARD, [draft(number) for number in range(CONTRACTS)])
     conditions = [condition(shape) for shape in SHAPES]
     conditions += [condition(shape, column) for shape in SHAPES for column in shape]
@@ -90,7 +90,7 @@ async def test_equal_conditions_are_looked_up_once(store):
     assert len(steps) == 2 + begin_revision_commit
 
 
-async def test_conditions_that_take_long_are_looked_up_beside_the_event_loop(store):
+async def test_slow_conditions_are_looked_up_in_a_thread(store):
     same_name = [
         ContractDraft(f"p{number}", ContractKind.TYPE, "T", "", "") for number in range(1000)
     ]
@@ -106,7 +106,7 @@ async def test_conditions_that_take_long_are_looked_up_beside_the_event_loop(sto
     assert sum(beside) > 10 * open_board.SHORT
 
 
-async def test_the_event_loops_connection_can_be_used_after_what_took_too_long(store):
+async def test_the_event_loops_connection_works_after_an_interrupted_lookup(store):
     same_name = [
         ContractDraft(f"p{number}", ContractKind.TYPE, "T", "", "") for number in range(5000)
     ]
@@ -121,12 +121,12 @@ async def test_the_event_loops_connection_can_be_used_after_what_took_too_long(s
         assert (found.producer, revision) == (f"p{number}", number + 2)
 
 
-async def test_a_commit_looks_at_no_waiter_whose_conditions_it_does_not_meet(store, monkeypatch):
-    looked_at = []
+async def test_a_commit_examines_no_waiter_that_it_does_not_concern(store, monkeypatch):
+    examined = []
     committed = waiters.Waiter.committed
 
     def counting(self, changes):
-        looked_at.append(self)
+        examined.append(self)
         committed(self, changes)
 
     monkeypatch.setattr(waiters.Waiter, "committed", counting)
@@ -138,11 +138,11 @@ async def test_a_commit_looks_at_no_waiter_whose_conditions_it_does_not_meet(sto
     ]
     met = [ContractCondition(None, None, "N7", None), ContractCondition("p0", None, "N8", "pkg0")]
     waiting = [asyncio.create_task(hub.wait_for(each)) for each in [*missing, met]]
-    await asyncio.sleep(0)  # let them begin: few steps, so that they wait by then
+    await asyncio.sleep(0)  # they are registered by then, for their lookups take few steps
     await store.publish_contracts(BOARD, [draft(number) for number in range(500)])
     found = await waiting.pop()
     assert [contract.name for contract in found.value] == ["N7", "N8"]
-    assert len(looked_at) == 1
+    assert len(examined) == 1
     for each in waiting:
         each.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)

@@ -1,4 +1,4 @@
-"""Both of gRPC's engines serve, watch and drain alike."""
+"""Both gRPC engines serve, watch and drain."""
 
 import os
 import signal
@@ -55,13 +55,13 @@ def test_a_watch_gets_its_events_and_ends_when_the_server_drains(server):
     assert process.wait(timeout=30) == 0
 
 
-def test_the_choice_of_whoever_started_the_server_stands(monkeypatch):
-    monkeypatch.setenv("GRPC_EXPERIMENTS", "of_their_own")
+def test_a_grpc_experiments_variable_that_is_set_is_kept(monkeypatch):
+    monkeypatch.setenv("GRPC_EXPERIMENTS", "chosen_by_the_user")
     grpc_engine.choose(Engine.POLLER)
-    assert os.environ["GRPC_EXPERIMENTS"] == "of_their_own"
+    assert os.environ["GRPC_EXPERIMENTS"] == "chosen_by_the_user"
 
 
-def test_a_version_of_grpc_that_was_not_tried_is_left_as_it_is(monkeypatch):
+def test_an_untested_version_of_grpc_keeps_its_default_engine(monkeypatch):
     monkeypatch.delenv("GRPC_EXPERIMENTS", raising=False)
     monkeypatch.setattr(grpc_engine, "version", lambda _: "9.99.0")
     grpc_engine.choose(Engine.POLLER)

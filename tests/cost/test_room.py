@@ -1,4 +1,4 @@
-"""Room for what streams send: who gets it, in which order, and how many are woken for it."""
+"""Limits on unread bytes: in which order streams get room, and how many are woken."""
 
 import asyncio
 
@@ -18,7 +18,7 @@ def limiter():
 
 
 class Streams:
-    """Streams that ask for room, and the order in which they got it."""
+    """Streams that wait for room, and the order in which they get it."""
 
     def __init__(self, limiter: Limiter) -> None:
         self._limiter = limiter
@@ -33,12 +33,12 @@ class Streams:
 
 
 async def settle() -> None:
-    """Let all tasks go on as far as they can."""
+    """Run all tasks as far as they can."""
     for _ in range(5):
         await asyncio.sleep(0)
 
 
-async def test_room_is_given_in_order_and_wakes_only_those_who_get_it(limiter):
+async def test_room_is_given_in_order_and_wakes_only_the_streams_that_get_it(limiter):
     streams = Streams(limiter)
     limiter.more(READER, 4 * MIB)
     waiting = [streams.ask(number, MIB) for number in range(1_000)]
@@ -55,7 +55,7 @@ async def test_room_is_given_in_order_and_wakes_only_those_who_get_it(limiter):
     assert (limiter.held, limiter._waiting) == (4 * MIB, {})
 
 
-async def test_a_stream_that_needs_much_room_is_not_passed_for_ever(limiter):
+async def test_a_stream_that_needs_much_room_is_not_overtaken_forever(limiter):
     streams = Streams(limiter)
     limiter.more(READER, 2 * MIB)
     streams.ask(0, 4 * MIB)
@@ -72,23 +72,23 @@ async def test_a_stream_that_needs_much_room_is_not_passed_for_ever(limiter):
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-async def test_a_stream_that_goes_away_gives_its_room_to_the_next(limiter, when):
+async def test_a_cancelled_stream_gives_its_room_to_the_next(limiter, when):
     streams = Streams(limiter)
     limiter.more(READER, 4 * MIB)
     first, second = streams.ask(0, 3 * MIB), streams.ask(1, 2 * MIB)
     await settle()
     if when == "before":
-        limiter.less(READER, 2 * MIB)  # room for the second alone
+        limiter.less(READER, 2 * MIB)  # room for the second one only
         first.cancel()
     else:
         limiter.less(READER, 3 * MIB)
-        first.cancel()  # it has its room, and does not know yet
+        first.cancel()  # it has been given room but has not run yet
     await second
     assert streams.given == [1]
     assert limiter.held == (4 * MIB if when == "before" else 3 * MIB)
 
 
-def test_those_who_hold_all_that_they_may_leave_the_next_one_room(limiter):
+def test_callers_at_their_limits_leave_room_for_another(limiter):
     for caller in range(5):
         for kind in ("held bytes", "unread bytes"):
             while limiter.fits((kind, f"{caller}"), MIB // 16):
@@ -98,8 +98,8 @@ def test_those_who_hold_all_that_they_may_leave_the_next_one_room(limiter):
         limiter.refuse(("held bytes", "0"), MIB // 64)
 
 
-async def test_what_is_small_waits_for_no_room(limiter):
-    """Most events are: a watcher has them although others of its caller read nothing."""
+async def test_a_small_message_does_not_wait_for_room(limiter):
+    """Most events are: a watch gets them although other watches of its caller are not read."""
     limiter.more(("unread bytes", "reader"), 4 * MIB)
     holding = Holding(limiter, None, "reader", None)
     await holding.room(1_000)

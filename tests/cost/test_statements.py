@@ -1,8 +1,7 @@
-"""How much work each call makes: statements, commits, syncs and encodings, counted.
+"""What each call costs: its statements, commits, syncs and encodings.
 
-Speed is measured by `make bench`; these counts are what it rests on, and unlike
-times they are the same on every machine. Where a change needs more, raise the
-number and say why.
+`make bench` measures speed. These counts are the same on every machine. If a change needs a
+higher count, raise it and say why in the commit message.
 """
 
 import asyncio
@@ -30,11 +29,11 @@ from tests.conformance.backend import key_of
 BOARD = "board"
 
 ALONE = {"BEGIN": 1, "UPDATE meta": 1, "COMMIT": 1}
-"""What a commit takes, whatever is in it."""
+"""The statements of every commit."""
 
 
 class CountingSyncs(apsw.VFS):
-    """The system's files, and how often they were synced."""
+    """The system's VFS, which counts syncs."""
 
     def __init__(self) -> None:
         self.syncs = 0
@@ -63,23 +62,23 @@ def vfs():
 
 
 def opened(store):
-    """The one board that the store has open."""
+    """Return the only board that the store has open."""
     (board,) = store._boards.open()
     return board
 
 
 @pytest.fixture
-async def store(vfs, tmp_path):  # noqa: ARG001  the files are to be its
+async def store(vfs, tmp_path):  # noqa: ARG001  the store's files use it
     store = SqliteStore(tmp_path)
     await store.open_board(BOARD)
-    # The first commit also looks how many revisions are kept.
+    # The first commit also counts the revisions that are kept.
     await store.set_phase_state(BOARD, PhaseChange("first", PhaseState.QUEUED))
     yield store
     await store.close()
 
 
 def kind(sql: str) -> str:
-    """A statement's verb, and its table: `INSERT events`."""
+    """Return a statement's verb and its table: `INSERT events`."""
     while (outer := re.sub(r"\([^()]*\)", " ", sql)) != sql:
         sql = outer
     words = [word for word in sql.split() if word not in {"INTO", "IMMEDIATE"}]
@@ -156,7 +155,7 @@ async def test_a_changed_contract_takes_three_statements(store):
     }
 
 
-async def test_an_unchanged_contract_is_looked_up_and_that_is_all(store):
+async def test_an_unchanged_contract_takes_only_its_lookup(store):
     await store.publish_contracts(BOARD, drafts(100))
     with written(store) as statements:
         await store.publish_contracts(BOARD, drafts(100))
@@ -178,7 +177,7 @@ async def test_completing_a_phase_is_one_commit(store):
     }
 
 
-async def test_calls_that_come_together_are_one_commit_and_one_sync(store, vfs):
+async def test_calls_that_arrive_together_are_one_commit_and_one_sync(store, vfs):
     syncs = vfs.syncs
     with written(store) as statements:
         await asyncio.gather(*(store.set_phase_state(BOARD, change(n)) for n in range(32)))
@@ -192,9 +191,9 @@ async def test_calls_that_come_together_are_one_commit_and_one_sync(store, vfs):
     assert vfs.syncs - syncs == 1
 
 
-async def test_calls_that_come_during_a_commit_are_the_next_one(store):
+async def test_calls_that_arrive_during_a_commit_share_the_next_one(store):
     first = asyncio.create_task(store.set_phase_state(BOARD, change(0)))
-    await asyncio.sleep(0)  # it is with the writer now
+    await asyncio.sleep(0)  # the writer has it now
     with written(store) as statements:
         rest = [asyncio.create_task(store.set_phase_state(BOARD, change(n))) for n in range(1, 20)]
         await asyncio.gather(first, *rest)
@@ -223,26 +222,26 @@ async def test_a_call_that_changes_nothing_is_synced_only_if_it_has_a_key(store,
         assert vfs.syncs - before == syncs
 
 
-async def test_remembering_a_call_takes_four_statements_and_no_commit_of_its_own(store):
+async def test_an_idempotency_key_takes_four_statements_and_no_commit_of_its_own(store):
     with written(store) as statements:
         await store.set_phase_state(BOARD, change(1), key_of("1"))
     assert statements == {
         **ALONE,
-        "SELECT requests": 3,  # is it remembered, and how much is
+        "SELECT requests": 3,  # the lookup of the key, and the size of the table
         "INSERT board": 1,
         "INSERT events": 1,
         "INSERT requests": 1,
     }
 
 
-async def test_a_point_read_is_one_statement_on_the_loops_own_connection(store):
+async def test_a_point_read_is_one_statement_on_the_event_loops_connection(store):
     with counted(opened(store)._files.reading) as statements:
         await store.get_phase_state(BOARD, "first")
         await store.get_file_owner(BOARD, "file")
     assert statements == {"SELECT board": 1, "SELECT file_claims": 1}
 
 
-async def test_nobody_waits_for_a_checkpoint_and_the_wal_stays_small(store, tmp_path, monkeypatch):
+async def test_no_call_waits_for_a_checkpoint_and_the_wal_stays_small(store, tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoints, "LONG", 50)
     monkeypatch.setattr(opened(store)._writer._log, "_long", 50)
     wal = tmp_path / "board.board.db-wal"
@@ -251,7 +250,7 @@ async def test_nobody_waits_for_a_checkpoint_and_the_wal_stays_small(store, tmp_
     assert wal.stat().st_size < 2 * 50 * 4096
 
 
-async def test_an_idle_writer_brings_the_wal_to_the_file(store, monkeypatch):
+async def test_an_idle_writer_checkpoints_the_wal(store, monkeypatch):
     monkeypatch.setattr(checkpoints, "PAGES", 1)
     monkeypatch.setattr(writer, "IDLE", 0.0)
     done = asyncio.Event()
@@ -259,11 +258,11 @@ async def test_an_idle_writer_brings_the_wal_to_the_file(store, monkeypatch):
     log = opened(store)._writer._log
     checkpoint = log.make
 
-    def tell() -> None:
+    def make() -> None:
         checkpoint()
         loop.call_soon_threadsafe(done.set)
 
-    monkeypatch.setattr(log, "make", tell)
+    monkeypatch.setattr(log, "make", make)
     await store.set_phase_state(BOARD, change(1))
     async with asyncio.timeout(10):
         await done.wait()
@@ -271,15 +270,15 @@ async def test_an_idle_writer_brings_the_wal_to_the_file(store, monkeypatch):
 
 
 def checkpointed(connection) -> tuple[int, int]:
-    """Return how many pages the log has, and how many of them the file has too."""
+    """Return how many pages the WAL has, and how many of them have been checkpointed."""
     while True:
         try:
             return connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
         except apsw.BusyError:
-            continue  # the writer is at it once more
+            continue  # the writer is making a checkpoint
 
 
-async def test_a_large_commit_is_encoded_a_little_at_a_time(store, monkeypatch):
+async def test_a_large_commit_is_encoded_in_steps(store, monkeypatch):
     loop = asyncio.get_running_loop()
     turn = 0
     in_turn: Counter[int] = Counter()
@@ -357,15 +356,15 @@ async def test_a_commit_is_encoded_once_for_a_hundred_watchers(store, monkeypatc
     watched = requests.watch(pb.WatchRequest(board=BOARD))
     followed = await Hubs(store).of(BOARD)
     received: list[list[bytes]] = [[] for _ in range(100)]
-    all_stand, all_told = asyncio.Event(), asyncio.Event()
+    all_started, all_received = asyncio.Event(), asyncio.Event()
 
     def sender(mine: list[bytes]):
         async def send(message: bytes) -> None:
             mine.append(message)
             if all(received):
-                all_stand.set()
+                all_started.set()
             if all(len(messages) == 2 for messages in received):
-                all_told.set()
+                all_received.set()
 
         return send
 
@@ -373,9 +372,9 @@ async def test_a_commit_is_encoded_once_for_a_hundred_watchers(store, monkeypatc
         watches = [
             group.create_task(followed.watch(watched, sender(mine), holding())) for mine in received
         ]
-        await all_stand.wait()
+        await all_started.wait()
         await store.publish_contracts(BOARD, drafts(10))
-        await all_told.wait()
+        await all_received.wait()
         for watch in watches:
             watch.cancel()
     assert len(encodings) == 10

@@ -1,4 +1,4 @@
-"""A board that is made of events alone, to hold against the tables."""
+"""A board rebuilt from its events alone, to compare with the tables."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -21,7 +21,7 @@ from board_server.model import (
 
 
 class Replayed:
-    """What a board holds by its events: apply all of them, from the first on."""
+    """The records of a board by its events: apply all of them, from the first one on."""
 
     def __init__(self) -> None:
         self.revision = 0
@@ -59,20 +59,20 @@ class Replayed:
                 raise AssertionError(unknown)
 
     def assert_is(self, snapshot: Snapshot) -> None:
-        """Compare with what the tables hold."""
+        """Compare with the records in the tables."""
         assert self.revision == snapshot.revision
         in_order = sorted(self.phases.values(), key=lambda p: (p.posted_at, p.phase_id.encode()))
         assert in_order == snapshot.phases
         assert [self.contracts[id_] for id_ in sorted(self.contracts)] == snapshot.contracts
         paths = sorted(self.claims, key=str.encode)
         assert [self.claims[path] for path in paths] == snapshot.claims
-        # When a session expires moves on with each renewal, which is no event.
+        # A renewal moves expires_at and is not an event.
         assert {id_: undated(session) for id_, session in self.sessions.items()} == {
             session.session_id: undated(session) for session in snapshot.sessions
         }
 
     def evidence(self, conditions: Iterable[Condition]) -> list[Evidence]:
-        """What meets each of the conditions now."""
+        """Return what meets each of the conditions now."""
         return [self._evidence(condition) for condition in conditions]
 
     def _evidence(self, condition: Condition) -> Evidence:

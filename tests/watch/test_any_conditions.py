@@ -1,4 +1,4 @@
-"""Whatever is waited for, and whatever is committed: who waits hears what a look would find."""
+"""For random conditions and random commits, WaitFor returns what the store would find."""
 
 import asyncio
 import random
@@ -57,10 +57,10 @@ async def a_change(store, rng):
 
 
 async def those_answered(store, waiting, *, at_once):
-    """Check that those are answered whose conditions a look finds met; return them.
+    """Check that WaitFor has returned where the store finds the conditions met; return those tasks.
 
-    With `at_once` a look follows each commit, so that nobody else may be answered; else those
-    may be whose conditions were met before.
+    With `at_once` this is called after each commit, so no other call may have returned.
+    Otherwise a call whose conditions were met at an earlier revision may have returned too.
     """
     answered = []
     for task, conditions in waiting.items():
@@ -81,7 +81,7 @@ async def test_a_waiter_is_answered_with_the_first_revision_that_meets_its_condi
     tmp_path, seed, at_once, monkeypatch
 ):
     if not at_once:
-        monkeypatch.setattr(open_board, "SHORT", -1)  # commits come while the store is asked
+        monkeypatch.setattr(open_board, "SHORT", -1)  # commits arrive during the lookup
     rng = random.Random(seed)
     store = SqliteStore(tmp_path, synchronous="normal")
     await store.open_board(BOARD)
@@ -108,8 +108,8 @@ async def test_a_waiter_is_answered_with_the_first_revision_that_meets_its_condi
     await store.close()
 
 
-class LookedAtLate(SqliteStore):
-    """Lets the first who looks for what meets conditions have it only when the test says so."""
+class SlowLookups(SqliteStore):
+    """Holds back the results of lookups until the test sets `go_on`."""
 
     def __init__(self, directory):
         super().__init__(directory)
@@ -122,11 +122,13 @@ class LookedAtLate(SqliteStore):
         return found
 
 
-async def test_a_contract_that_changes_package_while_the_store_is_asked_counts_no_longer(tmp_path):
+async def test_a_contract_that_moves_to_another_package_during_the_lookup_counts_no_longer(
+    tmp_path,
+):
     def contract(producer, package):
         return ContractDraft(producer, ContractKind.TYPE, "T", "", package)
 
-    store = LookedAtLate(tmp_path)
+    store = SlowLookups(tmp_path)
     await store.open_board(BOARD)
     await store.publish_contract(BOARD, contract("p", "x"))
     hub = await Hubs(store).of(BOARD)

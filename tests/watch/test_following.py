@@ -12,7 +12,7 @@ from board_server.watch.hub import Hubs
 
 
 class Hindered(SqliteStore):
-    """Lets its first follower wait until it is told to go on, and fails it if there is an error."""
+    """Holds its first follower back until `go_on` is set, then raises `error` if there is one."""
 
     def __init__(self, directory, error=None):
         super().__init__(directory)
@@ -27,7 +27,7 @@ class Hindered(SqliteStore):
         return await super().follow(board, follower)
 
 
-async def test_an_error_that_nobody_waited_for_is_not_the_next_callers(tmp_path):
+async def test_an_error_that_no_caller_received_is_not_raised_for_the_next_one(tmp_path):
     store = Hindered(tmp_path)
     hubs = Hubs(store)
     first = asyncio.ensure_future(hubs.of("b"))
@@ -35,7 +35,7 @@ async def test_an_error_that_nobody_waited_for_is_not_the_next_callers(tmp_path)
     first.cancel()
     with pytest.raises(asyncio.CancelledError):
         await first
-    store.go_on.set()  # to find that there is no such board
+    store.go_on.set()  # it fails: there is no such board
     await asyncio.sleep(0)
     await store.open_board("b")
     assert (await hubs.of("b")).revision == 0
@@ -59,15 +59,15 @@ async def test_hubs_that_are_closed_leave_no_task_behind(tmp_path):
 
 
 class Restless(SqliteStore):
-    """Says with each look that another board is there."""
+    """Returns another board ID each time."""
 
     async def get_board(self, board):
         info = await super().get_board(board)
         return replace(info, board_id=secrets.token_hex())
 
 
-@pytest.mark.timeout(30)  # a call that lets no other run would be the last
-async def test_a_read_gives_up_where_the_board_is_another_each_time(tmp_path):
+@pytest.mark.timeout(30)  # a loop that never yields would hang the test
+async def test_a_read_fails_if_its_board_is_replaced_again_and_again(tmp_path):
     store = Restless(tmp_path)
     await store.open_board("b")
     with pytest.raises(StoreUnavailable, match="replaced"):
@@ -76,7 +76,7 @@ async def test_a_read_gives_up_where_the_board_is_another_each_time(tmp_path):
 
 
 @pytest.mark.parametrize("error", [BoardNotFound("b"), RuntimeError("can't start new thread")])
-async def test_a_failure_is_told_once(tmp_path, error):
+async def test_only_the_call_that_starts_a_hub_fails_with_its_error(tmp_path, error):
     store = Hindered(tmp_path, error)
     await store.open_board("b")
     store.go_on.set()

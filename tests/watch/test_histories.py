@@ -1,4 +1,4 @@
-"""Whoever watches, from wherever, however often cut off: the history is that of the table."""
+"""From any revision and however often interrupted, a watch receives exactly the table's events."""
 
 import asyncio
 from contextlib import closing
@@ -17,7 +17,7 @@ from tests.rpc.service import refusal_of
 from tests.support.servers import server_thread
 
 PATIENCE = 60
-"""Seconds until a test gives up on something that has to come."""
+"""Seconds after which a test fails."""
 
 _numbers = count()
 
@@ -35,7 +35,7 @@ def server(directory):
 
 @pytest.fixture(params=["patient", "impatient"])
 def patience(request, monkeypatch):
-    """How much the server lets wait for one watcher: as usual, or hardly anything."""
+    """How many commits may wait in a subscription's queue: the default, or only two."""
     if request.param == "impatient":
         monkeypatch.setattr(subscription, "MAX_COMMITS_BEHIND", 2)
 
@@ -45,7 +45,7 @@ def contract(name, signature):
 
 
 class Board:
-    """One board, those who write to it, and those who watch it."""
+    """One board, with its writers and watchers."""
 
     def __init__(self, stub, name):
         self._stub = stub
@@ -56,7 +56,7 @@ class Board:
         await self._stub.OpenBoard(pb.OpenBoardRequest(board=self.name))
 
     async def write(self, writer, amounts):
-        """Publish batches of contracts: as many events as the batch is long, one revision."""
+        """Publish batches of contracts; each is one revision with an event for each contract."""
         for number, amount in enumerate(amounts):
             batch = [contract(f"{writer} {n}", f"{number}") for n in range(amount)]
             await self._stub.PublishContracts(
@@ -65,7 +65,7 @@ class Board:
             self.written += 1
 
     async def watch(self, join, cuts, total):
-        """Join when so much is written; be cut off after so many messages, again and again.
+        """Watch from `join` revisions on; interrupt the streams after `cuts` messages and resume.
 
         Returns the revision that the watch began at, and the events of each message.
         """
@@ -79,14 +79,14 @@ class Board:
         return first[0].revision, [list(message.events) for message in messages]
 
     async def history(self, total):
-        """Read all events, from the first revision on."""
+        """Read all events from the first revision on."""
         messages = await self._one_stream(0, 0, total)
         while messages[-1].revision < total:
             messages += await self._one_stream(messages[-1].revision, 0, total)
         return [event for message in messages for event in message.events]
 
     async def _one_stream(self, after, cut, total):
-        """Read a stream until it is cut off, ends, or has told all; 0 cuts nothing off."""
+        """Read a stream to its end or to `total`; after `cut` messages, unless 0, cancel it."""
         messages = []
         stream = self._stub.Watch(pb.WatchRequest(board=self.name, after_revision=after))
         try:
@@ -97,7 +97,7 @@ class Board:
         except grpc.aio.AioRpcError as error:
             found = refusal_of(error)
             assert found.reason == "WATCH_TOO_SLOW"
-            # A client may drop what it has received and not read when the stream ends.
+            # When a stream ends with an error, gRPC may drop messages that were not read.
             assert int(found.metadata["last_revision"]) >= messages[-1].revision
         stream.cancel()
         revisions = [message.revision for message in messages]
@@ -106,7 +106,7 @@ class Board:
 
 
 def table(file):
-    """The revisions of the table `events`, each as often as it has events."""
+    """Return the revision of each row of the table `events`."""
     with closing(apsw.Connection(str(file))) as db:
         return [revision for (revision,) in db.execute("SELECT revision FROM events ORDER BY 1")]
 
@@ -121,7 +121,7 @@ watchers = st.tuples(st.integers(0, 30), st.lists(st.integers(1, 4), max_size=6)
     writers=st.lists(amounts, min_size=1, max_size=4),
     watchers=st.lists(watchers, min_size=1, max_size=5),
 )
-async def test_each_watchers_history_is_that_of_the_table(
+async def test_each_watch_receives_exactly_the_events_of_the_table(
     server, directory, caplog, writers, watchers
 ):
     total = sum(map(len, writers))
@@ -139,9 +139,9 @@ async def test_each_watchers_history_is_that_of_the_table(
     rows = table(directory / f"{board.name}.board.db")
     assert [event.revision for event in whole] == rows
     for began, messages in histories:
-        told = [event for message in messages for event in message]
-        assert told == [event for event in whole if event.revision > began]
-        # No transaction comes in two messages.
+        received = [event for message in messages for event in message]
+        assert received == [event for event in whole if event.revision > began]
+        # No revision is split over two messages.
         apart = [
             revision
             for message in messages

@@ -1,4 +1,4 @@
-"""A session does not end before the server has read what had arrived when its time was up."""
+"""A session does not expire before the server has read the calls that had arrived by then."""
 
 import asyncio
 import socket
@@ -17,7 +17,7 @@ SESSIONS = pb.EVENT_KIND_SESSION
 
 
 class Slow:
-    """Answers the server's calls to itself only when it may."""
+    """Answers the server's calls to itself only while `may_answer` is set."""
 
     def __init__(self) -> None:
         self.asked = threading.Event()
@@ -45,11 +45,11 @@ def test_a_session_whose_renewal_is_read_late_lives_on(slow, tmp_path):
         opened = board.OpenSession(pb.OpenSessionRequest(worker="w", ttl=ttl)).session
         slow.may_answer.clear()
         slow.asked.clear()
-        slow.asked.wait()  # its time is up
+        slow.asked.wait()  # its ttl is over
         board.RenewSession(pb.RenewSessionRequest(session_id=opened.session_id))
         slow.asked.clear()
         slow.may_answer.set()
-        slow.asked.wait()  # its time is up again, without a renewal
+        slow.asked.wait()  # its ttl is over again, without a renewal
         for message in board.Watch(pb.WatchRequest(after_revision=0, kinds=[SESSIONS])):
             if any(event.HasField("session_ended") for event in message.events):
                 break
@@ -67,7 +67,7 @@ async def test_a_server_whose_connection_to_itself_is_taken_says_so_and_does_not
                 pass
 
 
-async def test_a_call_to_itself_that_began_before_the_question_is_no_answer_to_it(slow):
+async def test_caught_up_waits_for_a_call_that_began_after_it(slow):
     async with Loopback() as itself:
         slow.may_answer.clear()
         slow.asked.clear()

@@ -1,4 +1,4 @@
-"""Replaying all events gives the board that the tables hold, whatever was done to it."""
+"""After any calls, applying all events gives the records that the tables have."""
 
 import asyncio
 from datetime import timedelta
@@ -36,11 +36,11 @@ drafts = st.lists(
     max_size=3,
 )
 sessions = st.integers(0, 3)
-"""Which of the sessions so far a call belongs to; the first is none."""
+"""Which of the sessions so far a call belongs to; 0 is none."""
 
 
 class BoardAndItsEvents(RuleBasedStateMachine):
-    """Every verb of a store, in any order, with its sessions and reopenings."""
+    """All methods of a store in any order, with sessions, and closed and opened again."""
 
     def __init__(self):
         super().__init__()
@@ -49,7 +49,7 @@ class BoardAndItsEvents(RuleBasedStateMachine):
         self.live = Replayed()
 
     def do(self, coroutine):
-        """Run a call, which may be refused, and take in what its follower was told."""
+        """Run a call, which may be refused, and apply the commits that its follower received."""
         try:
             return self.runner.run(coroutine)
         except REFUSALS:
@@ -144,7 +144,7 @@ class BoardAndItsEvents(RuleBasedStateMachine):
         self.runner.run(self.open())
 
     @invariant()
-    def the_events_told_make_the_board_of_the_tables(self):
+    def the_events_give_the_records_of_the_tables(self):
         self.live.assert_is(self.runner.run(self.store.get_snapshot(BOARD)))
 
     def teardown(self):

@@ -1,4 +1,4 @@
-"""A waiter is answered with the first revision at which all holds, and with what held there."""
+"""WaitFor returns the first revision at which all conditions are met, and its evidence."""
 
 import asyncio
 from itertools import count
@@ -56,7 +56,7 @@ def publish(producer, signature, package):
 
 
 def calls(packages):
-    """Calls of a store and a board."""
+    """Return a strategy of functions that call a store for a board."""
     return st.one_of(
         st.builds(set_state, st.sampled_from([PhaseState.RUNNING, PhaseState.DONE])),
         st.builds(claim, paths),
@@ -77,7 +77,7 @@ async def store(tmp_path):
 
 
 async def check(store, wanted, before, groups):
-    """Wait while groups of calls are made; compare with the board that the events make."""
+    """Wait during groups of calls; compare the result with a board rebuilt from the events."""
     board = f"board-{next(_numbers)}"
     await store.open_board(board)
     for call in before:
@@ -126,14 +126,14 @@ async def test_a_waiter_sees_every_revision_though_many_are_made_at_once(
     before=st.lists(calls(packages), max_size=4),
     one_by_one=st.lists(calls(packages), max_size=15),
 )
-async def test_a_contract_that_goes_over_to_another_package_counts_no_longer(
+async def test_a_contract_that_moves_to_another_package_counts_no_longer(
     store, wanted, before, one_by_one
 ):
     await check(store, wanted, before, [[call] for call in one_by_one])
 
 
-async def test_another_contract_takes_the_place_of_one_that_goes(store):
-    """Also where it was there from the beginning."""
+async def test_another_contract_replaces_one_that_moves_to_another_package(store):
+    """Also one that was published before the call began."""
     await store.open_board("b")
     for producer in "pq":
         await store.publish_contract("b", draft("T", producer, package="x"))

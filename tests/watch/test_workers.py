@@ -1,4 +1,4 @@
-"""Workers that die, that stand still, and that live on a machine that is loaded."""
+"""Workers that are killed or stopped, and workers on a loaded machine."""
 
 import asyncio
 import os
@@ -16,13 +16,13 @@ from board_client import AsyncBoardClient, BoardClient, FileFree, PhaseIn
 from tests.support.servers import server_process
 
 TTL = 1.0
-"""Seconds that a worker's session lives without being renewed."""
+"""The ttl of a worker's session, in seconds."""
 
 WITHIN = TTL + 1.0
-"""Seconds after which the board must know that a worker is gone."""
+"""Seconds after which a dead worker's session must have expired."""
 
 PATIENCE = 60
-"""Seconds until a test gives up on something that has to come."""
+"""Seconds after which a test fails."""
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def client(server):
 
 
 class Worker:
-    """The process of a worker; see worker.py."""
+    """A worker process; see worker.py."""
 
     def __init__(self, process):
         self._process = process
@@ -56,7 +56,7 @@ class Worker:
 
 @contextmanager
 def working(server, phase, on_expiry="fail"):
-    """Run a worker that has taken the phase."""
+    """Run a worker until it has set the phase RUNNING."""
     script = Path(__file__).with_name("worker.py")
     command = [sys.executable, script, server, phase, str(TTL), on_expiry]
     with subprocess.Popen(command, stdin=-1, stdout=-1, text=True) as process:
@@ -69,16 +69,16 @@ def working(server, phase, on_expiry="fail"):
 
 
 def until_a_session_expires(events):
-    """Read what is told until one does; return the other events of that revision.
+    """Read events until a session expires; return the other events of that revision.
 
-    A worker of another test may still be closing its own.
+    A worker of another test may still be closing its session.
     """
     expired = (event for event in events if event.cause == "session_expired")
     return list(takewhile(lambda event: event.change != "session_ended", expired))
 
 
 @pytest.mark.parametrize(("on_expiry", "state"), [("fail", "failed"), ("requeue", "queued")])
-def test_the_work_of_a_killed_worker_is_handed_on_and_the_watcher_knows_why(
+def test_the_work_of_a_killed_worker_is_released_and_a_watch_shows_the_cause(
     server, client, on_expiry, state
 ):
     phase = f"killed-{on_expiry}"
@@ -88,16 +88,16 @@ def test_the_work_of_a_killed_worker_is_handed_on_and_the_watcher_knows_why(
         worker.signal(signal.SIGKILL)
         met = client.within(WITHIN).wait_for(PhaseIn(phase, state), FileFree(f"{phase}.go"))
         assert met.phases[0].worker == ("worker" if state == "failed" else "")
-        told = until_a_session_expires(events)
-        assert {event.change for event in told} == {"phase", "released"}
-        assert {event.revision for event in told} == {met.revision}
+        received = until_a_session_expires(events)
+        assert {event.change for event in received} == {"phase", "released"}
+        assert {event.revision for event in received} == {met.revision}
 
 
-def test_a_worker_that_stood_still_beyond_its_ttl_cannot_complete(server, client):
+def test_a_worker_that_was_stopped_for_longer_than_its_ttl_cannot_complete(server, client):
     with working(server, "stopped") as worker:
         worker.signal(signal.SIGSTOP)
         client.within(WITHIN).wait_for(PhaseIn("stopped", "failed"), FileFree("stopped.go"))
-        # Its work is handed on: another takes the file, and the phase.
+        # Another worker claims the file and sets the phase.
         client.claim_file("stopped.go", "another")
         client.set_phase_state("stopped", "running", worker="another")
         before = client.get_snapshot()
@@ -108,7 +108,7 @@ def test_a_worker_that_stood_still_beyond_its_ttl_cannot_complete(server, client
 
 
 def test_a_worker_that_lives_is_not_disturbed(server, client):
-    """While a session with the same ttl, that nobody renews, comes to its end."""
+    """Meanwhile a session with the same ttl expires, because it is not renewed."""
     with working(server, "living") as worker, closing(client.watch("session")) as events:
         for _ in range(3):
             client.open_session("another", ttl=TTL)
@@ -122,7 +122,7 @@ def test_a_worker_that_lives_is_not_disturbed(server, client):
 
 @pytest.fixture
 def load():
-    """A busy process for each core."""
+    """Run a busy process for each core."""
     busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(cores())]
     yield
     for process in busy:
@@ -137,7 +137,7 @@ def cores():
 @pytest.mark.alone  # it makes its own load
 @pytest.mark.usefixtures("load")
 async def test_of_two_hundred_sessions_on_a_loaded_machine_none_is_lost(server):
-    """While a session with the same ttl, that nobody renews, comes to its end."""
+    """Meanwhile a session with the same ttl expires, because it is not renewed."""
     ttl = 3.0
     lost = []
     async with (

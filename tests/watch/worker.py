@@ -1,8 +1,8 @@
-"""A worker in a process of its own: takes a phase in a session, and completes it when told to.
+"""A worker process: sets a phase RUNNING in a session, and completes it on command.
 
-Arguments: target, phase, ttl in seconds, on_expiry. It says "working" once it
-has the phase and its file, and, after a line on its standard input, how the
-completion ended.
+Arguments: target, phase, ttl in seconds, on_expiry. It prints "working" once it has set the
+phase and claimed its file. After a line on standard input it completes the phase and prints
+"done" or "refused".
 """
 
 import sys

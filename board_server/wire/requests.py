@@ -20,7 +20,7 @@ from board_server.model import (
     PhaseState,
 )
 from board_server.wire import enums
-from board_server.wire.validation import MAX_ID, MAX_NAME, MAX_PACKAGE, MAX_SIGNATURE, Fields
+from board_server.wire.validation import MAX_NAME, MAX_PACKAGE, MAX_SIGNATURE, Fields
 
 MAX_CONDITIONS = 100
 MIN_TTL = timedelta(seconds=1)
@@ -92,7 +92,7 @@ def publish_contract(request: pb.PublishContractRequest) -> tuple[str, ContractD
     if not request.HasField("contract"):
         fields.refuse("contract", "must be set")
         fields.done()
-    contract = _draft(fields, "contract", request.contract)
+    contract = _draft(fields, "contract.", request.contract)
     session_id = _session_id(fields, request.session_id)
     fields.done()
     return board, contract, session_id
@@ -260,8 +260,7 @@ def _drafts(
     fields.batch("contracts", len(request.contracts), request.ByteSize())
     fields.done()  # before looking into a batch that is too large
     return [
-        _draft(fields, f"contracts[{index}]", contract)
-        for index, contract in enumerate(request.contracts)
+        _draft(fields, "", contract) for contract in fields.items("contracts", request.contracts)
     ]
 
 
@@ -317,44 +316,19 @@ def _contract_condition(
     return ContractCondition(producer or None, kind or None, name or None, package or None)
 
 
-def _draft(fields: Fields, field: str, contract: pb.Contract) -> ContractDraft:
-    draft = ContractDraft(
-        contract.producer,
-        enums.WRITABLE_KINDS.get(contract.kind, ContractKind.UNSPECIFIED),
-        contract.name,
-        contract.signature,
-        contract.package,
-        enums.WRITABLE_STATUSES.get(contract.status, ContractStatus.UNSPECIFIED),
-    )
-    if not _surely_valid(draft):
-        _check_draft(fields, field, contract)
-    return draft
-
-
-def _surely_valid(draft: ContractDraft) -> bool:
-    """Tell at a glance, as batches have thousands: a character has at most four bytes."""
-    return bool(
-        0 < len(draft.producer) <= MAX_ID // 4
-        and draft.producer.isprintable()
-        and draft.kind
-        and 0 < len(draft.name) <= MAX_NAME // 4
-        and len(draft.signature) <= MAX_SIGNATURE // 4
-        and len(draft.package) <= MAX_PACKAGE // 4
-        and draft.status
-    )
-
-
-def _check_draft(fields: Fields, field: str, contract: pb.Contract) -> None:
-    fields.identifier(f"{field}.producer", contract.producer)
-    fields.word(
-        f"{field}.kind", contract.kind, enums.WRITABLE_KINDS, instead=ContractKind.UNSPECIFIED
-    )
-    fields.text(f"{field}.name", contract.name, MAX_NAME)
-    fields.text(f"{field}.signature", contract.signature, MAX_SIGNATURE, may_be_empty=True)
-    fields.text(f"{field}.package", contract.package, MAX_PACKAGE, may_be_empty=True)
-    fields.word(
-        f"{field}.status",
-        contract.status,
-        enums.WRITABLE_STATUSES,
-        instead=ContractStatus.UNSPECIFIED,
+def _draft(fields: Fields, prefix: str, contract: pb.Contract) -> ContractDraft:
+    return ContractDraft(
+        fields.identifier(prefix + "producer", contract.producer),
+        fields.word(
+            prefix + "kind", contract.kind, enums.WRITABLE_KINDS, instead=ContractKind.UNSPECIFIED
+        ),
+        fields.text(prefix + "name", contract.name, MAX_NAME),
+        fields.text(prefix + "signature", contract.signature, MAX_SIGNATURE, may_be_empty=True),
+        fields.text(prefix + "package", contract.package, MAX_PACKAGE, may_be_empty=True),
+        fields.word(
+            prefix + "status",
+            contract.status,
+            enums.WRITABLE_STATUSES,
+            instead=ContractStatus.UNSPECIFIED,
+        ),
     )

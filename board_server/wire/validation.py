@@ -1,7 +1,7 @@
 """Check the fields of a request, and name every one that breaks its limits."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TypeVar
 
 from board_server.errors import InvalidArgument, Violation
@@ -31,9 +31,20 @@ class Fields:
 
     def __init__(self) -> None:
         self._violations: list[Violation] = []
+        self._item: tuple[str, int] | None = None
+
+    def items(self, field: str, values: Iterable[T]) -> Iterator[T]:
+        """Iterate over a repeated field. Meanwhile the checks are of fields of the current item."""
+        for index, value in enumerate(values):
+            self._item = field, index
+            yield value
+        self._item = None
 
     def refuse(self, field: str, description: str) -> None:
         """Note that a field is wrong, in words that follow its name."""
+        if self._item:
+            parent, index = self._item
+            field = f"{parent}[{index}].{field}"
         self._violations.append(Violation(field, description))
 
     def done(self) -> None:
@@ -53,7 +64,7 @@ class Fields:
 
     def identifier(self, field: str, value: str, *, may_be_empty: bool = False) -> str:
         """Check a phase ID, an owner, a producer or a worker."""
-        if _CONTROL.search(value):
+        if not value.isprintable() and _CONTROL.search(value):
             self.refuse(field, "must not hold control characters")
         return self.text(field, value, MAX_ID, may_be_empty=may_be_empty)
 

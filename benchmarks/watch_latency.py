@@ -37,15 +37,15 @@ console = Console()
 def serve(stamps: Path) -> None:
     """Run the program; write the time of each commit of a call to a file, a line each."""
     from board_server.__main__ import app  # noqa: PLC0415  only the server needs it
-    from board_server.sqlite import writer  # noqa: PLC0415  likewise
+    from board_server.sqlite import group_commit  # noqa: PLC0415  likewise
 
     file = stamps.open("w", buffering=1)
 
-    def reach(at: str) -> None:
+    def failpoint(at: str) -> None:
         if at == "after-commit":
             file.write(f"{time.monotonic_ns()}\n")
 
-    writer.reach = reach
+    group_commit.failpoint = failpoint
     app()
 
 

@@ -81,7 +81,7 @@ async def run(config: Config) -> None:
             keep_bytes=config.keep_bytes,
             max_queue=config.max_queue,
             max_boards=config.max_boards,
-            stays=config.default_board,
+            pinned=config.default_board,
             on_commit=metrics.committed,
             on_close=metrics.closed,
         )

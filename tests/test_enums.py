@@ -22,7 +22,7 @@ def numbers(enum) -> set[int]:
         (enums.ON_EXPIRY_NUMBERS, OnExpiry),
         (enums.CAUSE_NUMBERS, Cause),
         (events._READ, Change),
-        (audit._HOLDS, Change),
+        (audit._EFFECTS, Change),
     ],
 )
 def test_every_word_of_the_model_has_an_entry(table, words):
@@ -51,7 +51,7 @@ def test_every_change_is_of_one_kind_of_event():
 
 def test_every_table_that_the_audit_compares_has_a_change_that_fills_and_one_that_empties_it():
     for table in audit._TABLES:
-        assert {there for name, there in audit._HOLDS.values() if name == table} == {True, False}
+        assert {there for name, there in audit._EFFECTS.values() if name == table} == {True, False}
 
 
 def test_every_final_error_can_be_remembered_and_read_again():

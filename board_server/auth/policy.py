@@ -11,7 +11,7 @@ from board_client.v1 import board_pb2 as pb
 from board_server.auth.certificate_names import names_in
 from board_server.auth.token_file import Tokens, parse
 from board_server.errors import PermissionDenied, Unauthenticated
-from board_server.files.reload import Reread
+from board_server.files.reload import Reloader
 from board_server.model import Session, is_board_name
 from board_server.principal import ANYONE, Caller, Role
 
@@ -41,9 +41,9 @@ class Access:
     def __init__(self, tokens: Path | None, default_board: str, session_of: SessionOf) -> None:
         """Read the file of tokens; without one everybody may do everything. Raises BadTokens."""
         self._file = tokens
-        self._tokens: Reread[Tokens] | None = None
+        self._tokens: Reloader[Tokens] | None = None
         if tokens:
-            self._tokens = Reread([tokens], lambda data: parse(tokens, data), every=REREAD)
+            self._tokens = Reloader([tokens], lambda data: parse(tokens, data), every=REREAD)
         self.default_board = default_board
         self._session_of = session_of
 

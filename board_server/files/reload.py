@@ -57,7 +57,7 @@ def _all_of(file: int) -> bytes:
     return found
 
 
-class Reread(Generic[T]):
+class Reloader(Generic[T]):
     """What `parse` makes of the contents of files, made anew when these have changed.
 
     The contents are compared, because two changes within one tick of the clock leave a

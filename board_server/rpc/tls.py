@@ -13,7 +13,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from board_server.config.schema import TlsFiles
-from board_server.files.reload import BadFile, Reread
+from board_server.files.reload import BadFile, Reloader
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ def server_credentials(files: TlsFiles) -> grpc.ServerCredentials:
     passed over until they do. The log tells of a certificate that clients do
     not trust for its dates, or will soon not.
     """
-    loaded = Reread(files.paths, lambda *contents: _load(files, *contents))
+    loaded = Reloader(files.paths, lambda *contents: _load(files, *contents))
     told = ""
 
     def current() -> grpc.ServerCertificateConfiguration:

@@ -13,7 +13,7 @@ from board_server.sqlite import claims, contracts, events, idempotency, phases, 
 from board_server.sqlite.meta import MOST, compacted_revision, info, revision
 from board_server.sqlite.rows import Damaged, Row, shortened
 
-_HOLDS: dict[Change, tuple[str, bool]] = {
+_EFFECTS: dict[Change, tuple[str, bool]] = {
     Change.PHASE: ("phase", True),
     Change.PHASE_REMOVED: ("phase", False),
     Change.CONTRACT: ("contract", True),
@@ -73,9 +73,9 @@ def differences(db: apsw.Connection) -> Iterator[str]:
     try:
         yield from _meta(db)
         _requests(db)
-        kept = _replay(db)
+        kept = _expected_rows(db)
         for name, table in _TABLES.items():
-            yield from _compared(db, name, table, kept[name])
+            yield from _compare(db, name, table, kept[name])
     except Damaged as error:
         yield str(error)
     except UnicodeDecodeError as error:
@@ -108,7 +108,7 @@ def _requests(db: apsw.Connection) -> None:
             _read(idempotency.read, reply, "reply", request_id)
 
 
-def _replay(db: apsw.Connection) -> dict[str, Rows]:
+def _expected_rows(db: apsw.Connection) -> dict[str, Rows]:
     """Read what each table should hold: None for a row that has gone."""
     rows: dict[str, Rows] = {name: {} for name in _TABLES}
     for row in db.execute(
@@ -116,12 +116,12 @@ def _replay(db: apsw.Connection) -> dict[str, Rows]:
         "WHERE revision > (SELECT compacted_revision FROM meta) ORDER BY revision, position"
     ):
         change, record = _read(events.columns, row[:-1], "event", f"{row[0]}.{row[-1]}")
-        name, there = _HOLDS[change]
+        name, there = _EFFECTS[change]
         rows[name][record[0]] = record[: _TABLES[name].compared] if there else None
     return rows
 
 
-def _compared(db: apsw.Connection, name: str, table: _Table, expected: Rows) -> Iterator[str]:
+def _compare(db: apsw.Connection, name: str, table: _Table, expected: Rows) -> Iterator[str]:
     found: dict[Any, Row] = {}
     for row in db.execute(table.query):
         _read(table.read, row, name, row[0])

@@ -4,7 +4,7 @@ from contextlib import suppress
 
 import apsw
 
-from board_server.sqlite.identity import Damage, Identity
+from board_server.sqlite.identity import BoardIdentity, Damage
 
 LOG_HEADER = 32
 FRAME_HEADER = 24
@@ -34,7 +34,7 @@ class Checkpoints:
     In place of SQLite's own checkpoints, which are made while a caller waits.
     """
 
-    def __init__(self, connection: apsw.Connection, identity: Identity) -> None:
+    def __init__(self, connection: apsw.Connection, identity: BoardIdentity) -> None:
         self._db = connection
         self._identity = identity
         self._frame = connection.pragma("page_size") + FRAME_HEADER
@@ -43,7 +43,7 @@ class Checkpoints:
         connection.set_wal_hook(self._note)
 
     @property
-    def worth_it(self) -> bool:
+    def worthwhile(self) -> bool:
         """Whether there is enough to move, for a time when nobody waits."""
         return self._pages >= PAGES
 
@@ -52,7 +52,7 @@ class Checkpoints:
         """Whether the log is so long that the next call has to wait."""
         return self._pages >= self._long
 
-    def make(self) -> None:
+    def checkpoint(self) -> None:
         """Move what can be moved; where that fails, the log keeps it."""
         pages, self._pages = self._pages, 0
         if self._identity.damage():
@@ -66,7 +66,7 @@ class Checkpoints:
                 self._restart()
                 self._long = LONG
 
-    def save(self) -> bool:
+    def save_deleted(self) -> bool:
         """Move all of a log that was deleted to the file; tell whether all of it was moved.
 
         The log goes for good when it is closed, and nothing else has what was committed.

@@ -7,7 +7,7 @@ import apsw
 
 from board_server.errors import FileAlreadyClaimed
 from board_server.model import Cause, Change, FileClaim, Page, PageRequest
-from board_server.sqlite.page import cut
+from board_server.sqlite.page import take_page
 from board_server.sqlite.rows import Columns, Damaged, Row, shortened
 from board_server.sqlite.timestamps import from_text
 from board_server.sqlite.transaction import Transaction
@@ -107,7 +107,7 @@ def list_page(
         f"{_SELECT} WHERE filepath > ?{of_owner} ORDER BY filepath",
         (after,) if owner is None else (after, owner),
     )
-    items, more = cut(rows, page, from_row)
+    items, more = take_page(rows, page, from_row)
     return Page(items, revision, (items[-1].filepath,) if more else None)
 
 

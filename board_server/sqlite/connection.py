@@ -11,7 +11,7 @@ from board_server.errors import StoreUnavailable
 from board_server.files.identity import identity, version
 from board_server.sqlite.checkpoints import BUSY_TIMEOUT
 from board_server.sqlite.identity import LOG_SIZE_LIMIT
-from board_server.sqlite.migrate import check
+from board_server.sqlite.migrate import check_schema
 from board_server.sqlite.settings import Synchronous
 
 FIRST_SAFE_SQLITE = 3_051_003
@@ -28,7 +28,7 @@ class TooManySteps(Exception):
     """A query takes more steps than it may."""
 
 
-COUNTED_AT_ONCE = 100
+PROGRESS_INTERVAL = 100
 """Steps of SQLite's virtual machine between two looks at how many there were."""
 
 
@@ -69,7 +69,7 @@ def connect_to_read(path: Path) -> Iterator[apsw.Connection]:
         if has_log:  # else SQLite makes one to read, and is to remove it
             connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)
         connection.execute("BEGIN")
-        check(connection)  # its first read is the moment
+        check_schema(connection)  # its first read is the moment
         if identity(path.stat()) != identity(before):
             raise StoreUnavailable("it was replaced while it was being opened; repeat the command")
         yield connection
@@ -134,7 +134,7 @@ def configure(connection: apsw.Connection, synchronous: Synchronous) -> None:
 
 
 @contextmanager
-def at_most(connection: apsw.Connection, steps: int) -> Iterator[None]:
+def limit_steps(connection: apsw.Connection, steps: int) -> Iterator[None]:
     """Interrupt the queries of a `with` block once they take more steps; raises TooManySteps.
 
     A step is one of SQLite's virtual machine: to find a row takes some twenty, to pass over one
@@ -144,10 +144,10 @@ def at_most(connection: apsw.Connection, steps: int) -> Iterator[None]:
 
     def count() -> bool:
         nonlocal left
-        left -= COUNTED_AT_ONCE
+        left -= PROGRESS_INTERVAL
         return left < 0
 
-    connection.set_progress_handler(count, COUNTED_AT_ONCE)
+    connection.set_progress_handler(count, PROGRESS_INTERVAL)
     try:
         yield
     except apsw.InterruptError as error:

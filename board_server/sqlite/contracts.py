@@ -17,7 +17,7 @@ from board_server.model import (
     Page,
     PageRequest,
 )
-from board_server.sqlite.page import cut
+from board_server.sqlite.page import take_page
 from board_server.sqlite.rows import Columns, Damaged, Row, shortened
 from board_server.sqlite.timestamps import from_text
 from board_server.sqlite.transaction import Transaction
@@ -167,7 +167,7 @@ def list_page(
         f"SELECT {_COLUMNS} FROM contracts WHERE id > ?{_and(wanted)} ORDER BY id",
         (after, *wanted.values()),
     )
-    items, more = cut(rows, page, from_row)
+    items, more = take_page(rows, page, from_row)
     return Page(items, revision, (items[-1].id,) if more else None)
 
 

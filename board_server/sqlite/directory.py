@@ -17,17 +17,17 @@ from board_server.errors import StoreUnavailable
 from board_server.files.identity import identity, lstat, version
 from board_server.model import BoardInfo, Page, PageRequest, is_board_name
 from board_server.sqlite.connection import connect
-from board_server.sqlite.files import require_one_name
+from board_server.sqlite.files import refuse_links
 from board_server.sqlite.meta import info
-from board_server.sqlite.migrate import check
+from board_server.sqlite.migrate import check_schema
 from board_server.sqlite.storage_errors import storage_error
 
 SUFFIX = ".board.db"
 
-REREAD = 1.0
+REFRESH_INTERVAL = 1.0
 """Seconds between two looks whether another program has put files there, or taken some away."""
 
-CERTAIN = 2 * 10**9
+TIMESTAMP_LAG = 2 * 10**9
 """Nanoseconds after which a change of the directory shows in its timestamp for certain."""
 
 log = logging.getLogger(__name__)
@@ -100,12 +100,12 @@ class Directory:
 
     def _all(self) -> list[str]:
         """Return the names of all boards, sorted, those included that this server has created."""
-        if time.monotonic() - self._read_at >= REREAD:
+        if time.monotonic() - self._read_at >= REFRESH_INTERVAL:
             changed = self._path.stat().st_mtime_ns
             if changed != self._state:
                 self._read()
             # Another change at once may leave the timestamp as it is: then look again.
-            self._state = changed if time.time_ns() - changed > CERTAIN else 0
+            self._state = changed if time.time_ns() - changed > TIMESTAMP_LAG else 0
             self._read_at = time.monotonic()
         with self._lock:
             opened, self._opened = self._opened, set()
@@ -130,10 +130,10 @@ class Directory:
         """Read about a board without opening it for service; None if it cannot be read."""
         path = self.file(name)
         try:
-            require_one_name(path)
+            refuse_links(path)
             connection = connect(path)
             try:
-                check(connection)
+                check_schema(connection)
                 if not connection.table_exists(None, "meta"):
                     # Made by quasar's own store, not served here yet.
                     made = datetime.fromtimestamp(path.stat().st_mtime, UTC)

@@ -11,7 +11,7 @@ from board_server.model import Cause, Change, Commit, Event, Record
 from board_server.sqlite import claims, contracts, phases, sessions
 from board_server.sqlite.meta import compacted_revision
 from board_server.sqlite.page import utf8_length
-from board_server.sqlite.rows import Damaged, Row, array, shortened, word
+from board_server.sqlite.rows import Damaged, Row, array, enum_member, shortened
 from board_server.sqlite.timestamps import from_text
 from board_server.store import MAX_PAGE_BYTES
 
@@ -57,8 +57,8 @@ def _event(row: Row) -> Event:
 
 
 def _decoded(name: str, cause: str, values: Row) -> Event:
-    change = word(Change, name)
-    return Event(change, word(Cause, cause), _READ[change](values))
+    change = enum_member(Change, name)
+    return Event(change, enum_member(Cause, cause), _READ[change](values))
 
 
 def columns(row: Row) -> tuple[Change, Row]:
@@ -69,15 +69,15 @@ def columns(row: Row) -> tuple[Change, Row]:
     return _decoded(change, cause, values).change, values
 
 
-ROW = 100
+ROW_OVERHEAD = 100
 """Bytes that an event counts for beside its record: its time, change, cause and key."""
 
-STEP = 2**18
+MIN_DROP = 2**18
 """Least bytes that one commit drops, where there are so many to drop."""
 
-_SIZE = f"octet_length(record) + {ROW}"
+_SIZE = f"octet_length(record) + {ROW_OVERHEAD}"
 
-_CONCLUDE = f"""
+_FINISH_COMMIT = f"""
 UPDATE meta SET revision = ?1, event_bytes = event_bytes
     + (SELECT coalesce(sum({_SIZE}), 0) FROM events WHERE revision > ?2)
 RETURNING compacted_revision, event_bytes
@@ -87,7 +87,7 @@ RECOUNT = f"UPDATE meta SET event_bytes = (SELECT coalesce(sum({_SIZE}), 0) FROM
 """Count anew what events there are."""
 
 
-def conclude(
+def finish_commit(
     db: apsw.Connection, before: int, revision: int, keep_revisions: int, keep_bytes: int
 ) -> None:
     """End the changes of a commit: note the board's revision, and drop events that are too old.
@@ -95,22 +95,22 @@ def conclude(
     Those of the last `keep_revisions` are kept, as far as they count for no more than
     `keep_bytes`; the last revision always is. Some slack spares most commits the work.
     """
-    compacted, size = next(db.execute(_CONCLUDE, (revision, before)))
+    compacted, size = next(db.execute(_FINISH_COMMIT, (revision, before)))
     if not isinstance(compacted, int) or not isinstance(size, int):
         raise Damaged(f"meta has {shortened((compacted, size))} for what is kept of the events")
     late = revision - compacted >= keep_revisions + max(1, min(keep_revisions // 10, 1000))
-    if late or size > keep_bytes + min(keep_bytes // 10, STEP):
+    if late or size > keep_bytes + min(keep_bytes // 10, MIN_DROP):
         _compact(db, before, revision, max(compacted, revision - keep_revisions), size - keep_bytes)
 
 
 def _compact(db: apsw.Connection, before: int, revision: int, floor: int, excess: int) -> None:
     """Drop events up to the revision `floor`, and more until `excess` bytes are gone.
 
-    In one commit, no more than twice what it has added, or STEP. A revision whose events
+    In one commit, no more than twice what it has added, or MIN_DROP. A revision whose events
     are dropped in part counts as dropped; the next commits drop the rest.
     """
     (added,) = next(db.execute(f"SELECT sum({_SIZE}) FROM events WHERE revision > ?", (before,)))
-    step = max(STEP, 2 * added)
+    step = max(MIN_DROP, 2 * added)
     dropped, last = 0, None
     oldest = db.execute(
         f"SELECT revision, position, {_SIZE} FROM events WHERE revision < ? "

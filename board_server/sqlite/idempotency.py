@@ -40,20 +40,20 @@ FINAL = (FileAlreadyClaimed, StateMismatch, RevisionMismatch, SessionExpired, Bo
 Their attributes are what their constructors take, in that order.
 """
 
-ROW = 1024
+ROW_OVERHEAD = 1024
 """Bytes that a call counts for beside its reply, so that a bound in bytes bounds the calls too."""
 
-CONFLICTS = 100
+MAX_CONFLICTS = 100
 """Most conflicts that are remembered of one refusal: more than an error has room to name."""
 
-STEP = 2**18
+MIN_DROP = 2**18
 """Least bytes that one commit drops, where there are so many to drop."""
 
 _MICROSECOND = timedelta(microseconds=1)
 
 
 @reading()
-def recall(db: apsw.Connection, key: IdempotencyKey) -> Outcome | None:
+def find(db: apsw.Connection, key: IdempotencyKey) -> Outcome | None:
     """Return how the call of this key ended; None where no such call is remembered.
 
     Raises InvalidArgument if it was another call that bore the key.
@@ -84,10 +84,10 @@ def _other_call(method: str, this: str) -> str:
     return f"was given to {was} before; give each call a key of its own"
 
 
-def remember(db: apsw.Connection, key: IdempotencyKey, value: object, revision: int) -> int:
+def save(db: apsw.Connection, key: IdempotencyKey, value: object, revision: int) -> int:
     """Keep what a call was answered, a value or one of FINAL; return the bytes that it counts."""
     reply = _ENCODE([type(value).__name__, value])
-    size = len(reply.encode()) + ROW
+    size = len(reply.encode()) + ROW_OVERHEAD
     db.execute(
         "INSERT INTO requests (position, request_id, method, payload, revision, reply) "
         "VALUES (coalesce((SELECT max(position) FROM requests), 0) + ?, ?, ?, ?, ?, ?)",
@@ -96,15 +96,15 @@ def remember(db: apsw.Connection, key: IdempotencyKey, value: object, revision: 
     return size
 
 
-def forget(db: apsw.Connection, added: int, keep: int) -> None:
+def drop_oldest(db: apsw.Connection, added: int, keep: int) -> None:
     """Drop the oldest calls beyond the last `keep` bytes, after so many were added.
 
-    At most twice what was added, or STEP: no commit has to drop much.
+    At most twice what was added, or MIN_DROP: no commit has to drop much.
     """
     first = int(db.execute("SELECT coalesce(min(position), 0) FROM requests").get)
     last = int(db.execute("SELECT coalesce(max(position), 0) FROM requests").get)
     if first <= last - keep - keep // 64:
-        upto = min(last - keep, first + max(STEP, 2 * added))
+        upto = min(last - keep, first + max(MIN_DROP, 2 * added))
         db.execute("DELETE FROM requests WHERE position <= ?", (upto,))
 
 
@@ -118,7 +118,7 @@ def _plain(value: Any) -> Any:
         case Phase() | Contract() | FileClaim() | Session():
             return [getattr(value, field) for field in value.__slots__]
         case FileAlreadyClaimed(conflicts=conflicts):
-            return [conflicts[:CONFLICTS]]
+            return [conflicts[:MAX_CONFLICTS]]
         case BoardError():
             return list(vars(value).values())
         case _:

@@ -1,4 +1,4 @@
-"""Identity: whether the files that an open board has are still those at its path."""
+"""BoardIdentity: whether the files that an open board has are still those at its path."""
 
 import os
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ class Damage(Enum):
     OUT_OF_REACH = "cannot be reached"
 
 
-class Identity:
+class BoardIdentity:
     """The files as SQLite opened them: database, write-ahead log, and the log's index.
 
     SQLite itself notices none of this: it goes on with the files that it has open, though a

@@ -30,7 +30,7 @@ def migrations() -> list[str]:
 
 
 @reading()
-def check(connection: apsw.Connection) -> None:
+def check_schema(connection: apsw.Connection) -> None:
     """Refuse, changing nothing, a file that is no board or is newer than this server."""
     try:
         version = connection.pragma("user_version")

@@ -1,4 +1,4 @@
-"""One open board: its files, its writer, its readers, its sessions' countdowns."""
+"""An open board: its files, writer, reading connections, and leases."""
 
 import asyncio
 import time
@@ -26,77 +26,76 @@ from board_server.model import (
     Session,
 )
 from board_server.sqlite import queries, rows, sessions
-from board_server.sqlite.connection import TooManySteps, at_most
+from board_server.sqlite.connection import TooManySteps, limit_steps
 from board_server.sqlite.files import BoardFiles
 from board_server.sqlite.identity import Damage
 from board_server.sqlite.leases import Leases
 from board_server.sqlite.meta import info, revision
 from board_server.sqlite.settings import Settings
-from board_server.sqlite.storage_errors import Trouble
+from board_server.sqlite.storage_errors import StorageErrorLog
 from board_server.sqlite.transaction import Transaction
 from board_server.sqlite.writer import Writer
 from board_server.store import Follower
 
 T = TypeVar("T")
 
-LATELY = 0.05
-"""Seconds that a look at the file stands for: a look costs as much as the read of a row."""
+RECENT = 0.05
+"""Seconds for which a check of the files is valid: a check costs as much as a point read."""
 
-SHORT = 20_000
+SHORT_QUERY = 20_000
 """Steps of SQLite, about a millisecond, that a query may take on the event loop."""
 
 
 class OpenBoard:
-    """A board that this process alone serves.
+    """A board that only this process serves.
 
-    Writes go through the writer's thread. Point reads run at once on a
-    connection of the event loop's; whatever reads many rows runs in a thread of
-    its own, so that it holds nobody up.
+    Writes run in the writer's thread. Point reads run on the event loop, with a connection
+    of its own. Reads of many rows run in another thread, so that they block nothing else.
     """
 
     def __init__(self, name: str, files: BoardFiles, settings: Settings) -> None:
         self.name = name
         self._files = files
-        self._looked_at = self.used_at = time.monotonic()
+        self._checked_at = self.used_at = time.monotonic()
         self._scanning = 0
         self._followers: list[Follower] = []
-        self._trouble = Trouble(files.path)
-        self._opened = self.info()
-        self._writer = Writer(files, settings, self._committed, self._trouble, name)
+        self._errors = StorageErrorLog(files.path)
+        self._info_at_opening = self.info()
+        self._writer = Writer(files, settings, self._committed, self._errors, name)
         self._scans = ThreadPoolExecutor(1, thread_name_prefix=f"scans {name}")
         expire = partial(self._end_session, cause=Cause.SESSION_EXPIRED)
         self._leases = Leases(expire, settings.expire_after)
-        for session_id, ttl in files.lived:
+        for session_id, ttl in files.sessions:
             self._leases.start(session_id, ttl)
 
     def intact(self) -> bool:
-        """Tell whether the files are still those that were opened, and the writer works."""
-        self._looked_at = time.monotonic()
+        """Return whether the files are still those that were opened, and the writer works."""
+        self._checked_at = time.monotonic()
         return self.failure is None and self.damage() is None
 
     @property
     def failure(self) -> BoardError | None:
-        """Why the board has to be closed and opened again; None if it works."""
+        """Why the board has to be reopened; None if it works."""
         return self._writer.failure
 
     def damage(self) -> Damage | None:
-        """Tell what another program did to the files, if it did."""
+        """Return what another program did to the files; None if nothing."""
         return self._files.identity.damage()
 
     @property
-    def served(self) -> BoardInfo:
-        """Which board this is, with the revision of the last commit, whatever the files say."""
-        return replace(self._opened, revision=self._writer.revision)
+    def last_served(self) -> BoardInfo:
+        """The board and the revision of its last commit, from memory instead of the files."""
+        return replace(self._info_at_opening, revision=self._writer.revision)
 
     @property
     def idle(self) -> bool:
-        """Whether no call goes on, no session lives, and nobody watches or waits."""
+        """Whether there is no call in progress, no session, no watch and no waiter."""
         needed = any(follower.needed for follower in self._followers)
         return self._writer.idle and not (self._scanning or self._leases.any or needed)
 
-    def lately_intact(self) -> bool:
-        """Tell whether it was a moment ago, which costs a read nothing."""
-        return time.monotonic() - self._looked_at < LATELY
+    def recently_intact(self) -> bool:
+        """Return whether the files were intact within the last RECENT seconds."""
+        return time.monotonic() - self._checked_at < RECENT
 
     async def write(
         self,
@@ -104,7 +103,7 @@ class OpenBoard:
         session_id: str = "",
         key: IdempotencyKey | None = None,
     ) -> Revised[T]:
-        """Run one write call in a transaction, if its session lives; return once it is synced."""
+        """Run a write in a transaction, if its session is alive; return when it is synced."""
 
         @rows.reading()
         def checked(tx: Transaction) -> T:
@@ -115,22 +114,22 @@ class OpenBoard:
         return await self._writer.write(checked, key)
 
     def read(self, query: Callable[[apsw.Connection], T]) -> T:
-        """Run a query of a few rows, here and now."""
+        """Run a query of a few rows on the event loop."""
         try:
             with rows.reading():
                 return query(self._files.reading)
         except apsw.Error as error:
-            raise self._trouble.of(error) from error
+            raise self._errors.translate(error) from error
 
     def read_revised(self, query: Callable[[apsw.Connection], T]) -> Revised[T]:
-        """Run several queries of a few rows at one revision, here and now."""
+        """Run queries of a few rows at one revision, on the event loop."""
         return self.read(lambda db: _at_one_revision(db, lambda db, at: Revised(query(db), at)))
 
     async def read_or_scan(self, query: Callable[[apsw.Connection], T]) -> Revised[T]:
-        """Run a query at one revision, here and now if it is short, else in a thread."""
+        """Run a query at one revision, on the event loop if it is short, otherwise in a thread."""
 
         def at_once(db: apsw.Connection) -> T:
-            with at_most(db, SHORT):
+            with limit_steps(db, SHORT_QUERY):
                 return query(db)
 
         try:
@@ -139,26 +138,26 @@ class OpenBoard:
             return await self.scan(lambda db, revision: Revised(query(db), revision))
 
     async def scan(self, query: Callable[[apsw.Connection, int], T]) -> T:
-        """Run a query of many rows, in a thread, at one revision of the board."""
+        """Run a query of many rows at one revision, in a thread."""
         self._scanning += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(
                 self._scans, _at_one_revision, self._files.scanning, query
             )
         except apsw.Error as error:
-            raise self._trouble.of(error) from error
+            raise self._errors.translate(error) from error
         finally:
             self._scanning -= 1
 
     def info(self) -> BoardInfo:
-        """Tell about the board."""
+        """Read the board's name, ID, revision and time of creation."""
         return self.read(lambda db: info(db, self.name))
 
     def follow(self, follower: Follower) -> BoardInfo:
         """Store.follow."""
         info = self.info()
-        # What is committed and not yet told is told to this follower too, with a
-        # revision that it has already: it passes over those.
+        # The follower is also notified of commits that are already in the file but not yet
+        # delivered; it skips them by their revision.
         self._followers.append(follower)
         return info
 
@@ -195,7 +194,7 @@ class OpenBoard:
         return replace(page, items=self.dated(page.items))
 
     def dated(self, listed: list[Session]) -> list[Session]:
-        """Give sessions as the table has them the time at which each now expires."""
+        """Return sessions that were read from the table with the time when each expires."""
         return [self._dated(session) for session in listed]
 
     def _dated(self, session: Session) -> Session:
@@ -224,29 +223,29 @@ class OpenBoard:
     def _committed(self, commit: Commit) -> None:
         for event in commit.events:
             if isinstance(event.record, Session):
-                self._count_down(event.change, event.record)
+                self._update_lease(event.change, event.record)
         for follower in self._followers:
             follower.committed(commit)
 
-    def _count_down(self, change: Change, session: Session) -> None:
-        """Begin or end a countdown with its session, whether or not its caller is still there."""
+    def _update_lease(self, change: Change, session: Session) -> None:
+        """Start or stop a session's lease, even if its caller was cancelled."""
         if change is Change.SESSION_OPENED:
             self._leases.start(session.session_id, session.ttl)
         else:
             self._leases.stop(session.session_id)
 
-    def dismiss(self, reason: BoardError) -> None:
-        """Tell the followers why no commit comes any more."""
+    def end_followers(self, reason: BoardError) -> None:
+        """Notify the followers that no more commits come, and why."""
         for follower in self._followers:
             follower.ended(reason)
         self._followers.clear()
 
     async def close(self, reason: BoardError) -> None:
-        """End the writer once its calls are done, tell the followers why, let the files go."""
-        async with AsyncExitStack() as last_first:  # each, whatever becomes of the others
+        """Finish the writer's calls, end the followers with the reason, and close the files."""
+        async with AsyncExitStack() as last_first:  # each runs even if another fails
             last_first.push_async_callback(asyncio.to_thread, self._files.close)
             last_first.push_async_callback(asyncio.to_thread, self._scans.shutdown)
-            last_first.callback(self.dismiss, reason)
+            last_first.callback(self.end_followers, reason)
             last_first.push_async_callback(self._leases.close)
             last_first.push_async_callback(self._writer.close)
 
@@ -257,5 +256,5 @@ def _at_one_revision(db: apsw.Connection, query: Callable[[apsw.Connection, int]
     try:
         return query(db, revision(db))
     finally:
-        if db.in_transaction:  # SQLite may have ended it, on an error that is on its way
+        if db.in_transaction:  # on some errors SQLite has ended it already
             db.execute("COMMIT")

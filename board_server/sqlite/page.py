@@ -1,4 +1,4 @@
-"""Cut a page out of an ordered query."""
+"""Take a page from an ordered query."""
 
 from collections.abc import Callable, Iterator
 from typing import TypeVar
@@ -10,7 +10,9 @@ from board_server.store import MAX_PAGE_BYTES
 T = TypeVar("T")
 
 
-def cut(rows: Iterator[Row], page: PageRequest, read: Callable[[Row], T]) -> tuple[list[T], bool]:
+def take_page(
+    rows: Iterator[Row], page: PageRequest, read: Callable[[Row], T]
+) -> tuple[list[T], bool]:
     """Take the rows that fit the page, each through `read`; tell whether more are left."""
     items: list[T] = []
     room = MAX_PAGE_BYTES
@@ -23,5 +25,5 @@ def cut(rows: Iterator[Row], page: PageRequest, read: Callable[[Row], T]) -> tup
 
 
 def utf8_length(text: str) -> int:
-    """Return how many bytes of UTF-8 a text has, without encoding what is ASCII."""
+    """Return the bytes of a text in UTF-8, without encoding it if it is ASCII."""
     return len(text) if text.isascii() else len(text.encode())

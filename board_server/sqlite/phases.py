@@ -7,7 +7,7 @@ import apsw
 
 from board_server.errors import StateMismatch
 from board_server.model import Cause, Change, Page, PageRequest, Phase, PhaseChange, PhaseState
-from board_server.sqlite.page import cut
+from board_server.sqlite.page import take_page
 from board_server.sqlite.rows import Columns, Row
 from board_server.sqlite.timestamps import from_text
 from board_server.sqlite.transaction import Transaction
@@ -120,7 +120,7 @@ def list_page(
         """,
         {"posted_at": posted_at, "phase_id": phase_id, "states": json.dumps(states)},
     )
-    items, more = cut(rows, page, lambda row: (row[3], from_row(row)))
+    items, more = take_page(rows, page, lambda row: (row[3], from_row(row)))
     after = (_order(items[-1][0]), items[-1][1].phase_id) if more else None
     return Page([phase for _, phase in items], revision, after)
 

@@ -59,7 +59,7 @@ class Columns:
         return f"its {name} is {shortened(value)}"
 
 
-def word(kind: type[E], value: Any) -> E:
+def enum_member(kind: type[E], value: Any) -> E:
     """Read one of the words of an enumeration."""
     try:
         return kind(value)

@@ -9,8 +9,8 @@ import apsw
 from board_server.errors import SessionExpired
 from board_server.model import Cause, Change, OnExpiry, Page, PageRequest, PhaseState, Session
 from board_server.sqlite import claims, phases
-from board_server.sqlite.page import cut
-from board_server.sqlite.rows import Columns, Damaged, Row, reading, shortened, word
+from board_server.sqlite.page import take_page
+from board_server.sqlite.rows import Columns, Damaged, Row, enum_member, reading, shortened
 from board_server.sqlite.timestamps import from_text, to_text
 from board_server.sqlite.transaction import Transaction
 
@@ -77,7 +77,7 @@ def list_page(db: apsw.Connection, revision: int, page: PageRequest) -> Page[Ses
     rows = db.execute(
         f"SELECT {_COLUMNS} FROM sessions WHERE session_id > ? ORDER BY session_id", (after,)
     )
-    items, more = cut(rows, page, opened)
+    items, more = take_page(rows, page, opened)
     return Page(items, revision, (items[-1].session_id,) if more else None)
 
 
@@ -87,7 +87,7 @@ def from_row(row: Row) -> Session:
     if not 0 < ttl_ms <= _LONGEST:
         raise Damaged(f"its ttl_ms is {shortened(ttl_ms)}")
     ttl = ttl_ms * _MILLISECOND
-    return Session(session_id, worker, ttl, from_text(expires_at), word(OnExpiry, on_expiry))
+    return Session(session_id, worker, ttl, from_text(expires_at), enum_member(OnExpiry, on_expiry))
 
 
 def opened(row: Row) -> Session:

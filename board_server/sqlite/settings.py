@@ -26,7 +26,7 @@ OnClose = Callable[[str], None]
 """Told of a board that was closed."""
 
 
-def unobserved(*_told: object) -> None:
+def ignore(*_told: object) -> None:
     """Take no note of it."""
 
 

@@ -1,4 +1,4 @@
-"""What goes wrong with a board's storage, in the board's words, and once in the log."""
+"""Storage errors: translate SQLite's into the board's, and log each problem once."""
 
 import errno
 import logging
@@ -12,32 +12,32 @@ from board_server.sqlite.rows import Damaged
 
 log = logging.getLogger(__name__)
 
-MOST_TOLD = 1000
-"""Boards whose trouble is remembered; callers can name any number that cannot be made."""
+MAX_BOARDS = 1000
+"""Boards whose last error is remembered; clients can name any number that cannot be opened."""
 
-MOST_DAMAGES = 20
-"""Damages of one board that are logged; what is in the file decides how many there are."""
+MAX_DAMAGES = 20
+"""Damages of one board that are logged; the file's contents decide how many there are."""
 
 _DAMAGE = (Damaged, apsw.CorruptError, apsw.NotADBError)
 
-_PASSING = (
+_TRANSIENT = (
     *(apsw.FullError, apsw.IOError, apsw.ReadOnlyError, apsw.CantOpenError),
     *(apsw.BusyError, apsw.LockedError, apsw.NoMemError, apsw.InterruptError),
 )
-"""What is not the file's fault, and may work the next time."""
+"""Errors that the file's contents do not cause, and that may be gone at the next attempt."""
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
-_NO_ROOM_TO_SHARE = apsw.SQLITE_IOERR_SHMSIZE
-"""The log's index cannot be made, which is next to the file from its opening on."""
+_NO_ROOM_FOR_INDEX = apsw.SQLITE_IOERR_SHMSIZE
+"""SQLite cannot extend the index of the write-ahead log, a file beside the board."""
 
 
 def storage_error(error: apsw.Error | OSError | StoreUnavailable, path: Path) -> StorageError:
-    """Say what befell the file at `path`, and what to do about it."""
+    """Return the board's error for one of SQLite's or the system's on the file at `path`."""
     if (
         isinstance(error, apsw.FullError)
         or getattr(error, "errno", None) in _FULL
-        or getattr(error, "extendedresult", None) == _NO_ROOM_TO_SHARE
+        or getattr(error, "extendedresult", None) == _NO_ROOM_FOR_INDEX
     ):
         return StoreFull(
             "the board's disk is full: nothing was changed; make room, no restart is needed", path
@@ -46,8 +46,8 @@ def storage_error(error: apsw.Error | OSError | StoreUnavailable, path: Path) ->
         return StoreUnavailable(str(error), path)
     if isinstance(error, _DAMAGE):
         return StoreUnavailable(
-            f"the board's file is damaged: {_reason(error)}; board doctor examines it, board "
-            "restore puts the last good backup in its place",
+            f"the board's file is damaged: {_reason(error)}; examine it with board doctor, "
+            "replace it by the last good backup with board restore",
             path,
         )
     return StoreUnavailable(f"the board's file cannot be used: {_reason(error)}", path)
@@ -61,60 +61,61 @@ def _reason(error: Exception) -> str:
     return f"{error} ({code})" if isinstance(code, str) else str(error)
 
 
-class OpeningTrouble:
-    """Logs why boards cannot be opened: once for each board and reason, not once for each call."""
+class OpenErrorLog:
+    """Logs why boards cannot be opened: once for each board and reason, not for each call."""
 
     def __init__(self) -> None:
-        self._told: dict[str, str] = {}
+        self._last: dict[str, str] = {}
 
-    def note(self, board: str, error: StorageError) -> None:
-        """Log an error, which callers are told without the path, if it is news."""
-        if self._told.get(board) == error.located:
+    def failed(self, board: str, error: StorageError) -> None:
+        """Log an error with its path, which callers do not get, unless it was the last one."""
+        if self._last.get(board) == error.located:
             return
-        if len(self._told) >= MOST_TOLD:
-            self._told.clear()
-        self._told[board] = error.located
+        if len(self._last) >= MAX_BOARDS:
+            self._last.clear()
+        self._last[board] = error.located
         log.error("cannot open board %s: %s", board, error.located)
 
-    def over(self, board: str) -> None:
-        """Take note that a board has been opened."""
-        self._told.pop(board, None)
+    def recovered(self, board: str) -> None:
+        """Forget a board's error: it has been opened."""
+        self._last.pop(board, None)
 
 
-class Trouble:
-    """Tells the log when a board's storage begins to fail and when it works again.
+class StorageErrorLog:
+    """Logs when a board's storage begins to fail, and when it works again.
 
-    Not each time in between: callers hear of those. What another attempt may find mended, a
-    full disk, is over when a write succeeds; damage is not, and each is logged once. Shared
-    by the threads of a board, which at worst log a thing twice.
+    Errors in between go to the callers only. A transient error, such as a full disk, is over
+    when a write succeeds. Damage stays, and each is logged once. The threads of a board share
+    this object; at worst they log an error twice.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._told = ""
-        self._damage: set[str] = set()
+        self._transient = ""
+        self._damages: set[str] = set()
 
-    def of(self, error: apsw.Error) -> StorageError:
-        """Say the error in the board's words, and tell the log if it is news."""
-        told = storage_error(error, self._path)
-        if isinstance(error, _PASSING):
-            if str(told) != self._told:
-                self._told = str(told)
-                log.error("%s; %s", told.located, self._room())
-        elif str(told) not in self._damage and len(self._damage) < MOST_DAMAGES:
-            self._damage.add(str(told))
-            log.error("%s", told.located)
-        return told
+    def translate(self, error: apsw.Error) -> StorageError:
+        """Return the board's error for one of SQLite's, and log it if it is new."""
+        translated = storage_error(error, self._path)
+        text = str(translated)
+        if isinstance(error, _TRANSIENT):
+            if text != self._transient:
+                self._transient = text
+                log.error("%s; %s", translated.located, self._room())
+        elif text not in self._damages and len(self._damages) < MAX_DAMAGES:
+            self._damages.add(text)
+            log.error("%s", translated.located)
+        return translated
 
-    def over(self) -> None:
-        """Take note that a write has succeeded."""
-        if self._told:
-            self._told = ""
-            log.warning("%s is written again", self._path)
+    def recovered(self) -> None:
+        """Log that writes succeed again, if they had failed."""
+        if self._transient:
+            self._transient = ""
+            log.warning("writes to %s succeed again", self._path)
 
     def _room(self) -> str:
         try:
             free = shutil.disk_usage(self._path.parent).free
         except OSError as error:
-            return f"its directory cannot be looked at: {error.strerror}"
+            return f"its directory cannot be read: {error.strerror}"
         return f"its file system has {free:,} bytes left"

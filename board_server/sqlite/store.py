@@ -44,24 +44,24 @@ from board_server.sqlite import (
 from board_server.sqlite.connection import require_safe_sqlite
 from board_server.sqlite.contracts import publish_batch
 from board_server.sqlite.directory import Directory
-from board_server.sqlite.registry import Boards
+from board_server.sqlite.registry import Registry
 from board_server.sqlite.settings import (
     Clock,
     OnClose,
     OnCommit,
     Settings,
     Synchronous,
-    unobserved,
+    ignore,
     utc_now,
 )
 from board_server.store import CaughtUp, Follower
 
-REST = 600.0
-"""Seconds without a call after which a board is closed that nobody watches either."""
+IDLE_TIMEOUT = 600.0
+"""Seconds after which an idle board is evicted: no call, session, watch or waiter."""
 
 
 class SqliteStore:
-    """The boards of one directory. A file is opened at the first call that names its board."""
+    """The boards of one directory. A file is opened by the first call that names its board."""
 
     def __init__(
         self,
@@ -73,19 +73,19 @@ class SqliteStore:
         clock: Clock = utc_now,
         max_queue: int = 10_000,
         max_boards: int = 256,
-        rest: float = REST,
-        stays: str = "",
-        on_commit: OnCommit = unobserved,
-        on_close: OnClose = unobserved,
+        idle_timeout: float = IDLE_TIMEOUT,
+        pinned: str = "",
+        on_commit: OnCommit = ignore,
+        on_close: OnClose = ignore,
     ) -> None:
-        """Make the directory if need be. Raises StoreUnavailable where that cannot be done.
+        """Create the directory if it is missing. Raises StoreUnavailable if that fails.
 
-        The events of the last `keep_revisions` are kept, as far as they have no more than
-        `keep_bytes`; remembered outcomes of calls have half of that.
+        The events of the last `keep_revisions` are kept, up to `keep_bytes`; the outcomes of
+        calls with an idempotency key may take half as many bytes.
 
-        A board that nobody has used for `rest` seconds is closed. Where `max_boards` are open and
-        another is called for, so is the one unused for longest. The next call opens it again. The
-        board named `stays` is never closed.
+        A board that is idle for `idle_timeout` seconds is evicted. When `max_boards` are open and
+        another is needed, the least recently used idle board is evicted. The next call reopens
+        it. The board named `pinned` is never evicted.
         """
         require_safe_sqlite()
         settings = Settings(
@@ -93,36 +93,37 @@ class SqliteStore:
         )
         self._settings = settings
         self._directory = Directory(directory)
-        self._boards = Boards(self._directory, settings, max_boards, rest, stays)
-        self._board = self._boards.get
-        self._reading = self._boards.get_for_a_row
+        self._registry = Registry(self._directory, settings, max_boards, idle_timeout, pinned)
+        self._open = self._registry.get
+        self._open_for_point_read = self._registry.get_for_point_read
 
     async def open_board(self, board: str) -> BoardInfo:
-        return (await self._board(board, create=True)).info()
+        return (await self._open(board, create=True)).info()
 
     async def get_board(self, board: str) -> BoardInfo:
-        return (await self._board(board)).info()
+        return (await self._open(board)).info()
 
     async def list_boards(
         self, page: PageRequest, among: Collection[str] | None = None
     ) -> Page[BoardInfo]:
-        self._boards.refuse_if_closed()
+        self._registry.refuse_if_closed()
         return await self._directory.list_boards(page, among)
 
     async def set_phase_state(
         self, board: str, change: PhaseChange, key: IdempotencyKey | None = None
     ) -> Revised[Phase]:
         work = partial(phases.set_state, change=change)
-        return await (await self._board(board)).write(work, change.session_id, key)
+        return await (await self._open(board)).write(work, change.session_id, key)
 
     async def get_phase_state(self, board: str, phase_id: str) -> Phase | None:
-        return (await self._reading(board)).read(partial(phases.get, phase_id=phase_id))
+        opened = await self._open_for_point_read(board)
+        return opened.read(partial(phases.get, phase_id=phase_id))
 
     async def list_phases(
         self, board: str, states: Sequence[PhaseState], page: PageRequest
     ) -> Page[Phase]:
         query = partial(phases.list_page, states=states, page=page)
-        return await (await self._board(board)).scan(query)
+        return await (await self._open(board)).scan(query)
 
     async def publish_contract(
         self,
@@ -132,7 +133,7 @@ class SqliteStore:
         key: IdempotencyKey | None = None,
     ) -> Revised[Contract]:
         work = partial(contracts.publish, draft=contract)
-        return await (await self._board(board)).write(work, session_id, key)
+        return await (await self._open(board)).write(work, session_id, key)
 
     async def publish_contracts(
         self,
@@ -142,13 +143,13 @@ class SqliteStore:
         key: IdempotencyKey | None = None,
     ) -> Revised[int]:
         work = partial(publish_batch, drafts=contracts)
-        return await (await self._board(board)).write(work, session_id, key)
+        return await (await self._open(board)).write(work, session_id, key)
 
     async def list_contracts(
         self, board: str, where: ContractFilter, page: PageRequest
     ) -> Page[Contract]:
         query = partial(contracts.list_page, where=where, page=page)
-        return await (await self._board(board)).scan(query)
+        return await (await self._open(board)).scan(query)
 
     async def claim_file(
         self,
@@ -170,37 +171,39 @@ class SqliteStore:
         key: IdempotencyKey | None = None,
     ) -> Revised[list[FileClaim]]:
         work = partial(claims.claim_all, filepaths=filepaths, owner=owner, session_id=session_id)
-        return await (await self._board(board)).write(work, session_id, key)
+        return await (await self._open(board)).write(work, session_id, key)
 
     async def release_claims(
         self, board: str, owner: str, filepaths: Sequence[str], key: IdempotencyKey | None = None
     ) -> Revised[int]:
         work = partial(claims.release, owner=owner, filepaths=filepaths)
-        return await (await self._board(board)).write(work, key=key)
+        return await (await self._open(board)).write(work, key=key)
 
     async def get_file_owner(self, board: str, filepath: str) -> str:
-        return (await self._reading(board)).read(partial(claims.owner_of, filepath=filepath))
+        return (await self._open_for_point_read(board)).read(
+            partial(claims.owner_of, filepath=filepath)
+        )
 
     async def list_claims(
         self, board: str, owner: str | None, page: PageRequest
     ) -> Page[FileClaim]:
         query = partial(claims.list_page, owner=owner, page=page)
-        return await (await self._board(board)).scan(query)
+        return await (await self._open(board)).scan(query)
 
     async def complete_phase(
         self, board: str, ended: Completion, key: IdempotencyKey | None = None
     ) -> Revised[Completed]:
         work = partial(completion.complete, completion=ended)
-        return await (await self._board(board)).write(work, ended.session_id, key)
+        return await (await self._open(board)).write(work, ended.session_id, key)
 
     async def get_snapshot(self, board: str) -> Snapshot:
-        opened = await self._board(board)
+        opened = await self._open(board)
         snapshot = await opened.scan(queries.snapshot)
         return replace(snapshot, sessions=opened.dated(snapshot.sessions))
 
     async def find(self, board: str, conditions: Sequence[Condition]) -> Revised[list[Evidence]]:
         query = partial(queries.find, conditions=conditions)
-        return await (await self._board(board)).read_or_scan(query)
+        return await (await self._open(board)).read_or_scan(query)
 
     async def open_session(
         self,
@@ -210,45 +213,43 @@ class SqliteStore:
         on_expiry: OnExpiry,
         key: IdempotencyKey | None = None,
     ) -> Revised[Session]:
-        return await (await self._board(board)).open_session(worker, ttl, on_expiry, key)
+        return await (await self._open(board)).open_session(worker, ttl, on_expiry, key)
 
     async def renew_session(self, board: str, session_id: str) -> Revised[Session]:
-        return (await self._board(board)).renew_session(session_id)
+        return (await self._open(board)).renew_session(session_id)
 
     async def close_session(
         self, board: str, session_id: str, key: IdempotencyKey | None = None
     ) -> Revised[int]:
-        return await (await self._board(board)).close_session(session_id, key)
+        return await (await self._open(board)).close_session(session_id, key)
 
     async def list_sessions(self, board: str, page: PageRequest) -> Page[Session]:
-        return await (await self._board(board)).list_sessions(
-            partial(sessions.list_page, page=page)
-        )
+        return await (await self._open(board)).list_sessions(partial(sessions.list_page, page=page))
 
     async def archive_board(
         self, board: str, revision: int, board_id: str = "", key: IdempotencyKey | None = None
     ) -> Revised[Archived]:
         work = partial(archive.empty, revision=revision, board_id=board_id)
-        return await (await self._board(board)).write(work, key=key)
+        return await (await self._open(board)).write(work, key=key)
 
     async def get_session(self, board: str, session_id: str) -> Session | None:
-        return (await self._board(board)).get_session(session_id)
+        return (await self._open(board)).get_session(session_id)
 
     async def follow(self, board: str, follower: Follower) -> BoardInfo:
-        return (await self._board(board)).follow(follower)
+        return (await self._open(board)).follow(follower)
 
     def expire_after(self, caught_up: CaughtUp) -> None:
         self._settings.caught_up = caught_up
 
     async def list_events(self, board: str, after: int, upto: int) -> list[Commit]:
         query = partial(events.list_commits, after=after, upto=upto)
-        return await (await self._board(board)).scan(lambda db, _: query(db))
+        return await (await self._open(board)).scan(lambda db, _: query(db))
 
     async def stats(self) -> list[BoardStats]:
-        asked = [board.stats() for board in self._boards.open()]
+        asked = [board.stats() for board in self._registry.open_boards()]
         answers = await asyncio.gather(*asked, return_exceptions=True)
         return [answer for answer in answers if isinstance(answer, BoardStats)]
 
     async def close(self) -> None:
-        await self._boards.close()
+        await self._registry.close()
         await self._directory.close()

@@ -21,7 +21,7 @@ from board_server.sqlite.files import STRAY_LOG, BoardFiles, close_connection
 from board_server.sqlite.group_commit import Call, GroupCommit, Outcome
 from board_server.sqlite.identity import Damage
 from board_server.sqlite.settings import Settings
-from board_server.sqlite.storage_errors import Trouble
+from board_server.sqlite.storage_errors import StorageErrorLog
 from board_server.sqlite.transaction import Transaction
 
 T = TypeVar("T")
@@ -60,7 +60,7 @@ class Writer:
         files: BoardFiles,
         settings: Settings,
         committed: Callable[[Commit], None],
-        trouble: Trouble,
+        errors: StorageErrorLog,
         name: str,
     ) -> None:
         self._db = files.writing
@@ -68,7 +68,7 @@ class Writer:
         self._settings = settings
         self._name = name
         self._committed = committed
-        self._group = GroupCommit(self._db, settings, trouble)
+        self._group = GroupCommit(self._db, settings, errors)
         self._loop = asyncio.get_running_loop()
         self._arrived: list[_Call[Any]] = []  # in this turn of the event loop
         self._handed_over: SimpleQueue[list[_Call[Any]] | None] = SimpleQueue()
@@ -138,14 +138,14 @@ class Writer:
             self._serve()
         except BaseException as error:
             with suppress(RuntimeError):  # the event loop is closed: no caller is left
-                self._loop.call_soon_threadsafe(self._died, error, self._batch)
+                self._loop.call_soon_threadsafe(self._thread_died, error, self._batch)
         finally:
             with suppress(apsw.Error):
                 self._close()
 
     def _close(self) -> None:
         damage = self._identity.damage()
-        if damage is Damage.LOG_REMOVED and not self._log.save():
+        if damage is Damage.LOG_REMOVED and not self._log.save_deleted():
             log.error("board %s: commits since the last checkpoint may be lost", self._name)
         close_connection(self._db, stray=damage in STRAY_LOG)
 
@@ -154,7 +154,7 @@ class Writer:
             while self._next_batch():
                 self._do(self._batch)
                 if self._log.overdue:
-                    self._log.make()
+                    self._log.checkpoint()
 
     def _do(self, batch: list[_Call[Any]]) -> None:
         started = time.perf_counter()
@@ -174,7 +174,7 @@ class Writer:
             refused = f"the board's file {damage.value}; nothing was changed; retry"
             return [StoreUnavailable(refused)] * len(batch), []
         outcomes, commits = self._group.run(batch)
-        if self._identity.damage() and not self._log.save():
+        if self._identity.damage() and not self._log.save_deleted():
             unknown = RuntimeError("the files of the board were damaged during a commit")
             return [unknown] * len(batch), []
         return outcomes, commits
@@ -182,9 +182,9 @@ class Writer:
     def _receive(self) -> bool:
         """Wait for calls; False when the writer is closed. Tidies up where none come."""
         try:
-            calls = self._handed_over.get(timeout=IDLE if self._log.worth_it else None)
+            calls = self._handed_over.get(timeout=IDLE if self._log.worthwhile else None)
         except Empty:
-            self._log.make()
+            self._log.checkpoint()
             calls = self._handed_over.get()
         self._calls.extend(calls or ())
         return calls is not None
@@ -219,7 +219,7 @@ class Writer:
             self._handed_over.put(None)
         failpoint("before-reply")
         for call, outcome in zip(batch, outcomes, strict=True):
-            _settle(call, outcome)
+            _resolve(call, outcome)
 
     def _fail(self, error: BaseException) -> StoreUnavailable:
         """Take no more writes, and refuse those that the thread has not got; return with what."""
@@ -230,22 +230,22 @@ class Writer:
             log.error("the writer of board %s failed", self._name, exc_info=error)
         arrived, self._arrived = self._arrived, []
         for call in arrived:
-            _settle(call, self.failure)
+            _resolve(call, self.failure)
         return self.failure
 
-    def _died(self, error: BaseException, batch: Sequence[_Call[Any]]) -> None:
+    def _thread_died(self, error: BaseException, batch: Sequence[_Call[Any]]) -> None:
         """Answer all that the thread has left: what it was committing may be done or not."""
         failure = self._fail(error)
         for call in batch:
-            _settle(call, RuntimeError(f"the writer failed in a commit: {error!r}"))
+            _resolve(call, RuntimeError(f"the writer failed in a commit: {error!r}"))
         with suppress(Empty):
             while True:
                 self._calls.extend(self._handed_over.get_nowait() or ())
         for call in self._calls:
-            _settle(call, failure)
+            _resolve(call, failure)
 
 
-def _settle(call: _Call[Any], outcome: Outcome) -> None:
+def _resolve(call: _Call[Any], outcome: Outcome) -> None:
     """Answer a call, if its caller is still there."""
     if call.reply.done():
         return

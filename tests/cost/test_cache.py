@@ -128,7 +128,7 @@ async def test_a_list_never_lags_behind_another_read(reader, monkeypatch):
     # A commit is in the file before followers receive it. After a read that shows a phase DONE,
     # a list must show its contracts.
     await reader.loaded()
-    writer = next(iter(reader.store._boards.open()))._writer
+    writer = next(iter(reader.store._registry.open_boards()))._writer
     held = []
     committed = asyncio.Event()
     answer = writer._answer

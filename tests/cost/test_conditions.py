@@ -50,7 +50,7 @@ def counted(connection: apsw.Connection) -> Iterator[list[int]]:
 
 
 def opened(store: SqliteStore):
-    (found,) = store._boards.open()
+    (found,) = store._registry.open_boards()
     return found
 
 
@@ -102,8 +102,8 @@ async def test_slow_conditions_are_looked_up_in_a_thread(store):
     *missing, first = found.value
     assert missing == [None] * 100
     assert first.producer == "p0"
-    assert sum(here) < 2 * open_board.SHORT
-    assert sum(beside) > 10 * open_board.SHORT
+    assert sum(here) < 2 * open_board.SHORT_QUERY
+    assert sum(beside) > 10 * open_board.SHORT_QUERY
 
 
 async def test_the_event_loops_connection_works_after_an_interrupted_lookup(store):

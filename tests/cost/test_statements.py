@@ -63,7 +63,7 @@ def vfs():
 
 def opened(store):
     """Return the only board that the store has open."""
-    (board,) = store._boards.open()
+    (board,) = store._registry.open_boards()
     return board
 
 
@@ -256,13 +256,13 @@ async def test_an_idle_writer_checkpoints_the_wal(store, monkeypatch):
     done = asyncio.Event()
     loop = asyncio.get_running_loop()
     log = opened(store)._writer._log
-    checkpoint = log.make
+    checkpoint = log.checkpoint
 
     def make() -> None:
         checkpoint()
         loop.call_soon_threadsafe(done.set)
 
-    monkeypatch.setattr(log, "make", make)
+    monkeypatch.setattr(log, "checkpoint", make)
     await store.set_phase_state(BOARD, change(1))
     async with asyncio.timeout(10):
         await done.wait()

@@ -25,7 +25,7 @@ from board_server.model import (
 )
 from board_server.sqlite import SqliteStore
 from board_server.sqlite.maintenance.backup import back_up
-from board_server.sqlite.maintenance.exclusive import CannotKeep
+from board_server.sqlite.maintenance.exclusive import MaintenanceError
 from board_server.sqlite.maintenance.restore import restore
 from tests.conformance.backend import key_of
 from tests.faults.disk import FailingDisk, error
@@ -170,7 +170,7 @@ async def test_the_log_says_once_why_writes_fail_and_once_that_they_work_again(
     assert path in why.getMessage()
     assert "disk is full" in why.getMessage()
     assert "bytes left" in why.getMessage()
-    assert over.getMessage() == f"{path} is written again"
+    assert over.getMessage() == f"writes to {path} succeed again"
 
 
 async def test_the_error_names_the_file_and_what_sqlite_says(store, disk, tmp_path):
@@ -289,11 +289,11 @@ async def test_a_backup_for_which_there_is_no_room_says_so_and_leaves_nothing(sm
     await store.publish_contracts(BOARD, large)
     await store.close()
     board = tmp_path / "boards" / f"{BOARD}.board.db"
-    with pytest.raises(CannotKeep, match=r"no room: .* bytes are needed, .* are left"):
+    with pytest.raises(MaintenanceError, match=r"no room: .* bytes are needed, .* are left"):
         back_up(board, small_disk / "backup")
     assert list(small_disk.iterdir()) == []
     back_up(board, tmp_path / "backup")
-    with pytest.raises(CannotKeep, match="no room"):
+    with pytest.raises(MaintenanceError, match="no room"):
         restore(tmp_path / "backup", small_disk / f"{BOARD}.board.db")
     assert [path.name for path in small_disk.iterdir()] == [f"{BOARD}.board.db.lock"]
 

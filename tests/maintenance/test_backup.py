@@ -13,7 +13,7 @@ import pytest
 from board_client import BoardClient, BoardReplaced, Contract, Snapshot
 from board_server.sqlite.maintenance.backup import back_up
 from board_server.sqlite.maintenance.doctor import faults
-from board_server.sqlite.maintenance.exclusive import CannotKeep
+from board_server.sqlite.maintenance.exclusive import MaintenanceError
 from board_server.sqlite.maintenance.restore import restore
 from tests.faults.program import Program, assert_sound
 from tests.support.servers import server_thread
@@ -104,7 +104,7 @@ def test_a_board_that_is_not_sound_is_not_backed_up_over_a_good_copy(tmp_path):
     copy = tmp_path / "backup"
     board = spoiled(tmp_path / "boards", before=lambda board: back_up(board, copy))
     good = copy.read_bytes()
-    with pytest.raises(CannotKeep, match="not sound"):
+    with pytest.raises(MaintenanceError, match="not sound"):
         back_up(board, copy)
     assert copy.read_bytes() == good
 
@@ -118,7 +118,7 @@ def test_a_backup_takes_the_place_of_nothing_but_a_backup(tmp_path, served):
     places = [notes, tokens, directory, tmp_path / "nowhere" / "backup", directory / ".."]
     places += [file_of(directory), file_of(directory, "other"), file_of(directory, "new")]
     for place in places:
-        with pytest.raises(CannotKeep):
+        with pytest.raises(MaintenanceError):
             back_up(file_of(directory), place)
     assert {file.read_text() for file in (notes, tokens)} == {"not to be lost"}
     assert served.get_phase_state("a") == "running"
@@ -140,7 +140,7 @@ def test_a_board_is_not_restored_while_it_is_served(tmp_path):
     copy = tmp_path / "backup"
     board = file_of(tmp_path / "boards")
     back_up(board, copy)
-    with pytest.raises(CannotKeep, match=r"is served by process \d+"):
+    with pytest.raises(MaintenanceError, match=r"is served by process \d+"):
         restore(copy, board, force=True)
 
 
@@ -148,13 +148,13 @@ def test_a_board_that_is_there_is_not_restored_over_without_force(tmp_path):
     directory = tmp_path / "boards"
     with server_thread(directory, board=BOARD):
         back_up(file_of(directory), tmp_path / "backup")
-    with pytest.raises(CannotKeep, match="--force"):
+    with pytest.raises(MaintenanceError, match="--force"):
         restore(tmp_path / "backup", file_of(directory))
 
 
 def test_what_is_no_backup_is_not_restored(tmp_path):
     (tmp_path / "backup").write_text("no board at all, but long enough to be mistaken" * 100)
-    with pytest.raises(CannotKeep, match="not a sound backup"):
+    with pytest.raises(MaintenanceError, match="not a sound backup"):
         restore(tmp_path / "backup", file_of(tmp_path))
     assert not file_of(tmp_path).exists()
 
@@ -212,7 +212,7 @@ def test_a_database_of_something_else_is_not_replaced(tmp_path):
     copy = tmp_path / "accounts.sqlite"
     with closing(apsw.Connection(str(copy))) as db:
         db.execute("CREATE TABLE accounts (id)")
-    with pytest.raises(CannotKeep, match="is no backup"):
+    with pytest.raises(MaintenanceError, match="is not a backup"):
         back_up(file_of(tmp_path / "boards"), copy)
 
 
@@ -234,7 +234,7 @@ def test_what_was_put_aside_stays_however_often_a_board_is_restored(tmp_path):
 def test_an_empty_file_is_no_backup(tmp_path):
     copy = tmp_path / "backup"
     copy.touch()
-    with pytest.raises(CannotKeep, match="is empty"):
+    with pytest.raises(MaintenanceError, match="is empty"):
         restore(copy, file_of(tmp_path))
 
 

@@ -7,7 +7,7 @@ import pytest
 from board_client import BoardClient, Contract, RevisionCompacted
 from board_server.sqlite.maintenance.compact import compact
 from board_server.sqlite.maintenance.doctor import faults
-from board_server.sqlite.maintenance.exclusive import CannotKeep
+from board_server.sqlite.maintenance.exclusive import MaintenanceError
 from tests.maintenance.test_backup import BOARD, file_of, spoiled
 from tests.support.servers import server_thread
 
@@ -18,7 +18,7 @@ def test_a_compacted_board_is_smaller_and_holds_what_it_held(tmp_path):
         for number in range(40):
             client.publish_contract(Contract("a", "type", f"{number % 4}", f"{number}" * 5000))
         held = client.get_snapshot()
-        with pytest.raises(CannotKeep, match="is served by"):
+        with pytest.raises(MaintenanceError, match="is served by"):
             compact(board, 10)
     before, after = compact(board, 10)
     assert after < before / 2
@@ -48,7 +48,7 @@ def test_a_board_of_fewer_revisions_than_are_to_be_kept_keeps_them_all(tmp_path)
 def test_a_board_that_is_not_sound_keeps_its_events(tmp_path):
     board = spoiled(tmp_path)
     before = board.read_bytes()
-    with pytest.raises(CannotKeep, match="not sound"):
+    with pytest.raises(MaintenanceError, match="not sound"):
         compact(board, 0)
     assert board.read_bytes() == before
 
@@ -57,7 +57,7 @@ def test_a_board_is_not_compacted_through_a_symbolic_link(tmp_path):
     board = file_of(tmp_path / "elsewhere")
     with server_thread(board.parent, board=BOARD):
         file_of(tmp_path).symlink_to(board)
-        with pytest.raises(CannotKeep, match="symbolic link"):
+        with pytest.raises(MaintenanceError, match="symbolic link"):
             compact(file_of(tmp_path), 0)
 
 

@@ -25,7 +25,7 @@ from board_server.model import (
 from board_server.sqlite import SqliteStore
 from board_server.sqlite.maintenance.backup import back_up
 from board_server.sqlite.maintenance.doctor import examine, faults
-from board_server.sqlite.maintenance.exclusive import CannotKeep
+from board_server.sqlite.maintenance.exclusive import MaintenanceError
 from tests.faults.soak import scaled
 from tests.maintenance.test_backup import BOARD, file_of
 
@@ -123,7 +123,7 @@ def test_the_commands_end_with_0_or_1_whatever_bit_is_flipped(sound, command, tm
 def test_a_file_that_no_server_could_write_is_not_called_sound(sound, tmp_path, bit):
     board = file_of(tmp_path)
     board.write_bytes(flipped(sound[0], 18 * 8 + bit))  # the header's write version
-    assert "later format" in " ".join(faults(board))
+    assert "later file format" in " ".join(faults(board))
 
 
 class Nobody:
@@ -230,7 +230,7 @@ DAMAGES = {
     "DELETE FROM meta": "meta has no row",
     "PRAGMA writable_schema = 1; UPDATE sqlite_schema SET sql = 'CREATE'": "the file is spoiled",
     "ALTER TABLE events RENAME COLUMN record TO words": "no such column: record",
-    "DROP TABLE sessions": "belongs to a row of sessions that is not there",
+    "DROP TABLE sessions": "refers to a row of sessions that is not there",
     "PRAGMA user_version = 99": "newer version",
 }
 
@@ -242,7 +242,7 @@ async def test_what_is_wrong_with_a_file_is_said_and_where(sound, tmp_path, capl
     with closing(apsw.Connection(str(board))) as db:
         db.execute(statement).fetchall()
     assert DAMAGES[statement] in " ".join(faults(board))
-    with pytest.raises(CannotKeep):
+    with pytest.raises(MaintenanceError):
         back_up(board, tmp_path / "copy")
     store = SqliteStore(tmp_path)
     await store.open_board("default")

@@ -15,7 +15,7 @@ from board_server.sqlite.connection import connect_to_read
 from board_server.sqlite.maintenance import doctor as examining
 from board_server.sqlite.maintenance.backup import back_up
 from board_server.sqlite.maintenance.doctor import examine, faults
-from board_server.sqlite.maintenance.exclusive import CannotKeep
+from board_server.sqlite.maintenance.exclusive import MaintenanceError
 from tests.maintenance.test_backup import BOARD, file_of, keep, spoiled
 from tests.support.servers import server_thread
 
@@ -175,7 +175,7 @@ def test_an_interrupted_write_is_found_and_not_undone(board):
     before = contents(board.parent)
     (found,) = advice(board)
     assert "start a server" in found.advice
-    with pytest.raises(CannotKeep, match="interrupted"):
+    with pytest.raises(MaintenanceError, match="interrupted"):
         back_up(board, board.with_name("copy"))
     assert contents(board.parent) == before
     with server_thread(board.parent, board=BOARD):
@@ -187,7 +187,7 @@ def test_a_link_that_no_server_opens_is_found_and_hides_no_other_board(board, tm
         (tmp_path / f"{name}.board.db").symlink_to(target)
     code, out, err = command("doctor", "--dir", tmp_path)
     assert (code, err) == (1, "")
-    assert out.count("✗ no server opens it") == 2
+    assert out.count("✗ no server can open it") == 2
     assert out.count("symbolic link") == 2
     assert out.count("✓ its contents are sound") == 2
 

@@ -22,7 +22,7 @@ from board_server.sqlite import SqliteStore
 from board_server.sqlite.maintenance import aside
 from board_server.sqlite.maintenance.backup import back_up
 from board_server.sqlite.maintenance.doctor import examine, faults
-from board_server.sqlite.maintenance.exclusive import CannotKeep
+from board_server.sqlite.maintenance.exclusive import MaintenanceError
 from board_server.sqlite.maintenance.restore import restore
 from tests.faults.disk import FailingDisk, error
 from tests.maintenance.test_backup import BOARD, file_of
@@ -89,7 +89,7 @@ def test_a_log_without_its_board_is_put_aside_and_not_served(crashed):
     assert served(crashed.board) == revision == 1
     assert aside.name == f"{crashed.board.name}.replaced-wal"
     assert aside.stat().st_size
-    assert any("lone log" in what for what, _ in examine(crashed.board))
+    assert any("log without a board" in what for what, _ in examine(crashed.board))
 
 
 def test_a_rollback_journal_is_not_applied_to_a_restored_board(crashed, tmp_path):
@@ -193,7 +193,7 @@ def test_a_restored_board_has_the_mode_of_the_one_before(crashed):
 def test_a_symbolic_link_is_not_restored_over(crashed):
     linked = file_of(crashed.board.parent, "linked")
     linked.symlink_to(crashed.board)
-    with pytest.raises(CannotKeep, match="symbolic link"):
+    with pytest.raises(MaintenanceError, match="symbolic link"):
         restore(crashed.backup, linked, force=True)
     assert linked.is_symlink()
     assert identity(crashed.board)[1] == 31
@@ -203,7 +203,7 @@ def test_a_restore_that_the_disk_refuses_leaves_the_board_before(crashed):
     before = apsw.vfs_names()[0]
     disk = FailingDisk()
     try:
-        with disk.fails("write", error=error(apsw.FullError)), pytest.raises(CannotKeep):
+        with disk.fails("write", error=error(apsw.FullError)), pytest.raises(MaintenanceError):
             restore(crashed.backup, crashed.board, force=True)
     finally:
         apsw.set_default_vfs(before)
@@ -231,15 +231,15 @@ def test_a_restore_that_the_disk_refuses_at_any_step_is_completed_by_another(
             assert refusal.startswith(f"{board} could not be replaced: No space left")
             restore(backup, board, force=True)
         assert identity(board)[1] == 1
-        put_aside = [path for path in board.parent.glob("*.replaced*") if "-" not in path.suffix]
-        assert (old_id, 31) in [identity(path) for path in put_aside]
+        set_aside = [path for path in board.parent.glob("*.replaced*") if "-" not in path.suffix]
+        assert (old_id, 31) in [identity(path) for path in set_aside]
     assert step > 6
 
 
 def _refusal(backup, board):
     try:
         restore(backup, board, force=True)
-    except CannotKeep as refused:
+    except MaintenanceError as refused:
         return str(refused)
     return ""
 

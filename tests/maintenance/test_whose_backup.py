@@ -15,7 +15,7 @@ from board_server.sqlite.maintenance import __main__ as commands
 from board_server.sqlite.maintenance import backup as backing_up
 from board_server.sqlite.maintenance.backup import back_up
 from board_server.sqlite.maintenance.doctor import faults
-from board_server.sqlite.maintenance.exclusive import CannotKeep
+from board_server.sqlite.maintenance.exclusive import MaintenanceError
 from board_server.sqlite.maintenance.restore import restore
 from tests.maintenance.test_backup import BOARD, file_of, spoiled
 from tests.support.servers import server_thread
@@ -41,7 +41,7 @@ def states(file):
 def test_a_backup_of_another_board_is_not_replaced_without_force(boards, tmp_path):
     copy = tmp_path / "copy"
     back_up(file_of(boards, "other"), copy)
-    with pytest.raises(CannotKeep, match=r"backup of board other, revision 2; .*--force"):
+    with pytest.raises(MaintenanceError, match=r"backup of board other, revision 2; .*--force"):
         back_up(file_of(boards), copy)
     assert states(copy) == {"b": "done"}
     assert back_up(file_of(boards), copy, force=True) == 1
@@ -54,7 +54,7 @@ def test_a_board_made_anew_does_not_replace_the_backup_of_the_one_before(boards,
     file_of(boards).unlink()
     with (
         server_thread(boards, board=BOARD),
-        pytest.raises(CannotKeep, match="an earlier board nebula"),
+        pytest.raises(MaintenanceError, match="an earlier board nebula"),
     ):
         back_up(file_of(boards), copy)
     assert states(copy) == {"a": "queued"}
@@ -73,7 +73,7 @@ def test_a_board_restored_under_another_name_does_not_replace_the_backup(boards,
     copy = tmp_path / "copy"
     back_up(file_of(boards), copy)
     restore(copy, file_of(boards, "trial"))
-    with pytest.raises(CannotKeep, match="backup of board nebula"):
+    with pytest.raises(MaintenanceError, match="backup of board nebula"):
         back_up(file_of(boards, "trial"), copy)
 
 
@@ -84,7 +84,7 @@ def test_a_backup_of_an_earlier_version_is_known_by_its_boards_id(boards, tmp_pa
         with closing(apsw.Connection(str(copy))) as db:
             db.execute("DROP TABLE backups")
     back_up(file_of(boards), copies[0])
-    with pytest.raises(CannotKeep, match="backup of another board, revision 2"):
+    with pytest.raises(MaintenanceError, match="backup of another board, revision 2"):
         back_up(file_of(boards), copies[1])
 
 
@@ -161,7 +161,7 @@ def test_what_is_no_file_is_not_replaced_by_a_backup(boards, tmp_path, made_by):
     place = tmp_path / "place"
     made_by(place)
     before = place.lstat()
-    with pytest.raises(CannotKeep):
+    with pytest.raises(MaintenanceError):
         back_up(file_of(boards), place, force=True)
     assert os.path.samestat(place.lstat(), before)
 
@@ -169,12 +169,12 @@ def test_what_is_no_file_is_not_replaced_by_a_backup(boards, tmp_path, made_by):
 def test_a_file_that_is_called_as_an_unfinished_backup_is_not_written_over(boards, tmp_path):
     theirs = tmp_path / "copy.partial"
     theirs.write_text("somebody's")
-    with pytest.raises(CannotKeep, match="in the way"):
+    with pytest.raises(MaintenanceError, match="in the way"):
         back_up(file_of(boards), tmp_path / "copy")
     assert theirs.read_text() == "somebody's"
     theirs.unlink()
     theirs.symlink_to(file_of(boards))
-    with pytest.raises(CannotKeep, match="cannot be made"):
+    with pytest.raises(MaintenanceError, match="cannot create"):
         back_up(file_of(boards), tmp_path / "copy")
     assert states(file_of(boards)) == {"a": "queued"}
 
@@ -190,7 +190,7 @@ def test_two_backups_to_one_file_do_not_meet(boards, tmp_path):
     refused = []
 
     def meanwhile(*_):
-        with pytest.raises(CannotKeep, match="being written by another command") as error:
+        with pytest.raises(MaintenanceError, match="being written by another command") as error:
             back_up(file_of(boards), tmp_path / "copy")
         refused.append(error)
 
@@ -217,7 +217,7 @@ def test_a_board_that_is_deleted_while_it_is_copied_is_backed_up_as_it_was(board
 
     assert back_up(file_of(boards), tmp_path / "copy", delete) == 1
     assert list(faults(tmp_path / "copy")) == []
-    with pytest.raises(CannotKeep, match="does not exist"):
+    with pytest.raises(MaintenanceError, match="does not exist"):
         back_up(file_of(boards), tmp_path / "copy")
 
 
@@ -233,5 +233,5 @@ def test_a_board_that_is_replaced_while_it_is_opened_is_not_read_with_the_others
         return opened
 
     monkeypatch.setattr(connecting, "connect", replaced_meanwhile)
-    with pytest.raises(CannotKeep, match="replaced while it was being opened"):
+    with pytest.raises(MaintenanceError, match="replaced while it was being opened"):
         back_up(file_of(boards), tmp_path / "copy")

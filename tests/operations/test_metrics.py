@@ -188,7 +188,7 @@ def test_connections_that_say_nothing_keep_nobody_from_the_metrics(server, read)
 def test_readers_who_wait_for_a_busy_board_hold_no_other_board_up(server, monkeypatch):
     monkeypatch.setattr(metrics, "SCRAPE_TIMEOUT", 60)
     done = threading.Event()
-    (board,) = server.store._boards.open()
+    (board,) = server.store._registry.open_boards()
     board._scans.submit(done.wait)  # a read of many rows
     with ExitStack() as ending:
         readers = [ending.enter_context(connected(server)) for _ in range(metrics.MAX_READERS)]

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from board_server.files import reload as reread_module
-from board_server.files.reload import LARGEST, BadFile, Reread, content
+from board_server.files.reload import LARGEST, BadFile, Reloader, content
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def text(data: bytes) -> str:
 
 
 def test_what_cannot_be_read_stands_as_it_was_until_it_can(file, caplog):
-    reread = Reread([file], text)
+    reread = Reloader([file], text)
     away = file.rename(file.with_name("away"))
     away.write_text("second")
     for _ in range(3):
@@ -34,7 +34,7 @@ def test_what_cannot_be_read_stands_as_it_was_until_it_can(file, caplog):
 
 
 def test_what_makes_no_sense_is_logged_once_and_passed_over(file, caplog):
-    reread = Reread([file], text)
+    reread = Reloader([file], text)
     file.write_text("rubbish")
     for _ in range(3):
         assert reread.current() == "first"
@@ -46,7 +46,7 @@ def test_what_makes_no_sense_is_logged_once_and_passed_over(file, caplog):
 def test_a_change_is_seen_that_left_no_trace_but_the_content(file):
     """As one does within a tick of the clock that the file system stamps its files with."""
     before = file.stat()
-    reread = Reread([file], text)
+    reread = Reloader([file], text)
     file.write_text("other")
     os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
     after = file.stat()
@@ -57,7 +57,7 @@ def test_a_change_is_seen_that_left_no_trace_but_the_content(file):
 
 
 def test_a_fifo_in_the_place_of_a_file_is_not_waited_for(file, caplog):
-    reread = Reread([file], text)
+    reread = Reloader([file], text)
     file.unlink()
     os.mkfifo(file)
     assert reread.current() == "first"
@@ -86,7 +86,7 @@ async def test_files_that_are_not_read_in_time_hold_nobody_up_for_long(file, mon
         assert data == b"first" or answers.wait(60)
         return data.decode()
 
-    reread = Reread([file], slow)
+    reread = Reloader([file], slow)
     file.write_text("second")
     assert [await reread.fresh() for _ in range(100)] == ["first"] * 100
     answers.set()

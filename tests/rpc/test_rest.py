@@ -15,7 +15,7 @@ PATIENCE = 30
 
 class SmallStore(FindingStore):
     def __init__(self, directory):
-        super().__init__(directory, max_boards=2, stays=DEFAULT_BOARD)
+        super().__init__(directory, max_boards=2, pinned=DEFAULT_BOARD)
 
 
 @pytest.fixture(scope="module")

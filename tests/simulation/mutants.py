@@ -9,29 +9,29 @@ from typing import Any
 from unittest.mock import patch
 
 from board_server.sqlite.leases import Leases, _Lease
-from board_server.sqlite.registry import Boards
+from board_server.sqlite.registry import Registry
 from board_server.watch.hub import Hub, Hubs
 
 
 @contextmanager
 def a_get_that_starves_its_callback() -> Iterator[None]:
-    """Boards as it was: a change that is done stays in `_changes` until its callback runs.
+    """Boards as it was: a change that is done stays in `_transitions` until its callback runs.
 
-    Boards.get awaits it meanwhile. That does not yield, so that the callback never runs, and the
+    Registry.get awaits it meanwhile. That does not yield, so that the callback never runs, and the
     whole server stands still.
     """
 
-    def change(self: Boards, name: str, work: Any) -> asyncio.Task[None]:
-        task = self._changes[name] = asyncio.create_task(work)
+    def change(self: Registry, name: str, work: Any) -> asyncio.Task[None]:
+        task = self._transitions[name] = asyncio.create_task(work)
         task.add_done_callback(partial(changed, self, name))
         return task
 
-    def changed(self: Boards, name: str, task: asyncio.Task[None]) -> None:
-        del self._changes[name]
+    def changed(self: Registry, name: str, task: asyncio.Task[None]) -> None:
+        del self._transitions[name]
         if not task.cancelled():
             task.exception()
 
-    with patch.object(Boards, "_change", change):
+    with patch.object(Registry, "_begin", change):
         yield
 
 

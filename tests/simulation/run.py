@@ -98,7 +98,7 @@ class Plan:
     weather: Weather
     lives: int
     calls: int
-    rest: float
+    idle_timeout: float
     disk_fails: bool
 
     @classmethod
@@ -113,7 +113,7 @@ class Plan:
             weather=Weather(late=draw((0.0, 0.0, 0.05)), lost=draw((0.0, 0.02, 0.1))),
             lives=draw((1, 1, 2)),
             calls=draw((10, 20, 30)),
-            rest=draw((1.0, 5.0, 60.0)),
+            idle_timeout=draw((1.0, 5.0, 60.0)),
             disk_fails=draw((False, False, True)),
         )
 
@@ -310,8 +310,8 @@ class _served:  # noqa: N801  reads as the function that it is
             simulation.directory,
             clock=simulation.machine.now,
             max_boards=MAX_BOARDS,
-            rest=plan.rest,
-            stays=KEPT[0],
+            idle_timeout=plan.idle_timeout,
+            pinned=KEPT[0],
         )
         config = Config(simulation.directory, KEPT[0], (ADDRESS,), grace=GRACE)
         self._serving = serving(self._store, config)

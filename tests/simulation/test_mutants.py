@@ -38,7 +38,9 @@ def test_it_finds_the_callback_that_starved_the_whole_server():
 
 def test_it_finds_a_lost_wake_up():
     defect = found(a_waiter_that_registers_too_late, "waits")
-    assert str(defect).startswith("a WaitFor was forgotten")
+    # The waiter is never woken, or a later commit wakes it with what the lost one has changed.
+    assert str(defect).startswith(("a WaitFor was forgotten", "no state"))
+    assert "WaitFor" in str(defect)
 
 
 def test_it_finds_a_lease_that_is_renewed_after_its_end():

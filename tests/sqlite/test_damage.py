@@ -53,7 +53,7 @@ def assert_sound(file):
 
 
 def opened(store):
-    (found,) = store._boards.open()
+    (found,) = store._registry.open_boards()
     return found
 
 

@@ -67,7 +67,7 @@ async def test_a_closed_board_is_opened_again_as_it_was(store):
 
 
 async def test_the_board_that_stays_is_never_closed(tmp_path):
-    store = SqliteStore(tmp_path, max_boards=2, stays="a")
+    store = SqliteStore(tmp_path, max_boards=2, pinned="a")
     for board in ("a", "b", "c"):
         await store.open_board(board)
     assert await open_boards(tmp_path) == ["a", "c"]
@@ -144,8 +144,8 @@ async def test_who_follows_for_nobody_is_told_that_no_commit_comes_any_more(stor
 
 
 async def test_a_board_that_nobody_has_used_for_a_while_is_closed(tmp_path, monkeypatch):
-    monkeypatch.setattr(registry, "PATROL", 0.01)
-    store = SqliteStore(tmp_path, rest=0, stays="b")
+    monkeypatch.setattr(registry, "CHECK_INTERVAL", 0.01)
+    store = SqliteStore(tmp_path, idle_timeout=0, pinned="b")
     follower = Idle()
     for board in ("a", "b"):
         await store.open_board(board)
@@ -159,8 +159,8 @@ async def test_a_board_that_nobody_has_used_for_a_while_is_closed(tmp_path, monk
 
 
 async def test_a_board_that_somebody_follows_stays_open(tmp_path, monkeypatch):
-    monkeypatch.setattr(registry, "PATROL", 0.01)
-    store = SqliteStore(tmp_path, rest=0)
+    monkeypatch.setattr(registry, "CHECK_INTERVAL", 0.01)
+    store = SqliteStore(tmp_path, idle_timeout=0)
     unused, used = Idle(), Listener()
     for board, follower in (("a", unused), ("b", used)):
         await store.open_board(board)

@@ -39,7 +39,7 @@ async def names(store, page=None, among=None):
 
 
 async def test_a_list_of_many_pages_reads_the_directory_once(store, scans, monkeypatch):
-    monkeypatch.setattr(directory, "REREAD", PATIENCE)
+    monkeypatch.setattr(directory, "REFRESH_INTERVAL", PATIENCE)
     for number in range(20):
         await store.open_board(f"b{number:02}")
     found, after = [], None
@@ -54,7 +54,7 @@ async def test_a_list_of_many_pages_reads_the_directory_once(store, scans, monke
 
 
 async def test_a_board_is_listed_as_soon_as_it_is_opened(store, monkeypatch):
-    monkeypatch.setattr(directory, "REREAD", PATIENCE)
+    monkeypatch.setattr(directory, "REFRESH_INTERVAL", PATIENCE)
     for number in (2, 3, 1):
         await store.open_board(f"b{number}")
         assert f"b{number}" in await names(store)
@@ -64,7 +64,7 @@ async def test_a_board_is_listed_as_soon_as_it_is_opened(store, monkeypatch):
 async def test_a_board_that_another_program_puts_there_or_takes_away_is_noticed(
     store, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(directory, "REREAD", 0)
+    monkeypatch.setattr(directory, "REFRESH_INTERVAL", 0)
     assert await names(store) == []
     other = SqliteStore(tmp_path)
     await other.open_board("a")
@@ -77,7 +77,7 @@ async def test_a_board_that_another_program_puts_there_or_takes_away_is_noticed(
 async def test_a_directory_that_has_not_changed_is_not_read_again(
     store, scans, monkeypatch, tmp_path
 ):
-    monkeypatch.setattr(directory, "REREAD", 0)
+    monkeypatch.setattr(directory, "REFRESH_INTERVAL", 0)
     await store.open_board("a")
     hour_ago = tmp_path.stat().st_mtime - 3600
     os.utime(tmp_path, (hour_ago, hour_ago))

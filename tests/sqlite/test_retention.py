@@ -180,7 +180,7 @@ async def test_the_last_revision_is_kept_whatever_its_size(keep, file):
 
 
 async def test_no_commit_drops_much_more_than_it_adds(keep, file, connection_hook, monkeypatch):
-    monkeypatch.setattr(events, "STEP", step := 2**15)
+    monkeypatch.setattr(events, "MIN_DROP", step := 2**15)
     store = keep(100_000)
     await store.open_board(BOARD)
     for batch in range(5):  # each of them more than one commit may drop
@@ -201,7 +201,7 @@ async def test_no_commit_drops_much_more_than_it_adds(keep, file, connection_hoo
         await store.claim_file(BOARD, f"{len(dropped)}.new", "p")
         assert [*_differences(file)] == []
     assert len(dropped) > 5
-    assert max(dropped) * events.ROW < step + events.ROW
+    assert max(dropped) * events.ROW_OVERHEAD < step + events.ROW_OVERHEAD
     await store.close()
 
 

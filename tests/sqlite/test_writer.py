@@ -306,8 +306,8 @@ async def test_where_a_checkpoint_fails_unexpectedly_the_next_call_is_done(
 ):
     monkeypatch.setattr(writer, "IDLE", 0.0)
     monkeypatch.setattr(checkpoints, "PAGES", 1)
-    make = Breaks(then=Checkpoints.make)
-    monkeypatch.setattr(Checkpoints, "make", lambda log: make(log))  # noqa: PLW0108  to be bound
+    make = Breaks(then=Checkpoints.checkpoint)
+    monkeypatch.setattr(Checkpoints, "checkpoint", lambda log: make(log))  # noqa: PLW0108  to be bound
     await store.claim_file(BOARD, "a.go", "p")
     assert await asyncio.to_thread(make.broke.wait, 60)
     assert (await asyncio.wait_for(store.claim_file(BOARD, "b.go", "p"), 60)).revision == 2

@@ -200,7 +200,7 @@ def running(
             keep_revisions=config.keep_revisions,
             max_queue=config.max_queue,
             max_boards=config.max_boards,
-            stays=config.default_board,
+            pinned=config.default_board,
             on_commit=metrics.committed,
             on_close=metrics.closed,
         )

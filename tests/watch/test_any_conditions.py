@@ -81,7 +81,7 @@ async def test_a_waiter_is_answered_with_the_first_revision_that_meets_its_condi
     tmp_path, seed, at_once, monkeypatch
 ):
     if not at_once:
-        monkeypatch.setattr(open_board, "SHORT", -1)  # commits arrive during the lookup
+        monkeypatch.setattr(open_board, "SHORT_QUERY", -1)  # commits arrive during the lookup
     rng = random.Random(seed)
     store = SqliteStore(tmp_path, synchronous="normal")
     await store.open_board(BOARD)

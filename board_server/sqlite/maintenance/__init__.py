@@ -1,5 +1,5 @@
-"""Keeping board files: back them up, restore, examine and compact them. No server is needed.
+"""Maintenance of board files: backup, restore, doctor and compact. No server is needed.
 
-`python -m board_server.sqlite.maintenance --help` tells how; `board backup` and its
-kin come here.
+`board backup`, `restore`, `doctor` and `compact` run this; see
+`python -m board_server.sqlite.maintenance --help`.
 """

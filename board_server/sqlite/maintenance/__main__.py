@@ -1,4 +1,4 @@
-"""`board backup`, `restore`, `doctor` and `compact`: the operator's commands on board files."""
+"""`board backup`, `restore`, `doctor` and `compact`: the operator's commands for board files."""
 
 import os
 import signal
@@ -19,10 +19,10 @@ from board_server.errors import BoardError, StorageError
 from board_server.model import is_board_name
 from board_server.sqlite.directory import SUFFIX
 from board_server.sqlite.maintenance.backup import back_up
-from board_server.sqlite.maintenance.compact import compact as make_small
+from board_server.sqlite.maintenance.compact import compact as compact_board
 from board_server.sqlite.maintenance.copying import Progress
 from board_server.sqlite.maintenance.doctor import examine
-from board_server.sqlite.maintenance.exclusive import CannotKeep
+from board_server.sqlite.maintenance.exclusive import MaintenanceError
 from board_server.sqlite.maintenance.origin import name_of
 from board_server.sqlite.maintenance.restore import restore as restore_from
 
@@ -30,12 +30,12 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Keep the board files of a directory. Run it on the machine that has them.",
+    help="Maintain the board files of a directory. Run it on the machine that has the files.",
 )
 
 
 def _read_settings(ctx: typer.Context, path: Path | None) -> Path | None:
-    """Let the server's settings give what neither the options nor the environment do."""
+    """Use the server's settings where neither the command line nor the environment sets one."""
     refuse_empty()
     return read_file(ctx, path)
 
@@ -54,7 +54,7 @@ Name = Annotated[
     typer.Option(
         "--board",
         envvar=["BOARD_NAME", f"{PREFIX}BOARD"],
-        help="The board; named after DIR if not given.",
+        help="The board; the name of DIR if this is not set.",
     ),
 ]
 Settings = Annotated[
@@ -65,7 +65,7 @@ Settings = Annotated[
         envvar=f"{PREFIX}CONFIG",
         is_eager=True,
         callback=_read_settings,
-        help="Settings of the server, which say where its boards are.",
+        help="Settings file of the server, for the directory of its boards.",
     ),
 ]
 BOARDS = Path("boards")
@@ -74,22 +74,23 @@ BOARDS = Path("boards")
 @app.command()
 def backup(
     file: Annotated[
-        Path | None, typer.Argument(help="Where to; an older backup of the board is replaced.")
+        Path | None,
+        typer.Argument(help="The backup to write; replaces an older one of the same board."),
     ] = None,
     all_into: Annotated[
         Path | None,
         typer.Option(
-            "--all", metavar="INTO", help="Back up every board of DIR, each to INTO/NAME.backup."
+            "--all", metavar="INTO", help="Back up every board of DIR to INTO/NAME.backup."
         ),
     ] = None,
     directory: Directory = BOARDS,
     board: Name = "",
-    config: Settings = None,  # noqa: ARG001  it has been read
+    config: Settings = None,  # noqa: ARG001  its callback reads it
     force: Annotated[
-        bool, typer.Option("--force", help="Replace a backup of another board too.")
+        bool, typer.Option("--force", help="Also replace a backup of another board.")
     ] = False,
 ) -> None:
-    """Copy a board to FILE as it is at one moment. Its server may go on serving."""
+    """Copy a board to FILE as of one revision. Its server may keep running."""
     if file and not all_into:
         _back_up(_path(directory, board), file, force=force)
     elif all_into and not file:
@@ -99,19 +100,19 @@ def backup(
 
 
 def _back_up_all(directory: Path, into: Path, *, force: bool) -> bool:
-    """Back up all boards, whatever becomes of the others; tell whether all of it worked."""
+    """Back up all boards, even if some fail; return whether all succeeded."""
     if not into.is_dir():
-        raise CannotKeep(f"{into} is no directory; make it, or name another")
+        raise MaintenanceError(f"{into} is not a directory; create it, or name another")
     found = sorted(directory.glob(f"*{SUFFIX}"))
     boards = [path for path in found if is_board_name(name_of(path))]
     if not boards:
-        raise CannotKeep(f"{directory}: there is no board")
+        raise MaintenanceError(f"{directory}: there is no board")
     worked = True
     for path in boards:
         try:
             _back_up(path, into / f"{name_of(path)}.backup", force=force)
         except REFUSALS as error:
-            _say(f"{name_of(path)}: {_text(error)}")
+            _print_error(f"{name_of(path)}: {_text(error)}")
             worked = False
     return worked
 
@@ -127,51 +128,52 @@ def restore(
     file: Annotated[Path, typer.Argument(help="A backup.")],
     directory: Directory = BOARDS,
     board: Name = "",
-    config: Settings = None,  # noqa: ARG001  it has been read
-    force: Annotated[
-        bool, typer.Option("--force", help="Put a board that is there aside.")
-    ] = False,
+    config: Settings = None,  # noqa: ARG001  its callback reads it
+    force: Annotated[bool, typer.Option("--force", help="Set an existing board aside.")] = False,
 ) -> None:
-    """Make a board of FILE. Stop its server first; watchers will take a new snapshot."""
+    """Restore a board from FILE. Stop its server first. Watchers will take a new snapshot."""
     path = _path(directory, board)
     revision, aside = restore_from(file, path, force=force)
     print(f"{path}: restored at revision {revision}")  # noqa: T201
     if aside:
-        print(f"the board before is {aside}; remove it when you will")  # noqa: T201
+        print(f"the old board is {aside}; remove it when you no longer need it")  # noqa: T201
 
 
 @app.command()
 def compact(
     directory: Directory = BOARDS,
     board: Name = "",
-    config: Settings = None,  # noqa: ARG001  it has been read
+    config: Settings = None,  # noqa: ARG001  its callback reads it
     keep_revisions: Annotated[
         int,
         typer.Option(
             min=0,
             envvar=f"{PREFIX}KEEP_REVISIONS",
-            help="How many revisions a watcher can still go back.",
+            help="Revisions whose events to keep, for watches to resume from.",
         ),
     ] = 100_000,
 ) -> None:
-    """Drop old events and remembered calls, and give free pages back. Stop the server first."""
+    """Drop old events and idempotency keys, and shrink the file. Stop the server first."""
     path = _path(directory, board)
-    before, after = make_small(path, keep_revisions)
+    before, after = compact_board(path, keep_revisions)
     print(f"{path}: {before:,} bytes before, {after:,} now")  # noqa: T201
 
 
 @app.command()
 def doctor(
     directory: Directory = BOARDS,
-    only: Annotated[  # not "board": the default board of the settings is not meant
-        str, typer.Option("--board", envvar="BOARD_NAME", help="The board; all if not given.")
+    only: Annotated[  # not "board", which would take the default board of the settings
+        str,
+        typer.Option(
+            "--board", envvar="BOARD_NAME", help="The board; all boards of DIR if this is not set."
+        ),
     ] = "",
-    config: Settings = None,  # noqa: ARG001  it has been read
+    config: Settings = None,  # noqa: ARG001  its callback reads it
 ) -> None:
-    """Examine one board, or all of DIR, served or not. Exit code 1 if anything is to be done."""
+    """Examine one board, or all of DIR, served or not. Exit code 1 if there is anything to do."""
     paths = [_path(directory, only)] if only else sorted(directory.glob(f"*{SUFFIX}"))
     if not any(map(os.path.lexists, paths)):
-        raise CannotKeep(f"{paths[0] if only else directory}: there is no board")
+        raise MaintenanceError(f"{paths[0] if only else directory}: there is no board")
     ill = False
     for path in paths:
         print(path)  # noqa: T201
@@ -186,32 +188,31 @@ def doctor(
 def _path(directory: Path, board: str) -> Path:
     name = board or directory.resolve().name
     if not is_board_name(name):
-        raise CannotKeep(f'"{name}" cannot name a board; say which with --board')
+        raise MaintenanceError(f'"{name}" cannot name a board; name it with --board')
     return directory / f"{name}{SUFFIX}"
 
 
 @contextmanager
 def _bar(what: str) -> Iterator[Progress]:
-    """Show how far it is on a terminal, and nothing anywhere else."""
+    """Show a progress bar if standard error is a terminal."""
     console = Console(stderr=True)
     with Bar(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(what)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-REFUSALS = (CannotKeep, BadConfig, BoardError, apsw.Error, OSError)
+REFUSALS = (MaintenanceError, BadConfig, BoardError, apsw.Error, OSError)
 
 
 def main() -> None:
-    """Run a command; say in one line why it did not work, and end with 1."""
-    os.umask(0o077)  # what boards hold is their readers' business alone
-    signal.signal(
-        signal.SIGTERM, lambda number, _: sys.exit(128 + number)
-    )  # what is half made goes
+    """Run a command; if it fails, print the reason in one line and exit with 1."""
+    os.umask(0o077)  # boards are for their owner only
+    # Temporary files are removed.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         app(prog_name="board")
     except REFUSALS as error:
-        _say(_text(error))
+        _print_error(_text(error))
         sys.exit(1)
 
 
@@ -223,12 +224,12 @@ def _text(error: Exception) -> str:
     return str(error)
 
 
-def _say(why: str) -> None:
+def _print_error(why: str) -> None:
     print(f"board: {_visible(why)}", file=sys.stderr)  # noqa: T201
 
 
 def _visible(text: str) -> str:
-    """Escape what a damaged or a stranger's file would have a terminal do."""
+    """Escape control characters, which a damaged or hostile file may contain."""
     return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
 
 

@@ -1,8 +1,8 @@
-"""Put a board's files aside under another name, whole, wherever a crash ends it.
+"""Set a board's files aside under another name, all of them together even after a crash.
 
-SQLite takes a log beside a file for that file's, whichever board it was. So each part is
-linked to its new name before any loses its old one, and the logs are gone before another
-file is put where the board was.
+SQLite applies any log that lies beside a database, whichever board it belongs to. So every part
+gets its new name before any loses its old one, and the logs are removed before another file
+takes the board's path.
 """
 
 import os
@@ -11,25 +11,24 @@ from pathlib import Path
 
 from board_server.failpoints import failpoint
 from board_server.files.atomic import sync_directory
-from board_server.sqlite.maintenance.exclusive import CannotKeep
+from board_server.sqlite.maintenance.exclusive import MaintenanceError
 
 LOGS = ("-wal", "-journal")
-"""How the files beside a board end that hold a part of it."""
+"""Endings of the files beside a board that contain part of its data."""
 
 PARTS = ("", *LOGS)
 
 _INDEX = "-shm"
-"""Of a write-ahead log: SQLite makes it anew from the log."""
+"""Ending of the index of a write-ahead log, which SQLite rebuilds from the log."""
 
 
-def put_aside(board: Path) -> Path | None:
-    """Free a board's path of its file and its logs, for another file to be put there.
+def set_aside(board: Path) -> Path | None:
+    """Move a board's file and logs away from its path, for another file to take it.
 
-    They are afterwards `<board>.replaced`, or `.replaced.2` and so on: what was put aside
-    before stays. Returns the first of them, None if there are none. A board without a log
-    keeps its old name too, to be replaced by a rename: at no moment is there no board. To be
-    called with the board's lock held, after undo_interrupted. Raises CannotKeep where files
-    cannot be linked.
+    They become `<board>.replaced`, or `.replaced.2` and so on if that exists. Returns the new
+    path of the first of them, None if there are none. A board without a log keeps its old name
+    too, until a rename replaces it: the path is never without a board. Call it with the board's
+    lock held, after undo_interrupted. Raises MaintenanceError if files cannot be linked.
     """
     found = [part for part in PARTS if _exists(board, part)]
     if not found:
@@ -43,8 +42,8 @@ def put_aside(board: Path) -> Path | None:
     return Path(f"{aside}{found[0]}")
 
 
-def put_aside_before(board: Path) -> list[Path]:
-    """Name what was put aside before, each once, by its name without the ending of a log."""
+def earlier_asides(board: Path) -> list[Path]:
+    """Return the boards that were set aside before, without the paths of their logs."""
     names = {path.name for path in board.parent.glob(f"{board.name}.replaced*")}
     for end in (*LOGS, _INDEX):
         names = {name.removesuffix(end) for name in names}
@@ -52,8 +51,8 @@ def put_aside_before(board: Path) -> list[Path]:
 
 
 def undo_interrupted(board: Path) -> None:
-    """Finish, or take back, what a command has left that ended in the middle."""
-    for aside in put_aside_before(board):
+    """Complete or undo what an interrupted command has left."""
+    for aside in earlier_asides(board):
         if board.exists() and aside.exists() and aside.samefile(board):
             for part in (*LOGS, ""):
                 _unlink(aside, part)
@@ -78,14 +77,14 @@ def _link(path: Path, new: Path) -> None:
     try:
         new.hardlink_to(path)
     except OSError as error:
-        raise CannotKeep(
-            f"cannot put {path} aside as {new.name}: {error.strerror}; where the file system has "
-            f"no hard links, move the board and what is beside it (*-wal, *-journal) away yourself"
+        raise MaintenanceError(
+            f"cannot set {path} aside as {new.name}: {error.strerror}; if the file system has no "
+            f"hard links, move the board and the files beside it (*-wal, *-journal) away yourself"
         ) from error
 
 
 def _remove(board: Path) -> None:
-    """Remove the names of a board that has logs, its own first: a log alone is of no board."""
+    """Remove a board and its logs, the board first: a log without a board is not applied."""
     for part in (*PARTS, _INDEX):
         _unlink(board, part)
     sync_directory(board.parent)

@@ -1,4 +1,4 @@
-"""Copy a board to one file, while it is served or not."""
+"""Back up a board to one file, whether it is served or not."""
 
 from contextlib import closing
 from pathlib import Path
@@ -9,59 +9,61 @@ from board_server.errors import StoreUnavailable
 from board_server.files import atomic
 from board_server.sqlite.connection import connect
 from board_server.sqlite.directory import SUFFIX
-from board_server.sqlite.maintenance.copying import SQLITE, Progress, copied, made_beside
+from board_server.sqlite.maintenance.copying import SQLITE, Progress, copy_board, temporary_beside
 from board_server.sqlite.maintenance.doctor import faults
-from board_server.sqlite.maintenance.exclusive import CannotKeep, refusing
+from board_server.sqlite.maintenance.exclusive import MaintenanceError, maintenance_errors
 from board_server.sqlite.maintenance.origin import mark, name_of, origin
 from board_server.sqlite.migrate import SPEC_TABLES
 
 _BESIDE_BOARDS = (".lock", "-wal", "-shm", "-journal")
-"""How files end that lie beside a board."""
+"""Endings of the files beside a board."""
 
 
 def back_up(
     board: Path, copy: Path, progress: Progress = lambda *_: None, *, force: bool = False
 ) -> int:
-    """Copy the board as it is at one moment; return its revision.
+    """Copy the board as of one revision, and return that revision.
 
-    Writes go on meanwhile. The copy is verified, and in its place only when it
-    is whole and on disk; it replaces an older backup of the same board, and
-    with `force` another board's, but nothing else.
+    Writes continue meanwhile. The copy is verified, and moved to `copy` when it is complete and
+    on disk. It replaces an older backup of the same board, with `force` also one of another
+    board, and nothing else.
     """
     if not board.exists():
-        raise CannotKeep(f"{board} does not exist")
+        raise MaintenanceError(f"{board} does not exist")
     _check_replaceable(copy, board, force=force)
-    with refusing(board), made_beside(copy, "partial") as partial:
-        revision = copied(board, partial, progress)
-        # Before anything is written to it: to write a page can hide what was wrong with it.
+    with maintenance_errors(board), temporary_beside(copy, "partial") as partial:
+        revision = copy_board(board, partial, progress)
+        # Verify before the first write: writing a page can hide damage in it.
         if found := next(faults(partial), None):
-            raise CannotKeep(f"the copy is not sound, and was not kept: {found}; see board doctor")
+            raise MaintenanceError(
+                f"the copy is not sound, and was not kept: {found}; see board doctor"
+            )
         mark(partial, name_of(board))
         atomic.replace(partial, copy)
     return revision
 
 
 def _check_replaceable(copy: Path, board: Path, *, force: bool) -> None:
-    """Raise CannotKeep where a backup may not be put: over anything but a backup of the board."""
+    """Raise MaintenanceError if `copy` is anything but free or a backup of the board."""
     if copy.is_dir():
-        raise CannotKeep(f"{copy} is a directory; name a file in it")
+        raise MaintenanceError(f"{copy} is a directory; name a file in it")
     if copy.is_symlink():
-        raise CannotKeep(f"{copy} is a symbolic link; name the file that it leads to")
+        raise MaintenanceError(f"{copy} is a symbolic link; name its target")
     if not copy.parent.is_dir():
-        raise CannotKeep(f"{copy.parent} is no directory; make it, or name another")
+        raise MaintenanceError(f"{copy.parent} is not a directory; create it, or name another")
     among_boards = copy.name.endswith(SUFFIX) and copy.parent.samefile(board.parent)
     if among_boards or any(Path(f"{copy}{end}").exists() for end in _BESIDE_BOARDS):
-        raise CannotKeep(f"{copy} is the place of a board that is served; name another")
+        raise MaintenanceError(f"{copy} is, or is beside, a board's file; name another")
     if not copy.exists():
         return
     if not copy.is_file() or (copy.stat().st_size and not _is_board(copy)):
-        raise CannotKeep(f"{copy} is there and is no backup; name another")
+        raise MaintenanceError(f"{copy} exists and is not a backup; name another")
     if not force:
         _check_same_board(copy, board)
 
 
 def _is_board(file: Path) -> bool:
-    """Tell whether a file is a board, sound or not."""
+    """Return whether a file is a board, damaged or not."""
     with file.open("rb") as opened:
         if opened.read(len(SQLITE)) != SQLITE:
             return False
@@ -69,21 +71,21 @@ def _is_board(file: Path) -> bool:
         with closing(connect(file)) as db:
             return all(db.table_exists(None, table) for table in SPEC_TABLES)
     except apsw.Error:
-        return True  # spoiled
+        return True  # damaged
 
 
 def _check_same_board(copy: Path, board: Path) -> None:
-    """Raise CannotKeep if the copy is a backup of another board."""
+    """Raise MaintenanceError if the copy is a backup of another board."""
     try:
         there = origin(copy)
     except (apsw.Error, StoreUnavailable):
-        return  # too spoiled to say: there is to be a better one
+        return  # too damaged to say: the new backup replaces it
     name = name_of(board)
-    with refusing(board):
+    with maintenance_errors(board):
         if there.is_backup_of(origin(board), name):
             return
     whose = {name: f"an earlier board {name}", "": "another board"}
-    raise CannotKeep(
+    raise MaintenanceError(
         f"{copy} is a backup of {whose.get(there.name, f'board {there.name}')}, "
         f"revision {there.revision}; name another file, or replace it with --force"
     )

@@ -1,4 +1,4 @@
-"""Make a board file as small as what it holds."""
+"""Shrink a board file: drop old events and outcomes, and free pages."""
 
 from contextlib import closing
 from pathlib import Path
@@ -8,25 +8,25 @@ import apsw
 from board_server.sqlite import events, meta
 from board_server.sqlite.connection import connect
 from board_server.sqlite.maintenance.doctor import faults
-from board_server.sqlite.maintenance.exclusive import CannotKeep, unserved
-from board_server.sqlite.migrate import check
+from board_server.sqlite.maintenance.exclusive import MaintenanceError, exclusive
+from board_server.sqlite.migrate import check_schema
 
 _COUNTS_EVENTS = "SELECT 1 FROM pragma_table_info('meta') WHERE name = 'event_bytes'"
 
 
 def compact(board: Path, keep_revisions: int) -> tuple[int, int]:
-    """Drop the events and replies of all but the last revisions; give free pages back.
+    """Drop the events and outcomes of all but the last revisions, and the file's free pages.
 
-    Returns the file's bytes before and after. Refuses while a server has the board, and
-    where it is not sound: the events tell what it should hold.
+    Returns the file's size in bytes before and after. Refuses if a server has the board, or if
+    the board is damaged: its events are needed to find out what is wrong.
     """
     if not board.exists():
-        raise CannotKeep(f"{board} does not exist")
-    with unserved(board), closing(connect(board)) as db:
-        check(db)
+        raise MaintenanceError(f"{board} does not exist")
+    with exclusive(board), closing(connect(board)) as db:
+        check_schema(db)
         if found := next(faults(board), None):
-            raise CannotKeep(
-                f"{board} is not sound, and was left as it is: {found}; see board doctor"
+            raise MaintenanceError(
+                f"{board} is not sound, and was not changed: {found}; see board doctor"
             )
         before = board.stat().st_size
         if db.table_exists(None, "events"):

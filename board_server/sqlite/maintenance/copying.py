@@ -1,4 +1,4 @@
-"""Copies of a board file: made beside their place, put there when they are whole and on disk."""
+"""Copy board files into temporary files beside their destination."""
 
 import fcntl
 import os
@@ -12,36 +12,36 @@ import apsw
 from board_server.files.identity import identity, lstat
 from board_server.sqlite import meta
 from board_server.sqlite.connection import connect, connect_to_read
-from board_server.sqlite.maintenance.exclusive import CannotKeep
+from board_server.sqlite.maintenance.exclusive import MaintenanceError
 
 SQLITE = b"SQLite format 3\0"
-"""How every database begins (sqlite.org/fileformat.html#magic_header_string)."""
+"""The first bytes of every database (sqlite.org/fileformat.html#magic_header_string)."""
 
 PAGES = 1000
-"""Pages that are copied between two reports of progress."""
+"""Pages that are copied between two calls of Progress."""
 
 Progress = Callable[[int, int], None]
-"""Called with the number of pages that are copied, and the number of all pages."""
+"""Called with the number of copied pages, and of all pages."""
 
 
 @contextmanager
-def made_beside(place: Path, suffix: str) -> Iterator[Path]:
-    """Make an empty file beside `place` that no other command writes; remove it at the end.
+def temporary_beside(place: Path, suffix: str) -> Iterator[Path]:
+    """Create an empty, locked file beside `place` for a `with` block, and remove it after that.
 
-    A copy that an interrupted command left there is written over. Raises CannotKeep
-    where another command writes it, or where the file there is no copy of a board.
+    A copy that an interrupted command left there is overwritten. Raises MaintenanceError if
+    another command is writing it, or if the file there is not a copy of a board.
     """
     path = place.with_name(f"{place.name}.{suffix}")
     try:
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise CannotKeep(f"{path} cannot be made: {error.strerror}") from error
+        raise MaintenanceError(f"cannot create {path}: {error.strerror}") from error
     try:
         _take(file, path)
         try:
             yield path
         finally:
-            if _leads_to(path, file):
+            if _is_at(path, file):
                 path.unlink()
             _remove_logs(path)
     finally:
@@ -53,16 +53,16 @@ def _take(file: int, path: Path) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise CannotKeep(f"{path} is being written by another command; let it end") from None
-    if not _leads_to(path, file):
-        raise CannotKeep(f"{path} was being written by another command; repeat this one")
+        raise MaintenanceError(f"{path} is being written by another command; wait for it") from None
+    if not _is_at(path, file):
+        raise MaintenanceError(f"another command was writing {path}; repeat this one")
     if os.pread(file, len(SQLITE), 0) not in {b"", SQLITE}:
-        raise CannotKeep(f"{path} is in the way, and is no copy of a board; move it")
+        raise MaintenanceError(f"{path} is in the way, and is not a copy of a board; move it")
     os.ftruncate(file, 0)
     _remove_logs(path)
 
 
-def _leads_to(path: Path, file: int) -> bool:
+def _is_at(path: Path, file: int) -> bool:
     found = lstat(path)
     return found is not None and identity(found) == identity(os.fstat(file))
 
@@ -72,23 +72,23 @@ def _remove_logs(path: Path) -> None:
         Path(f"{path}{end}").unlink(missing_ok=True)
 
 
-def copied(source: Path, target: Path, progress: Progress = lambda *_: None) -> int:
-    """Copy a board as it is at one moment into a file that needs no other; return its revision.
+def copy_board(source: Path, target: Path, progress: Progress = lambda *_: None) -> int:
+    """Copy a board as of one revision into a single file, and return that revision.
 
-    Raises StoreUnavailable where the source is no board, CannotKeep where it cannot be copied.
+    Raises StoreUnavailable if the source is not a board, MaintenanceError if it cannot be copied.
     """
     try:
-        return _copied(source, target, progress)
+        return _copy(source, target, progress)
     except (apsw.Error, OSError) as error:
         needed, left = source.stat().st_size, shutil.disk_usage(target.parent).free
         if isinstance(error, apsw.FullError) or left < needed:
             why = f"no room: {needed:,} bytes are needed, {left:,} are left"
         else:
             why = str(error)
-        raise CannotKeep(f"cannot copy {source} to {target.parent}: {why}") from error
+        raise MaintenanceError(f"cannot copy {source} to {target.parent}: {why}") from error
 
 
-def _copied(source: Path, target: Path, progress: Progress) -> int:
+def _copy(source: Path, target: Path, progress: Progress) -> int:
     with connect_to_read(source) as reading, closing(connect(target)) as writing:
         writing.pragma("synchronous", "off")  # atomic.replace syncs it, once
         served = reading.table_exists(None, "meta")

@@ -1,4 +1,4 @@
-"""Look at a board file, served or not, and say what is wrong with it and what to do."""
+"""Examine a board file, served or not: what is wrong with it, and what to do."""
 
 import fcntl
 import os
@@ -18,33 +18,33 @@ from board_server.sqlite.connection import (
     connect_to_read,
     require_safe_sqlite,
 )
-from board_server.sqlite.files import require_one_name
-from board_server.sqlite.maintenance.aside import put_aside_before
+from board_server.sqlite.files import refuse_links
+from board_server.sqlite.maintenance.aside import earlier_asides
 from board_server.sqlite.migrate import migrations
 
 MANY = 5
-"""Faults of one sort that are told; where there are more, the file is to be restored anyway."""
+"""Faults that are reported; with more of them, the file has to be restored anyway."""
 
 LARGE_LOG = 256 * 2**20
-"""Bytes of a write-ahead log that checkpoints should long have emptied."""
+"""Bytes of a write-ahead log that no checkpoint has emptied for too long."""
 
 LITTLE_ROOM = 64 * 2**20
-"""Bytes left on the file system under which the next log may not fit."""
+"""Free bytes of the file system below which the next write-ahead log may not fit."""
 
 
 class Finding(NamedTuple):
-    """One thing that was looked at; `advice` is what to do about it, "" if it is well."""
+    """The result of one check; `advice` is what to do, "" if nothing is wrong."""
 
     what: str
     advice: str = ""
 
 
 def examine(board: Path) -> Iterator[Finding]:
-    """Look at all there is to see of one board, changing nothing."""
+    """Run all checks of one board. They change nothing."""
     try:
-        require_one_name(board)
+        refuse_links(board)
     except StoreUnavailable as error:
-        yield Finding("no server opens it", str(error))
+        yield Finding("no server can open it", str(error))
     if not board.exists():
         return
     yield _sqlite()
@@ -56,7 +56,7 @@ def examine(board: Path) -> Iterator[Finding]:
 
 
 def faults(board: Path) -> Iterator[str]:
-    """Tell what is wrong with the contents of a board file, in words; nothing if it is sound.
+    """Yield a description of each fault in the contents of a board file.
 
     Raises CannotReadOnly.
     """
@@ -66,7 +66,7 @@ def faults(board: Path) -> Iterator[str]:
             return
         with rows.reading(), connect_to_read(board) as db:
             if db.readonly("main") and os.access(board, os.W_OK, effective_ids=True):
-                yield "its header says that it is of a later format of SQLite's, to be read only"
+                yield "its header names a later file format of SQLite, which is read-only here"
             sound = True
             for fault in _broken(db):
                 sound = False
@@ -84,7 +84,7 @@ def _broken(db: apsw.Connection) -> Iterator[str]:
         if text != "ok":
             yield text
     for table, row, parent, _ in db.execute("PRAGMA foreign_key_check"):
-        yield f"row {row} of {table} belongs to a row of {parent} that is not there"
+        yield f"row {row} of {table} refers to a row of {parent} that is not there"
 
 
 def _sqlite() -> Finding:
@@ -96,28 +96,28 @@ def _sqlite() -> Finding:
 
 
 def _holder(board: Path) -> Finding:
-    """Tell who serves the file. The lock is tried for a moment, and shared."""
+    """Find the server of the file, by trying its lock: shared, and for a moment."""
     path = board.with_name(f"{board.name}.lock")
     try:
         file = os.open(path, os.O_RDONLY)
     except FileNotFoundError:
-        return Finding("no server has it")
+        return Finding("no server has it open")
     except OSError as error:
         advice = f"run this as the boards' owner: {path} cannot be read"
-        return Finding(f"who serves it cannot be told: {error.strerror}", advice)
+        return Finding(f"cannot tell whether it is served: {error.strerror}", advice)
     try:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return Finding(f"served by {os.read(file, 200).decode(errors='replace').strip()}")
     else:
-        return Finding("no server has it")
+        return Finding("no server has it open")
     finally:
         os.close(file)
 
 
 def _room(board: Path) -> Finding:
     free = shutil.disk_usage(board.parent).free
-    advice = "make room: soon nothing can be written" if free < LITTLE_ROOM else ""
+    advice = "make room: writes will soon fail" if free < LITTLE_ROOM else ""
     return Finding(f"{board.stat().st_size:,} bytes; {free:,} left on its file system", advice)
 
 
@@ -125,8 +125,8 @@ def _log(board: Path) -> Finding:
     log = Path(f"{board}-wal")
     size = log.stat().st_size if log.exists() else 0
     advice = (
-        "something has been reading for very long, another program perhaps: end it; "
-        "restarting the server empties the log"
+        "a read that does not end, perhaps of another program, keeps it from being emptied: end "
+        "that program, or restart the server"
         if size > LARGE_LOG
         else ""
     )
@@ -136,14 +136,16 @@ def _log(board: Path) -> Finding:
 def _leftovers(board: Path) -> Iterator[Finding]:
     left = board.with_name(f"{board.name}.restoring")
     if left.exists():
-        yield Finding(f"{left.name} was left behind", f"an interrupted command: remove {left}")
-    for aside in put_aside_before(board):
+        yield Finding(
+            f"{left.name} was left behind", f"remove {left}; an interrupted command left it"
+        )
+    for aside in earlier_asides(board):
         if aside.exists() and aside.samefile(board):
-            advice = "a restore was interrupted: repeat it with --force, or remove this name"
+            advice = "a restore was interrupted: repeat it with --force, or remove this file name"
             yield Finding(f"{aside.name} is still the board itself", advice)
         else:
-            what = "is the board before it was restored" if aside.exists() else "is a lone log"
-            yield Finding(f"{aside.name} {what}; remove it when you will")
+            what = "is the board before a restore" if aside.exists() else "is a log without a board"
+            yield Finding(f"{aside.name} {what}; remove it when you no longer need it")
 
 
 def _contents(board: Path) -> Iterator[Finding]:
@@ -151,12 +153,12 @@ def _contents(board: Path) -> Iterator[Finding]:
     try:
         found = [*_first(faults(board), MANY)]
     except CannotReadOnly as error:
-        yield Finding("its contents cannot be read without a change of its files", str(error))
+        yield Finding("its contents cannot be read without changing its files", str(error))
         return
     for fault in found:
         yield Finding(fault, restore)
     if not found:
-        yield Finding("its contents are sound, and its events tell of all of it")
+        yield Finding("its contents are sound, and match its events")
         yield _schema(board)
 
 
@@ -172,5 +174,5 @@ def _schema(board: Path) -> Finding:
     with connect_to_read(board) as db:
         version = int(db.pragma("user_version"))
     if version < len(migrations()):
-        return Finding(f"schema {version}; the next server brings it to {len(migrations())}")
+        return Finding(f"schema {version}; the next server migrates it to {len(migrations())}")
     return Finding(f"schema {version}")

@@ -1,4 +1,4 @@
-"""Have a board file to oneself, as only a server has it otherwise."""
+"""Exclusive access to a board file, as a server has it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,36 +7,38 @@ from pathlib import Path
 import apsw
 
 from board_server.errors import StoreUnavailable
-from board_server.sqlite.files import require_one_name
+from board_server.sqlite.files import refuse_links
 from board_server.sqlite.lock import FileLock
 from board_server.sqlite.storage_errors import storage_error
 
 
-class CannotKeep(Exception):
-    """What was asked for is refused, or came to nothing. Its text says why and what to do."""
+class MaintenanceError(Exception):
+    """A command was refused or failed. Its text says why and what to do."""
 
 
 @contextmanager
-def unserved(board: Path) -> Iterator[None]:
-    """Keep servers off the board for a `with` block, and what reaches it by another name.
+def exclusive(board: Path) -> Iterator[None]:
+    """Lock the board's file for a `with` block, and refuse one that has a second name.
 
-    Raises CannotKeep if there is one.
+    Raises MaintenanceError if a server has the board, or for what fails in the block.
     """
-    with refusing(board), locked(board):
-        require_one_name(board)
+    with maintenance_errors(board), locked(board):
+        refuse_links(board)
         yield
 
 
 @contextmanager
 def locked(board: Path) -> Iterator[None]:
-    """Hold the lock of the board for a `with` block. Raises CannotKeep if a server holds it."""
+    """Hold the board's lock for a `with` block. Raises MaintenanceError if a server has it."""
     path = board.with_name(f"{board.name}.lock")
     try:
         lock = FileLock(path)
     except StoreUnavailable as error:
-        raise CannotKeep(error.located) from error
+        raise MaintenanceError(error.located) from error
     except OSError as error:
-        raise CannotKeep(f"{path}: {error.strerror}; run this as the boards' owner") from error
+        raise MaintenanceError(
+            f"{path}: {error.strerror}; run this as the boards' owner"
+        ) from error
     try:
         yield
     finally:
@@ -44,9 +46,9 @@ def locked(board: Path) -> Iterator[None]:
 
 
 @contextmanager
-def refusing(board: Path) -> Iterator[None]:
-    """Raise CannotKeep, naming the board, for what SQLite or the disk refuses in a `with` block."""
+def maintenance_errors(board: Path) -> Iterator[None]:
+    """Raise MaintenanceError, naming the board, for errors of SQLite or the disk in the block."""
     try:
         yield
     except (apsw.Error, OSError, StoreUnavailable) as error:
-        raise CannotKeep(storage_error(error, board).located) from error
+        raise MaintenanceError(storage_error(error, board).located) from error

@@ -1,4 +1,4 @@
-"""Whose backup a file is: the table `backups`, which a backup has and a restored board keeps."""
+"""The origin of a backup: the table `backups`, which a restored board keeps."""
 
 from contextlib import closing
 from pathlib import Path
@@ -13,7 +13,7 @@ from board_server.sqlite.rows import reading
 from board_server.sqlite.settings import utc_now
 from board_server.sqlite.timestamps import to_text
 
-# A row for each board that this one was restored from, and in a backup one for its own.
+# A row for each board that this one was restored from; in a backup also one for its own board.
 _TABLE = """
 CREATE TABLE IF NOT EXISTS backups (
     board_id TEXT PRIMARY KEY,     -- empty for a board that no server had opened
@@ -24,7 +24,7 @@ CREATE TABLE IF NOT EXISTS backups (
 
 
 class Origin(NamedTuple):
-    """Which board a file holds: its ID, and the names of it and its forebears by their IDs."""
+    """The board in a file: its ID and revision, and the names by ID of it and its ancestors."""
 
     board_id: str
     revision: int
@@ -32,23 +32,23 @@ class Origin(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The name under which a backup was made, "" for one of an earlier version."""
+        """The board's name when the backup was made; "" if an earlier version made it."""
         return self.names.get(self.board_id, "")
 
     def is_backup_of(self, other: "Origin", name: str) -> bool:
-        """Tell whether this is a backup of that board, which is called so, or of its forebear."""
+        """Return whether this is a backup of the other board, called `name`, or of an ancestor."""
         if self.board_id and self.board_id == other.board_id:
             return True
         return self.name == name and self.board_id in {"", *other.names}
 
 
 def name_of(board: Path) -> str:
-    """Return the name of the board whose file this is."""
+    """Return the name of the board in this file, from its path."""
     return board.name.removesuffix(SUFFIX)
 
 
 def mark(copy: Path, name: str) -> None:
-    """Note in a copy which board it is a backup of."""
+    """Record in a copy which board it is a backup of."""
     with closing(connect(copy)) as db, db:
         db.execute(_TABLE)
         values = (_board_id(db), name, to_text(utc_now()))
@@ -57,7 +57,7 @@ def mark(copy: Path, name: str) -> None:
 
 @reading()
 def origin(file: Path) -> Origin:
-    """Read which board a file holds. Raises apsw.Error where it cannot be read."""
+    """Read which board a file holds. Raises apsw.Error if it cannot be read."""
     with connect_to_read(file) as db:
         marked = db.table_exists(None, "backups")
         rows = db.execute("SELECT board_id, name FROM backups") if marked else ()

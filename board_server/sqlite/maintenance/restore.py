@@ -1,4 +1,4 @@
-"""Make a board of a backup."""
+"""Restore a board from a backup."""
 
 import stat
 import uuid
@@ -9,52 +9,53 @@ from board_server.errors import StoreUnavailable
 from board_server.files import atomic
 from board_server.files.ownership import give
 from board_server.sqlite.connection import connect, connect_to_read
-from board_server.sqlite.files import require_one_name
-from board_server.sqlite.maintenance.aside import put_aside, undo_interrupted
-from board_server.sqlite.maintenance.copying import copied, made_beside
+from board_server.sqlite.files import refuse_links
+from board_server.sqlite.maintenance.aside import set_aside, undo_interrupted
+from board_server.sqlite.maintenance.copying import copy_board, temporary_beside
 from board_server.sqlite.maintenance.doctor import faults
-from board_server.sqlite.maintenance.exclusive import CannotKeep, locked, refusing
+from board_server.sqlite.maintenance.exclusive import MaintenanceError, locked, maintenance_errors
 
 
 def restore(copy: Path, board: Path, *, force: bool = False) -> tuple[int, Path | None]:
-    """Make the board a copy of a backup; return its revision, and where the one before is now.
+    """Replace a board by a copy of a backup; return its revision and the old board's new path.
 
-    It gets an ID of its own, so that those who watch the old one are told
-    BOARD_REPLACED. Refuses while a server has the board, and unless `force` is
-    given where there is one; that is put aside, not deleted, and so is a log
-    that was left without its board. A crash leaves the board before or the
-    backup, never a part of each; to repeat the command completes it.
+    The restored board has a new ID, so that watches of the old one end with BOARD_REPLACED.
+    Raises MaintenanceError if a server has the board, or if a board exists and `force` is not
+    set. An existing board is set aside, not deleted, and so is a log without its board. A crash
+    leaves either the old board or the backup, never a mixture; repeat the command to complete it.
     """
     if not copy.is_file():
-        raise CannotKeep(f"{copy} is no file" if copy.exists() else f"{copy} does not exist")
+        raise MaintenanceError(
+            f"{copy} is not a file" if copy.exists() else f"{copy} does not exist"
+        )
     if not copy.stat().st_size:
-        raise CannotKeep(f"{copy} is not a sound backup: it is empty")
+        raise MaintenanceError(f"{copy} is not a sound backup: it is empty")
     board.parent.mkdir(parents=True, exist_ok=True)
-    with refusing(board), locked(board), made_beside(board, "restoring") as made:
+    with maintenance_errors(board), locked(board), temporary_beside(board, "restoring") as made:
         if board.exists() and not force:
-            raise CannotKeep(f"{board} exists; --force puts it aside")
+            raise MaintenanceError(f"{board} exists; --force sets it aside")
         undo_interrupted(board)
-        require_one_name(board)
-        revision = _copied_soundly(copy, made)
-        board_id = _make_another(made)
+        refuse_links(board)
+        revision = _copy_sound(copy, made)
+        board_id = _give_new_id(made)
         _protect(made, board)
-        aside = _switched(made, board)
+        aside = _switch(made, board)
         _check_served(board, board_id, revision)
     return revision, aside
 
 
-def _copied_soundly(copy: Path, made: Path) -> int:
+def _copy_sound(copy: Path, made: Path) -> int:
     try:
-        revision = copied(copy, made)
+        revision = copy_board(copy, made)
     except StoreUnavailable as error:
-        raise CannotKeep(f"{copy} is not a sound backup: {error}") from error
+        raise MaintenanceError(f"{copy} is not a sound backup: {error}") from error
     if found := next(faults(made), None):
-        raise CannotKeep(f"{copy} is not a sound backup: {found}")
+        raise MaintenanceError(f"{copy} is not a sound backup: {found}")
     return revision
 
 
-def _make_another(made: Path) -> str:
-    """Give the copy an ID of its own; return it, "" for a board that no server has opened yet."""
+def _give_new_id(made: Path) -> str:
+    """Give the copy a new ID, and return it; "" for a board that no server has opened yet."""
     board_id = uuid.uuid4().hex
     with closing(connect(made)) as db:
         if not db.table_exists(None, "meta"):
@@ -65,33 +66,33 @@ def _make_another(made: Path) -> str:
 
 
 def _protect(made: Path, board: Path) -> None:
-    """Give the copy the owner and the mode of the board before it, or of the directory's owner."""
+    """Give the copy the owner and mode of the existing board, or else the directory's owner."""
     there = board.exists()
     give(made, board if there else board.parent)
     made.chmod(stat.S_IMODE(board.stat().st_mode) if there else 0o600)
 
 
-def _switched(made: Path, board: Path) -> Path | None:
-    """Put the copy where the board is; return where that one is now."""
+def _switch(made: Path, board: Path) -> Path | None:
+    """Move the copy to the board's path; return the old board's new path."""
     try:
-        aside = put_aside(board)
+        aside = set_aside(board)
         atomic.replace(made, board)
     except OSError as error:
-        raise CannotKeep(
-            f"{board} could not be replaced: {error.strerror}; repeat the command once that is "
-            f"mended; what was there is whole, in its place or as {board.name}.replaced*"
+        raise MaintenanceError(
+            f"{board} could not be replaced: {error.strerror}; fix that and repeat the command; "
+            f"the old board is complete, at its path or as {board.name}.replaced*"
         ) from error
     return aside
 
 
 def _check_served(board: Path, board_id: str, revision: int) -> None:
-    """Raise CannotKeep if a server would read anything else at the path than what was restored."""
+    """Raise MaintenanceError if SQLite does not read the restored board at its path."""
     with connect_to_read(board) as db:
         served: object = ("", 0)
         if db.table_exists(None, "meta"):
             served = db.execute("SELECT board_id, revision FROM meta").fetchone()
     if served != (board_id, revision):
-        raise CannotKeep(
-            f"{board} was restored at revision {revision}, and SQLite reads another board there: "
-            "end whatever else uses the directory, and restore again with --force"
+        raise MaintenanceError(
+            f"{board} was restored at revision {revision}, but SQLite reads another board there; "
+            "stop all other programs that use the directory, and restore again with --force"
         )

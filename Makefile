@@ -47,7 +47,7 @@ quick: $(VENV)/.installed  ## run the tests that start no process, in under a mi
 	BOARD_SEEDS=6 $(PYTEST) $(PARALLEL) $(QUICK_TESTS)
 
 smoke: $(VENV)/.installed  ## build the wheel, and use it and the Go module from elsewhere
-	$(PYTEST) tests/packaging
+	$(PYTEST) -m smoke tests/packaging tests/scripts
 
 bench: $(VENV)/.bench  ## measure everything: the table of docs/performance.md (QUICK=1: a smoke run)
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick,--out docs)
@@ -84,9 +84,12 @@ generate: $(VENV)/.installed  ## make the generated code again from the proto
 lock: $(VENV)/.installed  ## choose the newest versions of all packages: write constraints.txt
 	$(BIN)/python scripts/lock.py
 
+release: $(VENV)/.installed  ## make a release: commit, tags and wheel (VERSION=0.2.0; pushes nothing)
+	@$(BIN)/python scripts/release.py '$(VERSION)'
+
 check: lint test  ## run lint and the whole test suite
 
 clean:  ## remove what the other targets made
 	rm -rf .venv* .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help serve demo test quick smoke soak bench bench-engine lint format generate lock check clean
+.PHONY: help serve demo test quick smoke soak bench bench-engine lint format generate lock release check clean

@@ -1,4 +1,4 @@
-# Every target makes its own environment from nothing but python3 and make.
+# Every target installs what it needs into $(VENV); it needs only python3 and make.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -20,13 +20,13 @@ $(BIN)/python:
 	@echo "creating $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
 
-# What serving needs: the server and the `board` command.
+# The server and the `board` command.
 $(VENV)/.server: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing the server into $(VENV)"
 	@$(INSTALL) --editable '.[cli,server]'
 	@touch $@
 
-# What working on it needs besides: the tools for tests, lint and generated code.
+# The server, and the tools for tests, lint and generated code.
 $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing the server and the development tools into $(VENV)"
 	@$(PIP) --quiet --upgrade 'pip>=25.1'
@@ -36,30 +36,33 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(BIN)/python
 serve: $(VENV)/.server  ## serve ./boards on 127.0.0.1:7447
 	@exec $(BIN)/board serve ./boards
 
-demo: $(VENV)/.server  ## run a real nebula end to end, with a live view
+demo: $(VENV)/.server  ## run a nebula with four workers, with a live view
 	@$(BIN)/python examples/demo.py
 
 test: $(VENV)/.installed  ## run the whole test suite
 	$(PYTEST) $(PARALLEL)
 	$(PYTEST) -m alone
 
-quick: $(VENV)/.installed  ## run the tests that start no process, in under a minute
+quick: $(VENV)/.installed  ## run the tests that start no processes, in under a minute
 	BOARD_SEEDS=6 $(PYTEST) $(PARALLEL) $(QUICK_TESTS)
 
-smoke: $(VENV)/.installed  ## build the wheel, and use it and the Go module from elsewhere
+wheel: $(VENV)/.installed  ## build the wheel in dist/
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+smoke: $(VENV)/.installed  ## test the built wheel and the Go module outside of the checkout
 	$(PYTEST) -m smoke tests/packaging tests/scripts
 
-bench: $(VENV)/.bench  ## measure everything: the table of docs/performance.md (QUICK=1: a smoke run)
+bench: $(VENV)/.bench  ## run all benchmarks and update docs/performance.md (QUICK=1: a short run)
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick,--out docs)
 
-bench-engine: $(VENV)/.bench  ## compare gRPC's engines, with two equal servers as a control
+bench-engine: $(VENV)/.bench  ## compare gRPC's engines, with two identical servers as a control
 	$(BIN)/python -m benchmarks --engine --repeats 15
 
 $(VENV)/.bench: $(VENV)/.installed
 	@$(INSTALL) --quiet --editable '.[cli,server,bench]'
 	@touch $@
 
-soak: $(VENV)/.installed  ## run the tests of crashes, disks, networks and load for hours
+soak: $(VENV)/.installed  ## run the long tests of crashes, disks, networks and load, for hours
 	BOARD_SOAK=1 $(PYTEST) --timeout 7200 tests/faults tests/maintenance tests/model tests/simulation
 
 lint: $(VENV)/.installed  ## check style, types, and the proto
@@ -71,17 +74,17 @@ lint: $(VENV)/.installed  ## check style, types, and the proto
 	$(BIN)/buf format --diff --exit-code
 	scripts/breaking $(BIN)/buf
 	@if command -v go >/dev/null; then cd go && test -z "$$(gofmt -l .)" && go vet ./... && cd examples && go vet ./...; \
-	else echo "no Go here: the Go code was not checked"; fi
+	else echo "Go is not installed: the Go code was not checked"; fi
 
 format: $(VENV)/.installed  ## format the code and the proto
 	$(BIN)/ruff check --fix --exit-zero --quiet
 	$(BIN)/ruff format
 	$(BIN)/buf format --write
 
-generate: $(VENV)/.installed  ## make the generated code again from the proto
+generate: $(VENV)/.installed  ## generate the Python and Go code from the proto
 	$(BIN)/python scripts/generate.py
 
-lock: $(VENV)/.installed  ## choose the newest versions of all packages: write constraints.txt
+lock: $(VENV)/.installed  ## lock the newest versions of all packages in constraints.txt
 	$(BIN)/python scripts/lock.py
 
 release: $(VENV)/.installed  ## make a release: commit, tags and wheel (VERSION=0.2.0; pushes nothing)
@@ -89,7 +92,7 @@ release: $(VENV)/.installed  ## make a release: commit, tags and wheel (VERSION=
 
 check: lint test  ## run lint and the whole test suite
 
-clean:  ## remove what the other targets made
+clean:  ## remove environments and caches
 	rm -rf .venv* .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
-.PHONY: help serve demo test quick smoke soak bench bench-engine lint format generate lock release check clean
+.PHONY: help serve demo test quick wheel smoke soak bench bench-engine lint format generate lock release check clean

@@ -1,8 +1,14 @@
 """What a user gets: the built wheel, installed outside of the checkout."""
 
+import re
 import zipfile
 
 import pytest
+from packaging.requirements import Requirement
+
+from tests.packaging.conftest import ROOT, pip
+
+README = (ROOT / "README.md").read_text()
 
 pytestmark = pytest.mark.smoke
 
@@ -43,3 +49,12 @@ def test_the_board_command_runs_from_the_wheel(client):
 
 def test_a_client_from_the_wheel_writes_to_a_server_from_the_wheel(client, server):
     assert client.python(WORKER, server.address) == "done 1\n"
+
+
+def test_pip_installs_from_the_repository_as_the_readme_says(tmp_path):
+    (command,) = re.findall(r'^\$ pip install "(.* @ git\+.*)"$', README, re.MULTILINE)
+    requirement = Requirement(command)
+    assert requirement.url == "git+https://github.com/papapumpkin/quasar-board"
+    local = f"{requirement.name} @ git+file://{ROOT}"
+    pip("install", "--no-deps", "--target", tmp_path, local)
+    assert (tmp_path / "board_client" / "py.typed").exists()

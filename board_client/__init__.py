@@ -5,9 +5,13 @@ from board_client import BoardClient
 with BoardClient("127.0.0.1:7447", "my-nebula") as board:
     board.open_board()
     board.claim_file("internal/board/sqlite.go", owner="board-store")
+
+AsyncBoardClient is the same with `await`. Calls raise subclasses of BoardError.
+`__version__` is the version of the distribution, quasar-board.
 """
 
 from importlib import import_module
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -123,12 +127,17 @@ __all__ = [
     "WatchTooSlow",
 ]
 
-# grpc takes a while to import, and the `board` command can do without for its
-# help and its completions: a module is imported when one of its names is used.
+# Importing grpc is slow, and the `board` command does not need it for its help and
+# completion: a module is imported when one of its names is first used.
 _MODULES = ("model", "errors", "credentials", "board", "sync", "async_board", "aio")
+
+__version__: str
 
 
 def __getattr__(name: str) -> object:
+    if name == "__version__":
+        globals()[name] = version("quasar-board")
+        return globals()[name]
     if name in __all__:
         for module in _MODULES:
             found = vars(import_module(f"board_client.{module}"))
@@ -136,3 +145,7 @@ def __getattr__(name: str) -> object:
                 globals()[name] = found[name]
                 return found[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, "__version__"})

@@ -49,12 +49,15 @@ def number(name: str, value: object) -> int:
 
 
 def seconds(name: str, value: object) -> float:
-    """Return a number of seconds, at most LONGEST_TIMEOUT. Raises InvalidArgument for NaN."""
+    """Return a number of seconds from 0 to LONGEST_TIMEOUT, the nearest to the one given.
+
+    Raises InvalidArgument for NaN.
+    """
     if not isinstance(value, int | float):
         raise wrong_type(name, "a number of seconds", value)
-    if math.isnan(value):
+    if isinstance(value, float) and math.isnan(value):
         raise InvalidArgument.of(name, "must be a number of seconds and not NaN")
-    return min(value, LONGEST_TIMEOUT)
+    return min(max(value, 0), LONGEST_TIMEOUT)
 
 
 def path(name: str, value: object) -> str:

@@ -246,8 +246,8 @@ class AsyncBoard:
     async def wait_for(self, *conditions: Condition) -> Met:
         """Return as soon as all the conditions hold at one revision.
 
-        The timeout bounds the wait: `client.within(300).wait_for(...)` raises
-        DeadlineExceeded after five minutes. The wait survives restarts of the
+        The timeout bounds the wait: `client.with_options(timeout=300).wait_for(...)`
+        raises DeadlineExceeded after five minutes. The wait survives restarts of the
         server.
         """
         return await self._transport.persist(

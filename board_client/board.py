@@ -244,8 +244,8 @@ class Board:
     def wait_for(self, *conditions: Condition) -> Met:
         """Return as soon as all the conditions hold at one revision.
 
-        The timeout bounds the wait: `client.within(300).wait_for(...)` raises
-        DeadlineExceeded after five minutes. The wait survives restarts of the
+        The timeout bounds the wait: `client.with_options(timeout=300).wait_for(...)`
+        raises DeadlineExceeded after five minutes. The wait survives restarts of the
         server.
         """
         return self._transport.persist(calls.wait_for(self.scope, conditions), Retry(self.timeout))

@@ -418,11 +418,11 @@ def _contract(contract: pb.Contract) -> Contract:
         contract.producer,
         _KINDS.word(contract.kind),
         contract.name,
-        contract.signature,
-        contract.package,
-        _STATUSES.word(contract.status),
-        contract.id,
-        _time(contract.created_at),
+        signature=contract.signature,
+        package=contract.package,
+        status=_STATUSES.word(contract.status),
+        id=contract.id,
+        created_at=_time(contract.created_at),
     )
 
 

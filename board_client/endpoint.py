@@ -52,15 +52,18 @@ class Endpoint:
         )
 
     def with_options(
-        self, board: str | None, session_id: str | None, timeout: float | None
+        self,
+        board: str | None = None,
+        session_id: str | None = None,
+        timeout: float | None = None,
     ) -> Self:
         """Return an endpoint on the same connection; None keeps an option.
 
-        Another board has no session and no phase unless they are given.
+        Another board has neither a session nor a phase, unless it is given.
         """
         scope, phase_id = self.scope, self.phase_id
-        if board is not None and board != scope.board:
-            scope, phase_id = Scope(arguments.text("board", board)), ""
+        if board is not None and arguments.text("board", board) != scope.board:
+            scope, phase_id = Scope(board), ""
         if session_id is not None:
             scope = scope._replace(session_id=arguments.text("session_id", session_id))
         seconds = self.timeout if timeout is None else arguments.seconds("timeout", timeout)

@@ -5,7 +5,7 @@ The enums are strings too: `phase.state == "done"` holds where the state is
 types of that name say so to a type checker.
 """
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from os import PathLike
@@ -154,6 +154,7 @@ class Contract:
     producer: str
     kind: ContractKindLike
     name: str
+    _: KW_ONLY
     signature: str = ""
     package: str = ""
     status: ContractStatusLike = ContractStatus.FULFILLED

@@ -1,9 +1,10 @@
 """BoardClient: the board for programs without an event loop."""
 
+import os
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import timedelta
 from types import TracebackType
@@ -51,6 +52,26 @@ class BoardClient(Board):
         scope = Scope(board, session_id)
         super().__init__(Transport.to(target, scope, phase_id, timeout, self.credentials))
 
+    @classmethod
+    def from_environment(
+        cls, environment: Mapping[str, str] = os.environ, *, timeout: float = DEFAULT_TIMEOUT
+    ) -> Self:
+        """Return a client with the options that the environment gives.
+
+        BOARD_TARGET, BOARD_NAME, BOARD_SESSION and BOARD_PHASE (or QUASAR_TASK_ID) are
+        the target, the board, the session and the phase; `board run` sets them for its
+        command. The credentials are those of `Credentials.from_environment`. A variable
+        that is not set, or empty, leaves its option at the default.
+        """
+        return cls(
+            environment.get("BOARD_TARGET") or DEFAULT_TARGET,
+            environment.get("BOARD_NAME", ""),
+            session_id=environment.get("BOARD_SESSION", ""),
+            phase_id=environment.get("BOARD_PHASE") or environment.get("QUASAR_TASK_ID", ""),
+            timeout=timeout,
+            credentials=Credentials.from_environment(environment),
+        )
+
     def session(
         self,
         worker: str,
@@ -67,17 +88,20 @@ class BoardClient(Board):
         renewing = _Renewing(self._transport, worker, ttl, on_expiry, on_lost)
         return BoardSession(self._transport, renewing)
 
-    def on(self, board: str) -> Self:
-        """Return a client of another board that shares this one's connection."""
-        return self._with(self._transport.with_options(board, "", None))
+    def with_options(
+        self,
+        *,
+        board: str | None = None,
+        session_id: str | None = None,
+        timeout: float | None = None,
+    ) -> Self:
+        """Return a client with other options that shares this one's connection.
 
-    def in_session(self, session_id: str) -> Self:
-        """Return a client whose calls belong to a session that someone else renews."""
-        return self._with(self._transport.with_options(None, session_id, None))
-
-    def within(self, timeout: float) -> Self:
-        """Return a client whose calls may take `timeout` seconds, on the same connection."""
-        return self._with(self._transport.with_options(None, None, timeout))
+        Options that are not given stay as they are, except that another board has
+        neither a session nor a phase. `session_id` is that of a session that someone
+        else renews. Closing either client closes the connection.
+        """
+        return self._with(self._transport.with_options(board, session_id, timeout))
 
     def close(self) -> None:
         """Close the connection, for every client and session that shares it. Idempotent.
@@ -127,9 +151,9 @@ class BoardSession(Board):
         """Why the session is lost; None if it is not."""
         return self._renewing.error
 
-    def within(self, timeout: float) -> Self:
-        """Return the same session, whose calls may take `timeout` seconds."""
-        return self._with(self._transport.with_options(None, None, timeout))
+    def with_options(self, *, timeout: float) -> Self:
+        """Return the same session, with calls that may take `timeout` seconds."""
+        return self._with(self._transport.with_options(timeout=timeout))
 
     def __enter__(self) -> Self:
         """Open the session. Raises RuntimeError if it was entered before."""
@@ -194,7 +218,7 @@ class _Renewing:
         self._thread.join()
         transport = self._transport
         if interrupted or self.lost.is_set():
-            transport = transport.with_options(None, None, min(transport.timeout, LEAVING))
+            transport = transport.with_options(timeout=min(transport.timeout, LEAVING))
         # The session may have ended; if the server does not get this call, it expires.
         with suppress(BoardError):
             transport.send(calls.close_session(transport.scope, self.session_id))

@@ -25,7 +25,7 @@ class Dispatcher:
 
     def __init__(self, board: AsyncBoardClient, options: argparse.Namespace) -> None:
         self._board = board
-        self._patient = board.within(DAY)
+        self._patient = board.with_options(timeout=DAY)
         self._options = options
         self._idle = [f"worker-{number}" for number in range(options.workers, 0, -1)]
         self._slots = asyncio.Semaphore(options.workers)

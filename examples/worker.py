@@ -28,7 +28,6 @@ from board_client import (
     BoardSession,
     Contract,
     ContractKind,
-    Credentials,
     FileAlreadyClaimed,
     PhaseState,
 )
@@ -55,9 +54,8 @@ def main() -> int:
     phase = read_phase(options.phase)
     worker = os.environ.get("BOARD_WORKER", "")
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # closes the session
-    target, name = os.environ["BOARD_TARGET"], os.environ.get("BOARD_NAME", "")
     with (
-        BoardClient(target, name, credentials=Credentials.from_environment()) as board,
+        BoardClient.from_environment() as board,
         board.session(worker, options.ttl) as session,
     ):
         try:
@@ -132,8 +130,8 @@ def write(phase: Phase, repository: Path, file: str, given: list[str]) -> list[C
     path.write_text(text)
     lines = f"{text.count(chr(10))} lines"
     return [
-        Contract(phase.id, ContractKind.FILE, file, lines, package),
-        Contract(phase.id, ContractKind.FUNCTION, symbol, signature, package),
+        Contract(phase.id, ContractKind.FILE, file, signature=lines, package=package),
+        Contract(phase.id, ContractKind.FUNCTION, symbol, signature=signature, package=package),
     ]
 
 

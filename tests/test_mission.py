@@ -73,12 +73,14 @@ def test_fact_4_signature_and_package_may_be_empty(client):
 
 
 def test_fact_5_an_upsert_keeps_id_and_time_and_replaces_the_rest(client):
-    first = client.publish_contract(Contract("p", "type", "T", "old", "a", "pending"))
+    first = client.publish_contract(
+        Contract("p", "type", "T", signature="old", package="a", status="pending")
+    )
     client.publish_contracts(
         [
-            Contract("p", "type", "T", "passing"),
-            Contract("q", "type", "T", "other"),
-            Contract("p", "type", "T", "new", "b", "disputed"),
+            Contract("p", "type", "T", signature="passing"),
+            Contract("q", "type", "T", signature="other"),
+            Contract("p", "type", "T", signature="new", package="b", status="disputed"),
         ]
     )
     ours, theirs = client.all_contracts()
@@ -90,7 +92,7 @@ def test_fact_5_an_upsert_keeps_id_and_time_and_replaces_the_rest(client):
 def test_fact_6_contracts_come_by_id_and_claims_by_the_bytes_of_their_paths(client):
     for name in ("Z", "A", "M"):
         client.publish_contract(Contract("p", "type", name))
-    client.publish_contract(Contract("p", "type", "Z", "again"))
+    client.publish_contract(Contract("p", "type", "Z", signature="again"))
     assert [contract.name for contract in client.all_contracts()] == ["Z", "A", "M"]
     paths = ["./a.go", "a//b.go", "B.go", "a.go", "\uff41.go", "é.go", "\U0001d11e.go"]
     for path in paths:
@@ -117,7 +119,7 @@ def test_fact_8_whoever_reads_after_a_call_sees_its_effect_by_any_connection(cli
 
 
 def test_fact_10_every_board_is_one_file_and_boards_never_mix(client, directory):
-    one, two = client.on("one"), client.on("two")
+    one, two = client.with_options(board="one"), client.with_options(board="two")
     for board in (one, two):
         board.open_board()
         assert (directory / f"{board.board}.board.db").is_file()

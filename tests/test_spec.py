@@ -102,7 +102,7 @@ def test_claim_file_fails_if_another_phase_has_the_file(client):
 
 
 def test_publish_contract_is_idempotent(client):
-    contract = Contract("p", "type", "T", "struct{}", "board")
+    contract = Contract("p", "type", "T", signature="struct{}", package="board")
     assert client.publish_contract(contract) == client.publish_contract(contract)
     assert len(client.all_contracts()) == 1
 

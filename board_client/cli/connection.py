@@ -43,7 +43,7 @@ def connect(settings: Settings) -> Iterator["BoardClient"]:
             timeout=settings.timeout,
             credentials=_credentials(settings.access),
         ) as client:
-            yield client.in_session(settings.session) if settings.session else client
+            yield client.with_options(session_id=settings.session) if settings.session else client
     except BoardError as error:
         raise failure_of(error, settings.target) from error
     except UnicodeEncodeError as error:
@@ -60,8 +60,7 @@ def connect_board(settings: Settings) -> Iterator["BoardClient"]:
         if settings.board or not (board := _chosen(client)):
             yield client
             return
-        chosen = client.on(board)
-        yield chosen.in_session(settings.session) if settings.session else chosen
+        yield client.with_options(board=board, session_id=settings.session)
 
 
 def _chosen(client: "BoardClient") -> str:

@@ -67,9 +67,9 @@ def _contract(line: bytes, producer: str) -> Contract:
         values["producer"],
         ContractKind(_one_of("kind", values["kind"], KINDS)),
         values["name"],
-        values.get("signature", ""),
-        values.get("package", ""),
-        ContractStatus(_one_of("status", values.get("status") or "fulfilled", STATUSES)),
+        signature=values.get("signature", ""),
+        package=values.get("package", ""),
+        status=ContractStatus(_one_of("status", values.get("status") or "fulfilled", STATUSES)),
     )
 
 

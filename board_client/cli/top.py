@@ -121,7 +121,9 @@ class _Updates:
 
         while True:
             try:
-                self._updates.put(Sessions(client.within(2 * _SECOND).list_sessions()))
+                self._updates.put(
+                    Sessions(client.with_options(timeout=2 * _SECOND).list_sessions())
+                )
             except BoardError:
                 self._updates.put(Lost())
             time.sleep(_SECOND)

@@ -104,7 +104,7 @@ def _wait(client: "BoardClient", conditions: Sequence[Condition], timeout: timed
 
     client.list_boards()  # a wrong target fails now, not when the wait is over
     try:
-        return client.within(timeout.total_seconds()).wait_for(*conditions)
+        return client.with_options(timeout=timeout.total_seconds()).wait_for(*conditions)
     except DeadlineExceeded as error:
         against = list(unmet(conditions, client.get_snapshot()))
         why = "; ".join(against) or "not all of it held at one moment"

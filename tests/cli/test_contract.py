@@ -76,7 +76,7 @@ def test_publishing_nothing_succeeds(board):
 
 
 def test_text_that_could_steer_a_terminal_is_shown_as_escapes(board):
-    board.client.publish_contract(Contract("p", "type", "\x1b[2J", "a\tb\nc"))
+    board.client.publish_contract(Contract("p", "type", "\x1b[2J", signature="a\tb\nc"))
     ((_, _, name, _, _, signature),) = board("contract", "list").rows
     assert (name, signature) == ("\\x1b[2J", "a\\tb\\nc")
 
@@ -84,11 +84,11 @@ def test_text_that_could_steer_a_terminal_is_shown_as_escapes(board):
 def contradicting(board):
     board.client.publish_contracts(
         [
-            Contract("p1", "type", "T", "type T int", "x"),
-            Contract("p2", "type", "T", "type T string", "x"),
-            Contract("p3", "type", "T", "type T int", "y"),
-            Contract("p4", "function", "F", "func F()", "x"),
-            Contract("p5", "function", "F", "func F()", "x"),
+            Contract("p1", "type", "T", signature="type T int", package="x"),
+            Contract("p2", "type", "T", signature="type T string", package="x"),
+            Contract("p3", "type", "T", signature="type T int", package="y"),
+            Contract("p4", "function", "F", signature="func F()", package="x"),
+            Contract("p5", "function", "F", signature="func F()", package="x"),
         ]
     )
 

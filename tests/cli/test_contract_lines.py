@@ -75,7 +75,13 @@ NAME = TEXT.filter(bool)
 @given(
     st.lists(
         st.builds(
-            Contract, NAME, st.sampled_from(KINDS), NAME, TEXT, TEXT, st.sampled_from(STATUSES)
+            Contract,
+            NAME,
+            st.sampled_from(KINDS),
+            NAME,
+            signature=TEXT,
+            package=TEXT,
+            status=st.sampled_from(STATUSES),
         )
     ),
     st.booleans(),

@@ -10,7 +10,7 @@ from board_client.model import Contract
 
 few = st.sampled_from(["a", "b", "c"])
 CONTRACTS = st.lists(
-    st.builds(Contract, few, st.sampled_from(["type", "method"]), few, few, few),
+    st.builds(Contract, few, st.sampled_from(["type", "method"]), few, signature=few, package=few),
     unique_by=lambda each: (each.producer, each.kind, each.name),
 )
 

@@ -105,10 +105,10 @@ contracts = st.builds(
     FEW | TEXT,
     st.sampled_from(ContractKind),
     FEW | TEXT,
-    ANY,
-    st.just("") | FEW | TEXT,
-    st.sampled_from(ContractStatus),
-    st.integers(1, 99),
+    signature=ANY,
+    package=st.just("") | FEW | TEXT,
+    status=st.sampled_from(ContractStatus),
+    id=st.integers(1, 99),
 )
 claims = st.builds(FileClaim, TEXT, FEW | TEXT, st.just(NOW))
 
@@ -183,7 +183,16 @@ def test_boards_of_equal_content_give_equal_bytes(board, random, shift):
         "another",
         [Phase(p.phase_id, p.state, p.worker, later, later) for p in shuffled(board.phases)],
         [
-            Contract(c.producer, c.kind, c.name, c.signature, c.package, c.status, index, later)
+            Contract(
+                c.producer,
+                c.kind,
+                c.name,
+                signature=c.signature,
+                package=c.package,
+                status=c.status,
+                id=index,
+                created_at=later,
+            )
             for index, c in enumerate(shuffled(board.contracts))
         ],
         [FileClaim(c.filepath, c.owner, later, "s") for c in shuffled(board.claims)],
@@ -237,7 +246,7 @@ def test_a_budget_is_used_where_there_is_enough_to_say(phases, contracts, claims
         "id",
         [Phase(f"p{n}", states[n % len(states)], f"w{n}", NOW, NOW) for n in range(phases)],
         [
-            Contract(f"p{n % 7}", "type", f"T{n}", "x" * (n % 99), f"pkg{n % 9}")
+            Contract(f"p{n % 7}", "type", f"T{n}", signature="x" * (n % 99), package=f"pkg{n % 9}")
             for n in range(contracts)
         ],
         [FileClaim(f"f{n}.go", f"p{n}", NOW) for n in range(claims)],
@@ -255,8 +264,8 @@ def board_of(*contracts):
 
 def test_signatures_are_left_out_first_and_the_longest_of_them_first():
     board = board_of(
-        Contract("p1", "type", "Long", "x" * 400, "pkg"),
-        Contract("p1", "type", "Short", "type Short int", "pkg"),
+        Contract("p1", "type", "Long", signature="x" * 400, package="pkg"),
+        Contract("p1", "type", "Short", signature="type Short int", package="pkg"),
     )
     full = prompt(whole(board))
     shorter = prompt(whole(board), estimate(full) - 1)
@@ -274,7 +283,11 @@ def large_board():
         [Phase(f"p{n:03}", urgent.get(n, "done"), "", NOW, NOW) for n in range(300)],
         [
             Contract(
-                f"p{n % 300:03}", "function", f"F{n:04}", f"func F{n}() int", f"pkg{n % 40:02}"
+                f"p{n % 300:03}",
+                "function",
+                f"F{n:04}",
+                signature=f"func F{n}() int",
+                package=f"pkg{n % 40:02}",
             )
             for n in range(5000)
         ],
@@ -323,8 +336,8 @@ def test_without_a_plan_what_a_phase_has_itself_comes_first():
 
 def test_contradictions_are_told_with_who_published_them():
     board = board_of(
-        Contract("p1", "type", "T", "type T int", "x"),
-        Contract("p2", "type", "T", "type T string", "x"),
+        Contract("p1", "type", "T", signature="type T int", package="x"),
+        Contract("p2", "type", "T", signature="type T string", package="x"),
     )
     assert "\n## Contradictions (1)\n\n- type `T` in `x`: different signatures by `p1`, `p2`\n" in (
         prompt(whole(board))
@@ -338,7 +351,7 @@ def event(revision, change, record, cause=EventCause.CALL):
 def test_of_changes_each_thing_is_told_once_as_it_now_is_and_why():
     failed = Phase("p1", "failed", "w1", NOW, NOW)
     claim, other = FileClaim("a.go", "p1", NOW), FileClaim("b.go", "p2", NOW)
-    contract = Contract("p2", "type", "T", "type T int", "x")
+    contract = Contract("p2", "type", "T", signature="type T int", package="x")
     board = Snapshot(
         9, "id", [failed, Phase("p2", "queued", "", NOW, NOW)], [contract], [other], []
     )
@@ -378,10 +391,18 @@ def test_the_example_of_the_manual_is_true():
             Phase("contract-publisher", "queued", "", NOW, NOW),
         ],
         [
-            Contract("contract-model", "interface", "Board", signature, "internal/board"),
+            Contract(
+                "contract-model",
+                "interface",
+                "Board",
+                signature=signature,
+                package="internal/board",
+            ),
             Contract(
                 *("board-store", "function", "NewSQLiteBoard"),
-                *("func NewSQLiteBoard(path string) Board", "internal/board", "pending"),
+                signature="func NewSQLiteBoard(path string) Board",
+                package="internal/board",
+                status="pending",
             ),
         ],
         [FileClaim("internal/board/sqlite.go", "board-store", NOW)],

@@ -85,8 +85,12 @@ def forged(board):
     board.client.set_phase_state(name, "running", worker=name)
     board.client.open_session(name)
     board.client.claim_file(name, name)
-    board.client.publish_contract(Contract(name, "type", name, f"a{HIDDEN}\nb{HIDDEN}", name))
-    board.client.publish_contract(Contract("other", "type", name, "another", name))
+    board.client.publish_contract(
+        Contract(name, "type", name, signature=f"a{HIDDEN}\nb{HIDDEN}", package=name)
+    )
+    board.client.publish_contract(
+        Contract("other", "type", name, signature="another", package=name)
+    )
     return board
 
 

@@ -16,7 +16,9 @@ from tests.support.servers import server_thread
 PHASE = st.sampled_from(["p1", "p2", "p3"])
 FILES = st.lists(st.sampled_from(["a.go", "b.go", "c.go"]), min_size=1, unique=True)
 CONTRACTS = st.lists(
-    st.builds(Contract, PHASE, st.just("type"), st.sampled_from(["S", "T"]), st.text("xy")),
+    st.builds(
+        Contract, PHASE, st.just("type"), st.sampled_from(["S", "T"]), signature=st.text("xy")
+    ),
     max_size=3,
 )
 SESSION = st.sampled_from([None, 0, 1])
@@ -42,7 +44,7 @@ def server(tmp_path_factory):
 def call(client, sessions, within, name, *arguments):
     """Make one call, perhaps within a session that is or was open; refusals are part of life."""
     if within is not None and within < len(sessions):
-        client = client.in_session(sessions[within])
+        client = client.with_options(session_id=sessions[within])
     if name == "close_session":
         arguments = [sessions[arguments[0] % len(sessions)]] if sessions else ["none"]
     with suppress(FileAlreadyClaimed, SessionExpired):
@@ -60,7 +62,7 @@ def untimed(board):
 @settings(max_examples=40)
 @given(st.lists(st.tuples(SESSION, CALLS), max_size=20), st.lists(st.tuples(SESSION, CALLS)))
 def test_a_replica_that_takes_every_event_equals_a_later_snapshot(server, before, after):
-    client = server.on(f"b-{uuid.uuid4().hex}")
+    client = server.with_options(board=f"b-{uuid.uuid4().hex}")
     client.open_board()
     sessions = []
     for within, made in before:

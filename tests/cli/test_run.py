@@ -94,7 +94,7 @@ def test_a_phase_that_another_session_runs_is_refused_and_left_to_it(board):
 
 def test_a_phase_whose_session_has_ended_can_be_taken(board):
     session = board.client.open_session("w1")
-    board.client.in_session(session.session_id).set_phase_state("p1", "running")
+    board.client.with_options(session_id=session.session_id).set_phase_state("p1", "running")
     board.client.close_session(session.session_id)
     assert board(*AS_P1, *script("true")).code == 0
     assert board.client.get_phase_state("p1") == "done"
@@ -173,7 +173,7 @@ def test_a_worker_that_is_killed_loses_phase_and_files_within_its_ttl_and_a_seco
     ):
         killed = datetime.now(UTC)
         run.kill()
-        met = board.client.within(60).wait_for(
+        met = board.client.with_options(timeout=60).wait_for(
             PhaseIn("p1", state), FileFree("a.go"), FileFree("b.go")
         )
         assert met.phases[0].updated_at - killed <= timedelta(seconds=1 + 1)

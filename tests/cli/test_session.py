@@ -3,7 +3,7 @@
 
 def test_sessions_are_listed_and_closed(board):
     opened = board.client.open_session("w1", ttl=90, on_expiry="requeue")
-    board.client.in_session(opened.session_id).claim_file("a.go", "p1")
+    board.client.with_options(session_id=opened.session_id).claim_file("a.go", "p1")
 
     ((session_id, worker, ttl, _, then),) = board("session", "list").rows
     assert (session_id, worker, ttl, then) == (opened.session_id, "w1", "1m30s", "requeue")

@@ -73,7 +73,7 @@ def test_a_state_of_no_phase(client):
 
 def test_a_board_that_nobody_opened(client):
     with pytest.raises(BoardNotFound) as caught:
-        client.on("nowhere").file_owner("a.go")
+        client.with_options(board="nowhere").file_owner("a.go")
     assert caught.value.board == "nowhere"
     assert str(caught.value) == 'board "nowhere" does not exist; open_board() makes it'
     assert (caught.value.code, caught.value.reason) == (Code.NOT_FOUND, "BOARD_NOT_FOUND")
@@ -89,7 +89,7 @@ BAD = {
     "contracts[1].producer": lambda client: client.publish_contracts(
         [Contract("p", "type", "T"), Contract("", "type", "T")]
     ),
-    "board": lambda client: client.on("../x").open_board(),
+    "board": lambda client: client.with_options(board="../x").open_board(),
 }
 
 
@@ -187,9 +187,9 @@ def test_an_internal_error_can_be_reported_by_its_id(connect, failing_server):
 
 
 FAILING = {
-    "a call": lambda client: client.on("nowhere").file_owner("a.go"),
-    "a list": lambda client: client.on("nowhere").list_phases(),
-    "a snapshot": lambda client: client.on("nowhere").get_snapshot(),
+    "a call": lambda client: client.with_options(board="nowhere").file_owner("a.go"),
+    "a list": lambda client: client.with_options(board="nowhere").list_phases(),
+    "a snapshot": lambda client: client.with_options(board="nowhere").get_snapshot(),
 }
 
 
@@ -282,7 +282,7 @@ CLOSED = CALLS | {
 @pytest.mark.parametrize("call", CLOSED.values(), ids=CLOSED)
 def test_a_closed_client_says_so(connect, nobody, call):
     client = connect(nobody)
-    sharing = client.on("another")
+    sharing = client.with_options(board="another")
     client.close()
     for closed in (client, sharing):
         with pytest.raises(ClientClosed, match=f"{nobody} is closed"):

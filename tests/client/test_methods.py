@@ -113,7 +113,9 @@ def test_list_phases_keeps_to_the_states_that_are_named(client):
 
 
 def test_publish_contract_returns_it_with_what_the_board_gave(client):
-    sent = Contract("p", ContractKind.METHOD, "Board.Close", "func() error", "board")
+    sent = Contract(
+        "p", ContractKind.METHOD, "Board.Close", signature="func() error", package="board"
+    )
     contract = client.publish_contract(sent)
     assert type(contract) is Contract
     assert given(contract) == sent
@@ -214,7 +216,9 @@ def test_complete_phase_ends_a_phases_work(client):
 
 def test_get_snapshot_gives_the_whole_board(client):
     client.set_phase_state("p", "running")
-    client.publish_contracts([Contract("p", "type", f"T{n}", "x" * 2**18) for n in range(10)])
+    client.publish_contracts(
+        [Contract("p", "type", f"T{n}", signature="x" * 2**18) for n in range(10)]
+    )
     client.claim_file("a.go", "p")
     snapshot = client.get_snapshot()
     info = client.open_board()
@@ -233,7 +237,7 @@ def test_a_session_is_opened_renewed_listed_and_closed(client):
     assert session.expires_at > datetime.now(UTC)
     assert client.renew_session(session.session_id).session_id == session.session_id
     assert [held.session_id for held in client.list_sessions()] == [session.session_id]
-    bound = client.in_session(session.session_id)
+    bound = client.with_options(session_id=session.session_id)
     assert bound.set_phase_state("p", "running").session_id == session.session_id
     assert bound.claim_file("a.go", "p").session_id == session.session_id
     assert client.close_session(session.session_id) == 1
@@ -252,7 +256,7 @@ def test_wait_for_answers_at_once_what_holds_already(client):
 
 def test_wait_for_ends_with_the_clients_timeout(client):
     with pytest.raises(DeadlineExceeded):
-        client.within(0.3).wait_for(PhaseIn("p", "done"))
+        client.with_options(timeout=0.3).wait_for(PhaseIn("p", "done"))
 
 
 def test_the_owner_of_an_unclaimed_file_is_empty(client):
@@ -286,13 +290,13 @@ def test_lists_longer_than_a_page_come_whole(client):
 
 
 def test_lists_of_large_contracts_come_whole(client):
-    sent = [Contract("p", "type", f"T{index}", "é" * 2**19) for index in range(10)]
+    sent = [Contract("p", "type", f"T{index}", signature="é" * 2**19) for index in range(10)]
     client.publish_contracts(sent)
     assert [given(contract) for contract in client.all_contracts()] == sent
 
 
-def test_on_gives_a_client_of_another_board_on_the_same_connection(client):
-    other = client.on(f"{client.board}-other")
+def test_with_options_gives_a_client_of_another_board_on_the_same_connection(client):
+    other = client.with_options(board=f"{client.board}-other")
     other.open_board()
     other.claim_file("a.go", "q")
     assert client.file_owner("a.go") == ""
@@ -300,8 +304,8 @@ def test_on_gives_a_client_of_another_board_on_the_same_connection(client):
     assert client.board != other.board
 
 
-def test_within_gives_a_client_with_another_timeout_on_the_same_connection(client):
-    patient = client.within(42)
+def test_with_options_gives_a_client_with_another_timeout_on_the_same_connection(client):
+    patient = client.with_options(timeout=42)
     assert (patient.timeout, client.timeout, patient.board) == (42, 10, client.board)
     patient.claim_file("a.go", "p")
     assert client.file_owner("a.go") == "p"

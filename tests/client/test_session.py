@@ -179,7 +179,7 @@ def test_a_session_is_not_lost_when_it_is_closed(client):
 def test_a_session_has_a_clients_other_methods(client):
     with client.session("w1") as session:
         session.set_phase_state("p", "done")
-        assert session.within(PATIENCE).wait_for(PhaseIn("p", "done")).revision == 2
+        assert session.with_options(timeout=PATIENCE).wait_for(PhaseIn("p", "done")).revision == 2
         with closing(session.watch(after_revision=0)) as events:
             assert next(events).change == "session_opened"
 
@@ -218,7 +218,7 @@ def test_a_session_rides_over_a_restart_of_its_server(tmp_path):
             session.set_phase_state("p", "running")
             server.kill()
         with server_thread(tmp_path / "boards", listen=listen):
-            patient = client.within(PATIENCE)
+            patient = client.with_options(timeout=PATIENCE)
             (restarted,) = patient.list_sessions()
             ends_of_others(patient, 2)
             (renewed,) = patient.list_sessions()
@@ -238,14 +238,14 @@ def test_a_block_ends_well_though_its_server_has_gone(tmp_path):
         block.__exit__(None, None, None)
         assert not session.lost.is_set()
         with server_thread(tmp_path / "boards", listen=listen):
-            (left,) = client.within(PATIENCE).list_sessions()
+            (left,) = client.with_options(timeout=PATIENCE).list_sessions()
             assert left.session_id == session.session_id
 
 
 def test_a_session_can_be_entered_once(client):
     session = client.session("w1")
     with session:
-        for again in (session, session.within(5)):
+        for again in (session, session.with_options(timeout=5)):
             with pytest.raises(RuntimeError, match=r"session\(\) makes another"):
                 again.__enter__()
         assert len(client.list_sessions()) == 1
@@ -258,7 +258,7 @@ async def test_a_tasks_session_can_be_entered_once(tasks_client):
     session = tasks_client.session("w1")
     async with session:
         with pytest.raises(RuntimeError, match=r"session\(\) makes another"):
-            await session.within(5).__aenter__()
+            await session.with_options(timeout=5).__aenter__()
     with pytest.raises(RuntimeError, match="once"):
         async with session:
             pytest.fail("the block must not be entered")

@@ -58,7 +58,7 @@ def test_what_holds_already_is_answered_at_once(client):
 def test_a_waiter_is_answered_when_all_its_conditions_hold(client, plain, pool):
     plain.claim_file("a.go", "p")
     conditions = PhaseIn("p", "done"), ContractPublished("T"), FileFree("a.go")
-    waiting = pool.submit(client.within(PATIENCE).wait_for, *conditions)
+    waiting = pool.submit(client.with_options(timeout=PATIENCE).wait_for, *conditions)
     done = plain.complete_phase("p", contracts=[Contract("p", "type", "T")])
     met = waiting.result()
     assert (met.revision, met.phases) == (2, [done.phase])
@@ -92,13 +92,13 @@ def test_waiting_for_nothing_is_refused(client):
 def test_a_wait_ends_with_the_clients_timeout(client):
     began = time.monotonic()
     with pytest.raises(DeadlineExceeded):
-        client.within(0.3).wait_for(PhaseIn("p", "done"))
+        client.with_options(timeout=0.3).wait_for(PhaseIn("p", "done"))
     assert 0.25 < time.monotonic() - began < 10
 
 
 def test_a_board_that_nobody_opened_cannot_be_waited_on(client):
     with pytest.raises(BoardNotFound):
-        client.on("nowhere").wait_for(FileFree("a.go"))
+        client.with_options(board="nowhere").wait_for(FileFree("a.go"))
 
 
 def test_a_board_that_is_deleted_ends_the_wait(connect, tmp_path, listen, pool):

@@ -97,7 +97,7 @@ class Writer:
         return [f"{self.name}/{letter}.go" for letter in "abc"]
 
     def contracts(self, step: int) -> list[Contract]:
-        return [Contract(self.name, "function", f"F{n}", f"{step}") for n in range(3)]
+        return [Contract(self.name, "function", f"F{n}", signature=f"{step}") for n in range(3)]
 
 
 @dataclass

@@ -34,7 +34,9 @@ class Acknowledged:
                 self.phases[writer] = f"{number}"
                 self.writes.release()
                 name = f"{writer} {number}"
-                batch = [Contract(writer, "type", f"{name} {part}", name) for part in "ab"]
+                batch = [
+                    Contract(writer, "type", f"{name} {part}", signature=name) for part in "ab"
+                ]
                 client.publish_contracts(batch)
                 self.contracts |= {contract.name: name for contract in batch}
                 self.writes.release()

@@ -92,9 +92,9 @@ def test_a_late_release_of_nothing_frees_no_later_claim(near, far, proxy, ended)
 
 
 def test_a_late_publish_of_an_equal_contract_replaces_no_newer_one(near, far, proxy, ended):
-    near.publish_contract(Contract("far", "type", "T", "old"))
-    retried(proxy, lambda: far.publish_contract(Contract("far", "type", "T", "old")))
-    near.publish_contract(Contract("far", "type", "T", "new"))
+    near.publish_contract(Contract("far", "type", "T", signature="old"))
+    retried(proxy, lambda: far.publish_contract(Contract("far", "type", "T", signature="old")))
+    near.publish_contract(Contract("far", "type", "T", signature="new"))
     arrives(proxy, ended, 2)
     assert [contract.signature for contract in near.all_contracts()] == ["new"]
 

@@ -187,7 +187,7 @@ def test_a_call_on_a_silent_connection_is_made_again_on_another(near, proxy, mon
 
 def test_a_call_that_gets_no_answer_ends_at_its_deadline(far, proxy):
     proxy.swallow_replies()
-    hurried = far.within(0.5)
+    hurried = far.with_options(timeout=0.5)
     for call in (
         lambda: hurried.set_phase_state("a", "running"),
         lambda: hurried.get_phase_state("a"),
@@ -203,7 +203,7 @@ async def test_a_call_of_the_async_client_that_gets_no_answer_ends_at_its_deadli
     async with AsyncBoardClient(proxy.address, timeout=PATIENT) as client:
         await client.get_phase_state("a")
         proxy.swallow_replies()
-        hurried = client.within(0.5)
+        hurried = client.with_options(timeout=0.5)
         for call in (
             hurried.set_phase_state("a", "running"),
             hurried.get_snapshot(),

@@ -69,7 +69,9 @@ def test_a_file_that_is_taken_blocks_a_phase_until_it_is_free(dispatcher, board)
     board.claim_file("taken.go", owner="somebody")
     phases = {"wants": ([], ["a.go", "taken.go"]), "apart": ([], ["b.go"])}
     with dispatcher(phases) as running:
-        board.within(60).wait_for(PhaseIn("wants", "blocked"), PhaseIn("apart", "done"))
+        board.with_options(timeout=60).wait_for(
+            PhaseIn("wants", "blocked"), PhaseIn("apart", "done")
+        )
         assert board.claims_for("wants") == []
         board.release_claims("somebody")
         running.communicate()
@@ -81,7 +83,9 @@ def test_a_file_that_is_taken_blocks_a_phase_until_it_is_free(dispatcher, board)
 def test_a_worker_that_is_killed_leaves_a_failed_phase_and_free_files(dispatcher, board):
     phases = {"killed": ([], ["a.go"]), "after": (["killed"], []), "apart": ([], [])}
     with dispatcher(phases, "--pace", "600", "--ttl", "1") as running:
-        board.within(60).wait_for(PhaseIn("killed", "running"), PhaseIn("apart", "done"))
+        board.with_options(timeout=60).wait_for(
+            PhaseIn("killed", "running"), PhaseIn("apart", "done")
+        )
         watch = board.watch("phase")
         os.kill(worker_of("killed", running), signal.SIGKILL)
         failed = next(watch)

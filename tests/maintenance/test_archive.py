@@ -32,7 +32,9 @@ def client(tmp_path):
     with server_thread(directory, board=BOARD) as address, BoardClient(address, BOARD) as client:
         client.set_phase_state("a", "done", worker="w")
         client.set_phase_state("b", "running")
-        client.publish_contracts([Contract("a", "type", "T", "type T"), Contract("a", "file", "x")])
+        client.publish_contracts(
+            [Contract("a", "type", "T", signature="type T"), Contract("a", "file", "x")]
+        )
         client.claim_file("x.go", "b")
         yield client
     assert_sound(directory, BOARD)
@@ -79,13 +81,13 @@ def test_who_waits_for_what_was_archived_goes_on_waiting(client):
     # Met now; not met any more once the board is empty, which frees the file.
     conditions = (PhaseIn("a", "done"), ContractPublished("T"), FileFree("x.go"))
     with pytest.raises(DeadlineExceeded):
-        client.within(0.2).wait_for(*conditions)
+        client.with_options(timeout=0.2).wait_for(*conditions)
     waiting = threading.Thread(target=lambda: met.append(client.wait_for(*conditions)))
     met = []
     waiting.start()
     client.archive_board(client.get_snapshot().revision)
     client.set_phase_state("a", "done", worker="new")
-    client.publish_contract(Contract("a", "type", "T", "new"))
+    client.publish_contract(Contract("a", "type", "T", signature="new"))
     waiting.join()
     assert [phase.worker for phase in met[0].phases] == ["new"]
     assert [contract.signature for contract in met[0].contracts] == ["new"]

@@ -36,7 +36,7 @@ def served(tmp_path):
     directory = tmp_path / "boards"
     with server_thread(directory, board=BOARD) as address, BoardClient(address) as client:
         client.set_phase_state("a", "running", worker="w")
-        client.publish_contract(Contract("a", "type", "T", "type T struct{}"))
+        client.publish_contract(Contract("a", "type", "T", signature="type T struct{}"))
         client.claim_file("x.go", "a")
         yield client
 
@@ -55,7 +55,9 @@ def test_a_backup_taken_under_load_is_the_board_at_a_revision_that_existed(tmp_p
             if over.is_set():
                 return
             served.claim_files([f"{owner}/{number}/{part}" for part in "abc"], owner)
-            contracts = [Contract(owner, "type", f"{n}", f"{number}" * 100) for n in range(20)]
+            contracts = [
+                Contract(owner, "type", f"{n}", signature=f"{number}" * 100) for n in range(20)
+            ]
             served.complete_phase(owner, "done", contracts)
 
     writers = [threading.Thread(target=write, args=(f"w{n}",)) for n in range(3)]
@@ -111,7 +113,7 @@ def test_a_board_that_is_not_sound_is_not_backed_up_over_a_good_copy(tmp_path):
 
 def test_a_backup_takes_the_place_of_nothing_but_a_backup(tmp_path, served):
     directory = tmp_path / "boards"
-    served.on("other").open_board()
+    served.with_options(board="other").open_board()
     notes, tokens = tmp_path / "notes.txt", tmp_path / "tokens.toml"
     for file in (notes, tokens):
         file.write_text("not to be lost")

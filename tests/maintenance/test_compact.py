@@ -16,7 +16,9 @@ def test_a_compacted_board_is_smaller_and_holds_what_it_held(tmp_path):
     board = file_of(tmp_path)
     with server_thread(tmp_path, board=BOARD) as address, BoardClient(address) as client:
         for number in range(40):
-            client.publish_contract(Contract("a", "type", f"{number % 4}", f"{number}" * 5000))
+            client.publish_contract(
+                Contract("a", "type", f"{number % 4}", signature=f"{number}" * 5000)
+            )
         held = client.get_snapshot()
         with pytest.raises(MaintenanceError, match="is served by"):
             compact(board, 10)

@@ -29,7 +29,7 @@ def board(tmp_path):
             mine.set_phase_state("a", "running")
             mine.claim_file("bound.go", "a")
             client.publish_contract(Contract("a", "type", "T"))
-            client.publish_contract(Contract("a", "type", "T", "changed"))
+            client.publish_contract(Contract("a", "type", "T", signature="changed"))
             client.claim_file("x.go", "a")
         client.close_session(session.session_id)
         client.open_session("stays", 3600)

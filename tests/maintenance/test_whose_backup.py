@@ -27,9 +27,9 @@ def boards(tmp_path):
     directory = tmp_path / "boards"
     with server_thread(directory, board=BOARD) as address, BoardClient(address) as client:
         client.set_phase_state("a", "queued")
-        client.on("other").open_board()
-        client.on("other").set_phase_state("b", "queued")
-        client.on("other").set_phase_state("b", "done")
+        client.with_options(board="other").open_board()
+        client.with_options(board="other").set_phase_state("b", "queued")
+        client.with_options(board="other").set_phase_state("b", "done")
     return directory
 
 

@@ -78,7 +78,7 @@ def test_neither_tokens_nor_signatures_are_logged(tmp_path, log):
     arguments = ("--log-level", "debug", "--tokens", tokens.path)
     with serve(tmp_path, log, *arguments) as server:
         with BoardClient(server.address, credentials=Credentials(token=secret)) as client:
-            client.publish_contract(Contract("p", "function", "F", SIGNATURE))
+            client.publish_contract(Contract("p", "function", "F", signature=SIGNATURE))
         with grpc.insecure_channel(server.address) as channel, pytest.raises(grpc.RpcError):
             stub(channel).GetPhaseState(pb.GetPhaseStateRequest(), metadata=bearer(secret + "x"))
     text = log.read_text()

@@ -90,7 +90,7 @@ def test_the_time_of_calls_is_told_but_of_those_that_wait(client, read):
 
 
 def test_each_board_tells_how_it_stands(client, read):
-    other = client.on("other")
+    other = client.with_options(board="other")
     other.open_board()
     with client.session("w") as worker:
         worker.set_phase_state("p", "running", worker="w")

@@ -31,7 +31,7 @@ def server(tmp_path, tokens):
         with BoardClient(
             server.address, credentials=Credentials(token=tokens.secrets["admin"])
         ) as c:
-            c.on(OTHERS).open_board()
+            c.with_options(board=OTHERS).open_board()
         yield server
 
 
@@ -86,7 +86,7 @@ def test_a_token_of_a_board_that_is_not_the_default_must_name_it(server, tokens)
 def test_the_list_of_boards_holds_the_tokens_own_and_hints_at_no_other(server, tokens, client):
     admin = client("admin")
     for name in ("aaa", "nnn", "zzz"):
-        admin.on(name).open_board()
+        admin.with_options(board=name).open_board()
     assert [each.name for each in client("bound").list_boards()] == [MINE]
     with server.channel() as channel:
         listed = stub(channel).ListBoards(

@@ -271,7 +271,7 @@ async def test_writes_that_wait_for_the_writer(tmp_path):
 def publish_large(address: str) -> None:
     """Make a list of contracts whose page is some 300 KiB."""
     with BoardClient(address) as client:
-        client.publish_contract(Contract("p", "function", "F", "x" * 300 * 2**10))
+        client.publish_contract(Contract("p", "function", "F", signature="x" * 300 * 2**10))
 
 
 def statuses(raw: Raw, streams: list[int]) -> dict[int, str]:

@@ -111,7 +111,7 @@ def test_a_watcher_that_does_not_read_is_ended_too(server, tokens, client):
         for number in count():
             if sample(server, "board_revisions_behind", board="b"):
                 break
-            worker.publish_contract(Contract("p", "type", f"T{number}", "x" * 2**17))
+            worker.publish_contract(Contract("p", "type", f"T{number}", signature="x" * 2**17))
         tokens.remove("reader")
         until(server, "board_watchers", 0, board="b")
         with pytest.raises(grpc.RpcError) as error:

@@ -86,7 +86,9 @@ def test_the_work_of_a_killed_worker_is_released_and_a_watch_shows_the_cause(
         assert client.get_phase(phase).worker == "worker"
         assert client.file_owner(f"{phase}.go") == phase
         worker.signal(signal.SIGKILL)
-        met = client.within(WITHIN).wait_for(PhaseIn(phase, state), FileFree(f"{phase}.go"))
+        met = client.with_options(timeout=WITHIN).wait_for(
+            PhaseIn(phase, state), FileFree(f"{phase}.go")
+        )
         assert met.phases[0].worker == ("worker" if state == "failed" else "")
         received = until_a_session_expires(events)
         assert {event.change for event in received} == {"phase", "released"}
@@ -96,7 +98,9 @@ def test_the_work_of_a_killed_worker_is_released_and_a_watch_shows_the_cause(
 def test_a_worker_that_was_stopped_for_longer_than_its_ttl_cannot_complete(server, client):
     with working(server, "stopped") as worker:
         worker.signal(signal.SIGSTOP)
-        client.within(WITHIN).wait_for(PhaseIn("stopped", "failed"), FileFree("stopped.go"))
+        client.with_options(timeout=WITHIN).wait_for(
+            PhaseIn("stopped", "failed"), FileFree("stopped.go")
+        )
         # Another worker claims the file and sets the phase.
         client.claim_file("stopped.go", "another")
         client.set_phase_state("stopped", "running", worker="another")

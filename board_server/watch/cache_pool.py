@@ -22,7 +22,7 @@ MAX_SESSIONS = 10_000
 """Sessions that a snapshot from a cache may have."""
 
 UNKNOWN = 64 * 2**20
-"""Bytes assumed for a snapshot of a board of which none has been made yet."""
+"""Bytes assumed for the first snapshot of a board that has no cache."""
 
 TRIES = 3
 """Times that a snapshot is tried while its sessions change."""
@@ -63,12 +63,11 @@ class _Slot:
 class CachePool:
     """Owns the watch caches and the tasks that load them.
 
-    A read answers from the cache, or with None if the store has to be asked; then it starts to
-    load a cache for later reads.
+    A read returns None if the board has no loaded cache: ask the store instead. The pool then
+    loads a cache for later reads.
 
-    A cache has the commits that its hub has received, and the hub may be a moment behind the
-    store, where other reads already see a commit. So each read waits until the hub has caught
-    up, and shows no less than an earlier read has shown.
+    Other reads see a commit in the store a moment before the hub receives it. Each read here
+    waits until the hub has caught up, so it never shows less than an earlier read has shown.
     """
 
     def __init__(self, store: Store, hubs: Hubs) -> None:
@@ -86,7 +85,7 @@ class CachePool:
         return cache.list_contracts(listed, hub.revision) if cache else None
 
     async def size(self, board: str) -> int:
-        """Return how many bytes a snapshot of the board will have, or an upper guess."""
+        """Return the size of a snapshot in bytes: the exact one, the last one, or UNKNOWN."""
         hub = await self._hubs.of(board)
         cache = self._read(hub)
         if cache:
@@ -133,7 +132,7 @@ class CachePool:
         slot = self._slots.get(hub) or self._add(hub)
         self._slots.move_to_end(hub)
         self._reads += 1
-        if self._reads >= len(self._slots):  # so that the sum costs each read a constant
+        if self._reads >= len(self._slots):  # the sum over all slots, but rarely
             self._make_room()
         if not (slot.cache or slot.loading or slot.too_large):
             slot.loading = self._tasks.start(self._load(hub.board, slot))

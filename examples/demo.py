@@ -1,7 +1,7 @@
-"""The board at work: a server, a dispatcher and its workers carry out a real nebula.
+"""Run a server, a dispatcher and its workers on a real nebula.
 
-Everything happens in a temporary directory and ends with this process. Exit
-code 0: every phase is done, has left contracts, and holds no file.
+Everything is in a temporary directory and ends with this process. The exit code is 0 if
+every phase is done and has published contracts, and no file is claimed.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from board_server.announcement import address_in
 HERE = Path(__file__).resolve().parent
 GO_EXAMPLES = HERE.parent / "go" / "examples"
 GRACE = 15.0
-"""Seconds that a process may take to end once it is told to."""
+"""Grace period of a process after SIGTERM, in seconds; then it is killed."""
 
 
 def main() -> int:
@@ -39,9 +39,11 @@ def main() -> int:
         default=HERE / "nebulas" / "cosmetic-refactor",
         help="directory of the nebula (default: %(default)s)",
     )
-    parser.add_argument("--workers", type=int, default=4, help="how many may work at a time")
-    parser.add_argument("--pace", type=float, default=0.2, help="a worker's seconds for each file")
-    parser.add_argument("--python", action="store_true", help="take the dispatcher in Python")
+    parser.add_argument("--workers", type=int, default=4, help="number of concurrent workers")
+    parser.add_argument(
+        "--pace", type=float, default=0.2, help="seconds that a worker spends on each file"
+    )
+    parser.add_argument("--python", action="store_true", help="use the dispatcher in Python")
     options = parser.parse_args()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
@@ -51,14 +53,14 @@ def main() -> int:
 
 
 def stop(number: int, _frame: object) -> None:
-    """Leave every `with` block, which ends its process; a second signal must not cut that short."""
+    """Exit through every `with` block, which ends its process; ignore further signals meanwhile."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     sys.exit(128 + number)
 
 
 def demo(console: Console, temporary: Path, options: argparse.Namespace) -> int:
-    """Run everything in the directory; return the exit code."""
+    """Run everything in the directory `temporary`; return the exit code."""
     nebula = read_nebula(options.nebula)
     dispatcher = go_dispatcher(console, temporary) if not options.python else None
     repository = temporary / "repository"
@@ -89,16 +91,16 @@ def demo(console: Console, temporary: Path, options: argparse.Namespace) -> int:
 
 
 def go_dispatcher(console: Console, temporary: Path) -> Path | None:
-    """Build the dispatcher; None, and a word about it, where that cannot be done."""
+    """Build the Go dispatcher. If that is impossible, print why and return None."""
     go = shutil.which("go")
     if not go:
-        console.print("There is no Go here: examples/dispatcher.py takes its dispatcher's place.")
+        console.print("Go is not installed: using examples/dispatcher.py instead.")
         return None
     console.print("Building go/examples/dispatcher ...")
     built = temporary / "dispatcher"
     build = [go, "build", "-o", str(built), "./dispatcher"]
     if subprocess.run(build, cwd=GO_EXAMPLES, check=False).returncode:
-        console.print("Go cannot build it: examples/dispatcher.py takes its place.")
+        console.print("The build failed: using examples/dispatcher.py instead.")
         return None
     return built
 
@@ -119,7 +121,7 @@ def server(directory: Path) -> Iterator[str]:
 def process(
     command: list[str], stdout: int | None = None, stderr: IO[str] | None = None
 ) -> Iterator[subprocess.Popen[str]]:
-    """Run a command in a session of its own, so that we end it, and not the terminal's Ctrl-C."""
+    """Run a command until the end of the block, in a process group that Ctrl-C does not reach."""
     running = subprocess.Popen(
         command, stdout=stdout, stderr=stderr, text=True, start_new_session=True
     )

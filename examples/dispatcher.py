@@ -1,4 +1,4 @@
-"""A dispatcher in Python, for where there is no Go: go/examples/dispatcher in small."""
+"""A small dispatcher in Python, for machines without Go; see also go/examples/dispatcher."""
 
 import argparse
 import asyncio
@@ -15,13 +15,13 @@ from board_client import AsyncBoardClient, Credentials, FileFree, PhaseIn, Phase
 
 WORKER = Path(__file__).with_name("worker.py")
 MAX_CONDITIONS = 100
-"""As many as one call of WaitFor takes."""
+"""The most conditions that one WaitFor call accepts."""
 DAY = 24 * 60 * 60.0
-"""Seconds that the dispatcher waits at most for something on the board."""
+"""The longest that the dispatcher waits for a condition, in seconds."""
 
 
 class Dispatcher:
-    """Runs the phases of one nebula, each in a worker process, several at a time."""
+    """Runs the phases of one nebula, each in a worker process, several concurrently."""
 
     def __init__(self, board: AsyncBoardClient, options: argparse.Namespace) -> None:
         self._board = board
@@ -31,7 +31,7 @@ class Dispatcher:
         self._slots = asyncio.Semaphore(options.workers)
 
     async def run(self, nebula: Nebula) -> bool:
-        """Carry out all that can be; tell whether that was everything."""
+        """Run every phase whose dependencies get done; return whether all phases are done."""
         for phase in nebula.phases:
             await self._give_back(phase.id)
         runs: dict[str, asyncio.Task[bool]] = {}
@@ -49,7 +49,7 @@ class Dispatcher:
 
     async def _carry_out(self, phase: Phase, before: list[asyncio.Task[bool]]) -> bool:
         if not all(await asyncio.gather(*before)):
-            return False  # it stays queued
+            return False  # the phase stays queued
         while True:
             async with self._slots:
                 worker = self._idle.pop()
@@ -65,7 +65,7 @@ class Dispatcher:
     async def _is_done(self, phase: Phase, code: int | None) -> bool:
         now = await self._board.get_phase(phase.id)
         if now and now.state == PhaseState.RUNNING and now.session_id:
-            # Its worker died. The board takes the phase back with the session.
+            # The worker died. The board fails the phase when the session expires.
             met = await self._patient.wait_for(
                 PhaseIn(phase.id, PhaseState.DONE, PhaseState.FAILED)
             )
@@ -103,14 +103,20 @@ class Dispatcher:
 
 
 async def main() -> int:
-    """Read the arguments and dispatch. 0: all phases are done."""
+    """Read the arguments and dispatch. Return 0 if all phases are done, else 1."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("nebula", type=Path, help="directory of the nebula")
-    parser.add_argument("--target", default="127.0.0.1:7447", help="where the board is")
-    parser.add_argument("--repository", type=Path, required=True, help="where the workers work")
-    parser.add_argument("--workers", type=int, default=4, help="how many may work at a time")
-    parser.add_argument("--pace", type=float, default=0, help="a worker's seconds for each file")
-    parser.add_argument("--ttl", type=float, default=10, help="seconds a session outlives it")
+    parser.add_argument("--target", default="127.0.0.1:7447", help="address of the board server")
+    parser.add_argument(
+        "--repository", type=Path, required=True, help="directory in which the workers work"
+    )
+    parser.add_argument("--workers", type=int, default=4, help="number of concurrent workers")
+    parser.add_argument(
+        "--pace", type=float, default=0, help="seconds that a worker spends on each file"
+    )
+    parser.add_argument(
+        "--ttl", type=float, default=10, help="ttl of a worker's session, in seconds"
+    )
     options = parser.parse_args()
     this = asyncio.current_task()
     assert this

@@ -1,4 +1,4 @@
-"""A live view of a board in the terminal, and a summary of it at the end."""
+"""A live view of a board in the terminal, and a summary at the end."""
 
 import threading
 from collections import Counter
@@ -35,7 +35,7 @@ STYLES = {
 
 
 class Replica:
-    """What a watch from a snapshot has told so far."""
+    """A copy of the board, kept up to date by a watch from a snapshot."""
 
     def __init__(self) -> None:
         self.revision = -1
@@ -43,14 +43,14 @@ class Replica:
         self.owners: dict[str, str] = {}
         self.producers: dict[int, str] = {}
 
-    def take(self, told: Snapshot | Event) -> None:
-        """Bring it up to date."""
-        self.revision = told.revision
-        match told:
+    def apply(self, update: Snapshot | Event) -> None:
+        """Apply a snapshot or an event."""
+        self.revision = update.revision
+        match update:
             case Snapshot():
-                self.phases = {phase.phase_id: phase for phase in told.phases}
-                self.owners = {claim.filepath: claim.owner for claim in told.claims}
-                self.producers = {contract.id: contract.producer for contract in told.contracts}
+                self.phases = {phase.phase_id: phase for phase in update.phases}
+                self.owners = {claim.filepath: claim.owner for claim in update.claims}
+                self.producers = {contract.id: contract.producer for contract in update.contracts}
             case Event(change=Change.PHASE, record=Phase() as phase):
                 self.phases[phase.phase_id] = phase
             case Event(change=Change.CONTRACT, record=Contract() as contract):
@@ -68,9 +68,9 @@ class Replica:
 def watch(
     console: Console, board: BoardClient, nebula: Nebula, until: Callable[[], object]
 ) -> None:
-    """Show the board until the call returns: as a table in a terminal, else a line for each change.
+    """Show the board until `until` returns, including the last change before that.
 
-    The last change before that is shown too.
+    A terminal shows a table; other output gets one line for each change.
     """
     replicas = _replicas(board, until)
     if console.is_terminal:
@@ -88,14 +88,14 @@ def watch(
 
 
 def _replicas(board: BoardClient, until: Callable[[], object]) -> Iterator[Replica]:
-    """Yield the board after each change, up to the last before `until` returned."""
+    """Yield the board after each change, up to the last one before `until` returned."""
     arrivals: SimpleQueue[Snapshot | Event | None] = SimpleQueue()
-    told = board.watch_from_snapshot()
+    updates = board.watch_from_snapshot()
 
     def follow() -> None:
-        with suppress(BoardError):  # the client is closed, or the watch cannot go on
-            for each in told:
-                arrivals.put(each)
+        with suppress(BoardError):  # the client was closed, or the watch cannot resume
+            for update in updates:
+                arrivals.put(update)
         arrivals.put(None)
 
     def wait() -> None:
@@ -106,11 +106,11 @@ def _replicas(board: BoardClient, until: Callable[[], object]) -> Iterator[Repli
         threading.Thread(target=waits, daemon=True).start()
     replica = Replica()
     while arrived := arrivals.get():
-        replica.take(arrived)
+        replica.apply(arrived)
         yield replica
     last = board.open_board().revision
     while replica.revision < last and (arrived := arrivals.get()):
-        replica.take(arrived)
+        replica.apply(arrived)
         yield replica
 
 
@@ -139,7 +139,7 @@ def _table(replica: Replica, nebula: Nebula) -> Table:
 def summarize(console: Console, board: BoardClient, nebula: Nebula, repository: Path) -> bool:
     """Print what the board holds.
 
-    Tell whether every phase is done and has left contracts, and no file is claimed.
+    Return whether every phase is done and has published contracts, and no file is claimed.
     """
     phases = board.list_phases()
     contracts = board.all_contracts()
@@ -150,7 +150,7 @@ def summarize(console: Console, board: BoardClient, nebula: Nebula, repository: 
     console.print(f"Phases: {_counts(phase.state for phase in phases)}")
     console.print(f"Claims: {', '.join(claim.filepath for claim in claims) or 'none'}")
     console.print(f"Contracts: {_counts(contract.kind for contract in contracts)}")
-    console.print(f"Files, each with the phase that wrote it last ({written} are there):")
+    console.print(f"Files, each with the phase that wrote it last ({written} exist):")
     for file, producer in sorted(files.items()):
         console.print(f"  {file}  [dim]{producer}[/]", highlight=False, soft_wrap=True)
     done = {phase.phase_id for phase in phases if phase.state == PhaseState.DONE}

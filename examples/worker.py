@@ -1,16 +1,16 @@
 """A worker: carries out one phase of a nebula in a repository.
 
 It claims the files of the phase's scope, sets the phase running, writes the
-files, and completes the phase with contracts for what it wrote. Where a worker of
-quasar asks a language model, this one writes a function into each file.
+files, and completes the phase with contracts for what it wrote. A worker of quasar
+asks a language model for changes; this one adds a function to each file.
 
-All of it happens in a session: should the worker die, the board fails its phase
-and frees its files; should the worker lose the session, it drops the work.
+It works within a session: if the worker dies, the board fails its phase and releases
+its claims; if the session expires, the worker stops.
 
-The board is the one that BOARD_TARGET and BOARD_NAME say, with the credentials of
-BOARD_TLS_CA, BOARD_TOKEN and the like; the worker's name is BOARD_WORKER. Exit codes:
-0, the phase is done; 3, other phases have files that it needs (which and who stands
-on standard output, as JSON) and nothing was done; anything else, it failed.
+BOARD_TARGET and BOARD_NAME name the board; BOARD_TLS_CA, BOARD_TOKEN and similar
+variables have the credentials; BOARD_WORKER is the worker's name. Exit codes: 0, the
+phase is done; 3, other phases have claimed files that it needs (standard output lists
+them with their owners, as JSON) and nothing was changed; anything else, it failed.
 """
 
 import argparse
@@ -36,20 +36,20 @@ CONFLICT = 3
 
 
 class OutOfScope(ValueError):
-    """A scope that leaves the repository."""
+    """A scope with a path outside of the repository."""
 
 
 class SessionLost(Exception):
-    """The phase and its files were handed on: they are no longer this worker's."""
+    """The session expired: the board has failed the phase and released its claims."""
 
 
 def main() -> int:
     """Read the arguments and carry out the phase."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("phase", type=Path, help="the phase's file in its nebula")
-    parser.add_argument("--repository", type=Path, required=True, help="where to work")
-    parser.add_argument("--pace", type=float, default=0, help="seconds of thought for each file")
-    parser.add_argument("--ttl", type=float, default=10, help="seconds its session outlives it")
+    parser.add_argument("phase", type=Path, help="Markdown file of the phase")
+    parser.add_argument("--repository", type=Path, required=True, help="directory in which to work")
+    parser.add_argument("--pace", type=float, default=0, help="seconds to spend on each file")
+    parser.add_argument("--ttl", type=float, default=10, help="ttl of the session, in seconds")
     options = parser.parse_args()
     phase = read_phase(options.phase)
     worker = os.environ.get("BOARD_WORKER", "")
@@ -70,7 +70,7 @@ def main() -> int:
 def carry_out(
     phase: Phase, session: BoardSession, worker: str, repository: Path, pace: float
 ) -> None:
-    """Claim, write, complete. Raises FileAlreadyClaimed before anything is changed."""
+    """Claim, write, complete. Raises FileAlreadyClaimed before it changes anything."""
     files = files_of_scope(phase, repository)
     session.claim_files(files, owner=phase.id)
     session.set_phase_state(phase.id, PhaseState.RUNNING, worker=worker)
@@ -84,11 +84,11 @@ def carry_out(
 
 
 def files_of_scope(phase: Phase, repository: Path) -> list[str]:
-    """Tell which files to claim, in byte order.
+    """Return the files to claim, in byte order.
 
-    An entry that names a file is that file, be it there or not. A directory
-    (`internal/ui/`) or a pattern (`internal/board/**`) is the files that are
-    there now; where there are none, it is a new one named after the phase.
+    An entry that names a file stands for that file, whether or not it exists. A directory
+    (`internal/ui/`) or a pattern (`internal/board/**`) stands for the files that match now,
+    or, if none does, for a new file named after the phase.
     """
     files: set[str] = set()
     for entry in phase.scope:
@@ -104,18 +104,18 @@ def files_of_scope(phase: Phase, repository: Path) -> list[str]:
 
 
 def _directory_and_pattern(entry: str) -> tuple[str, str]:
-    """Part `a/b/**` into `a/b` and `**/*`. An entry that names a file has no pattern."""
+    """Split `a/b/**` into `a/b` and `**/*`. An entry that names a file has no pattern."""
     parts = entry.split("/")
     if parts[-1] == "":
         parts[-1] = "**"
-    if parts[-1] == "**":  # all that is below
+    if parts[-1] == "**":  # all files below
         parts.append("*")
     first = next((i for i, part in enumerate(parts) if set(part) & set("*?[")), len(parts))
     return "/".join(parts[:first]), "/".join(parts[first:])
 
 
 def write(phase: Phase, repository: Path, file: str, given: list[str]) -> list[Contract]:
-    """Add what the phase is about to the file; return the contracts for it."""
+    """Add a function for the phase to the file; return the contracts for it."""
     path = repository / file
     path.parent.mkdir(parents=True, exist_ok=True)
     package = Path(file).parent.as_posix()

@@ -31,7 +31,7 @@ def test_without_go_the_demo_says_so_and_does_the_same_in_python(tmp_path):
     environment = {**os.environ, "PATH": str(tmp_path)}
     ran = subprocess.run(DEMO, capture_output=True, text=True, env=environment, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "There is no Go here" in ran.stdout
+    assert "Go is not installed" in ran.stdout
     assert complete(ran.stdout)
 
 

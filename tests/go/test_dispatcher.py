@@ -117,8 +117,8 @@ def command_of(pid):
 @pytest.mark.parametrize(
     ("phases", "said"),
     [
-        ({"p": (["q"], [])}, "p.md: depends on q, which is no phase"),
-        ({"p": (["q"], []), "q": (["p"], [])}, "depend on each other in a circle: "),
+        ({"p": (["q"], [])}, "p.md: depends on q, which is not a phase"),
+        ({"p": (["q"], []), "q": (["p"], [])}, "the dependencies of the phases form a cycle: "),
     ],
 )
 def test_a_malformed_nebula_is_one_line_that_names_it(dispatcher, phases, said):

@@ -140,6 +140,8 @@ def run(app: typer.Typer) -> int:
 
 
 def _wrong_usage(error: Any) -> Failure:
+    if hasattr(error, "possibilities"):  # of an option that does not exist
+        error.possibilities = [each for each in error.possibilities or () if each not in HIDDEN]
     message = error.format_message().rstrip(".")
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "board"

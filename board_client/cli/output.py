@@ -128,12 +128,16 @@ def _print_rich(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Non
         table.add_column(
             column.header,
             justify="right" if column.right else "left",
-            overflow="ellipsis",
-            no_wrap=True,
             max_width=console.width // 3 if column.cut else None,
         )
     for row in rows:
-        table.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))
+        # The cells do not wrap, the columns may: then rich narrows the widest ones alone.
+        table.add_row(
+            *(
+                Text(cell, style=STYLES.get(cell, ""), no_wrap=True, overflow="ellipsis")
+                for cell in row
+            )
+        )
     console.print(table)
 
 

@@ -22,7 +22,12 @@ from board_server.auth.token_file import (
 )
 from board_server.files.reload import BadFile
 
-app = typer.Typer(add_completion=False, no_args_is_help=True)
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode="rich" if sys.stdout.isatty() else None,
+)
 
 File = Annotated[
     Path,

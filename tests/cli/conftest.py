@@ -39,6 +39,12 @@ class Run:
         return json.loads(self.out)
 
     @property
+    def error(self):
+        """The object that says why a command failed, under --json."""
+        (line,) = self.err.splitlines()
+        return json.loads(line)
+
+    @property
     def rows(self):
         """The cells of each line that a table has in a pipe."""
         assert self.code == 0, self.err

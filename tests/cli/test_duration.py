@@ -13,14 +13,23 @@ from board_client.cli.duration import duration, written
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("500ms", 0.5), ("30s", 30), ("5m", 300), ("2h", 7200), ("1h30m", 5400), ("1.5s", 1.5)],
+    [
+        ("500ms", 0.5),
+        ("30s", 30),
+        ("5m", 300),
+        ("2h", 7200),
+        ("1h30m", 5400),
+        ("1.5s", 1.5),
+        ("5", 5),
+        (".5", 0.5),
+    ],
 )
 def test_a_duration_is_read(text, seconds):
     assert duration(text) == timedelta(seconds=seconds)
 
 
 @pytest.mark.parametrize(
-    "text", ["", "5", "m", "-5s", "5 s", "5d", "0s", "1e3s", "٣s", "5s\n", "nan", "9" * 400 + "h"]
+    "text", ["", "0", "m", "-5s", "5 s", "5d", "0s", "1e3s", "٣s", "5s\n", "nan", "9" * 400 + "h"]
 )
 def test_what_is_no_duration_above_0_is_refused(text):
     with pytest.raises(typer.BadParameter):

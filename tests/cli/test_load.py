@@ -128,16 +128,26 @@ def test_status_tells_claims_and_contracts_of_each_phase(board):
     assert (second["worker"], second["claims"], second["contracts"]) == ("", 0, 0)
 
 
-def test_status_without_a_name_shows_the_only_board_that_holds_anything(own_server):
+def test_without_a_name_the_only_board_in_use_is_meant_while_the_default_board_is_unused(
+    own_server,
+):
     board = Board(own_server, "")
     board("load", NEBULAS / "dag-engine")
     assert board("status").out.startswith("board DAG-Task-Engine, revision 5\n")
-    assert board("status", "--json").json["board"]["name"] == "boards"
+    assert board("status", "--json").json["board"]["name"] == "DAG-Task-Engine"
 
     with BoardClient(own_server, "another") as another:
         another.open_board()
         another.set_phase_state("p1", "queued")
-    several = board("status").out
-    assert several.startswith("board boards, revision 0\n")
-    assert "DAG-Task-Engine, another" in several
+    for command in ("status", "claims", "phase list", "run -- true", "claim a --phase p"):
+        several = board(*command.split())
+        assert (several.code, several.out) == (2, ""), command
+        assert several.err == (
+            "board: several boards are in use; name one with --board or BOARD_NAME: "
+            "DAG-Task-Engine, another\n"
+        )
     assert [row[0] for row in board("boards").rows] == ["DAG-Task-Engine", "another", "boards"]
+
+    with BoardClient(own_server) as default:
+        default.set_phase_state("p2", "queued")
+    assert board("status").out.startswith("board boards, revision 1\n")

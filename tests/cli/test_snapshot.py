@@ -109,7 +109,7 @@ def test_changes_that_are_no_longer_kept_are_told_and_what_to_do(tmp_path):
         refused = board("snapshot", "--since", "0")
         whole = board("snapshot")
     assert (refused.code, refused.out) == (1, "")
-    assert "the oldest revision to go on from is 1. Take a full `board snapshot`" in refused.err
+    assert "the oldest revision to resume from is 1. Take a full `board snapshot`" in refused.err
     assert "### human_decision (1)" in whole.out
 
 

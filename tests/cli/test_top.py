@@ -123,8 +123,8 @@ def test_the_latest_events_are_shown_a_line_for_each_call_and_why_it_happened():
     view.take(event(9, "phase", phase("store", "failed", "w1"), expired))
     view.take(event(9, "session_ended", session("w1", 0), expired))
     lines = drawn(view)
-    assert "05:03:45  store claimed a.go" in lines[-4]
-    assert "05:03:45  session expired: store is failed, worker w1, and 2 more" in lines[-3]
+    assert "05:03:45Z  store claimed a.go" in lines[-4]
+    assert "05:03:45Z  session expired: store is failed, worker w1, and 2 more" in lines[-3]
     assert "revision 9" in lines[0]
     assert "1 failed" in lines[2]
 

@@ -83,7 +83,7 @@ def test_a_server_that_is_not_there_is_told_at_once_however_long_the_wait():
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["--phase", "p1"], ["--phase", "p1=finished"], ["--file", "a", "--timeout", "5"]],
+    [[], ["--phase", "p1"], ["--phase", "p1=finished"], ["--file", "a", "--timeout", "5x"]],
 )
 def test_a_wait_that_says_nothing_or_nonsense_is_wrong_usage(board, arguments):
     refused = board("wait", *arguments)

@@ -64,7 +64,7 @@ def test_it_ends_when_nobody_reads_it_though_nothing_happens(board):
     with board.start("watch", "--after", "0") as watch:
         assert "p1 is queued" in watch.stdout.readline()
         watch.stdout.close()
-        assert watch.wait(timeout=60) == 1
+        assert watch.wait(timeout=60) == 141
         assert watch.stderr.read() == ""
 
 

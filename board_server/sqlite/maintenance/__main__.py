@@ -29,6 +29,8 @@ from board_server.sqlite.maintenance.restore import restore as restore_from
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode="rich" if sys.stdout.isatty() else None,
     pretty_exceptions_enable=False,
     help="Maintain the board files of a directory. Run it on the machine that has the files.",
 )

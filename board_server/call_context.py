@@ -10,7 +10,7 @@ from itertools import count
 from typing import Protocol
 
 from board_server.errors import BoardError
-from board_server.principal import ANYONE, Caller
+from board_server.principal import ANYONE, Principal
 
 REQUEST_ID = "x-request-id"
 """Metadata with the request ID: how a call is named in logs."""
@@ -23,7 +23,7 @@ _numbers = count(1)
 
 
 class Holding(Protocol):
-    """Counts what one call makes the server hold in memory, against its caller's limits."""
+    """Counts what one call makes the server hold in memory, against its principal's limits."""
 
     def hold(self, size: int) -> None:
         """Count bytes that stay in memory until the call ends. Raises LimitExceeded."""
@@ -56,12 +56,12 @@ class Call:
         "_made_id",
         "_task",
         "asked_id",
-        "caller",
         "data",
         "ended",
         "holding",
         "metadata",
         "method",
+        "principal",
         "started",
     )
 
@@ -69,7 +69,7 @@ class Call:
         self.started = time.perf_counter()
         self.method = method
         self.metadata = metadata
-        self.caller: Caller = ANYONE
+        self.principal: Principal = ANYONE
         self.ended: BoardError | None = None
         self.data = b""
         self.holding: Holding
@@ -95,3 +95,4 @@ class Call:
 
 
 CURRENT: ContextVar[Call | None] = ContextVar("board_call", default=None)
+"""The call that the running task handles; None outside of calls."""

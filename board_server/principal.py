@@ -1,11 +1,11 @@
-"""Who calls: a role, and what the caller is bound to."""
+"""Principals: who makes a call, with which role, and bound to which boards and worker."""
 
 from dataclasses import dataclass
 from enum import IntEnum
 
 
 class Role(IntEnum):
-    """What a caller may do: each role all that those below it may."""
+    """What a principal may do. Each role may do all that the roles below it may."""
 
     READER = 1
     WORKER = 2
@@ -14,10 +14,11 @@ class Role(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
-    """One who may call: `boards` of None means all; `worker` is the only name it may bear, "" any.
+class Principal:
+    """Who makes a call.
 
-    `name` is the token's; "" for whoever reaches a server that asks for none.
+    `name` is the name of the token, "" on a server without tokens. `boards` are the only boards
+    that it may use, None for all. `worker` is the only worker's name that it may give, "" for any.
     """
 
     name: str
@@ -27,9 +28,9 @@ class Caller:
 
     @property
     def bound(self) -> bool:
-        """Whether it depends on the request what the caller may do."""
+        """Whether it depends on the request if the principal may make a call."""
         return self.boards is not None or self.worker != ""
 
 
-ANYONE = Caller("", Role.ADMIN)
-"""The caller of a server that asks for no tokens."""
+ANYONE = Principal("", Role.ADMIN)
+"""The principal of every call to a server without tokens."""

@@ -12,11 +12,11 @@ from board_server.auth.token_file import (
     BadTokens,
     Token,
     Tokens,
-    bound,
     digest_of,
     locked,
     named,
     new_secret,
+    principal_of,
     read,
     write,
 )
@@ -67,9 +67,9 @@ def create(
     with locked(file):
         known = read(file).tokens if file.exists() else []
         with _refusing():
-            caller = bound(name, role, board or None, worker or "")
+            principal = principal_of(name, role, board or None, worker or "")
             shown = None if certificate is None else named(certificate)
-            made = Token(caller, digest_of(secret) if secret else None, shown)
+            made = Token(principal, digest_of(secret) if secret else None, shown)
             kept = Tokens([*known, made])
         write(file, kept)
     if secret:
@@ -91,10 +91,10 @@ def _show(secret: str, file: Path, name: str) -> None:
 def list_tokens(file: File) -> None:
     """Tell about the tokens: name, role, boards, worker, certificate; never a secret."""
     for token in read(file).tokens:
-        caller = token.caller
-        boards = "all boards" if caller.boards is None else ",".join(sorted(caller.boards))
-        parts = [caller.name, caller.role.name.lower(), boards]
-        parts += [f"worker={caller.worker}"] if caller.worker else []
+        principal = token.principal
+        boards = "all boards" if principal.boards is None else ",".join(sorted(principal.boards))
+        parts = [principal.name, principal.role.name.lower(), boards]
+        parts += [f"worker={principal.worker}"] if principal.worker else []
         parts += [f"certificate={token.certificate}"] if token.certificate else []
         print("\t".join(parts))  # noqa: T201
 
@@ -106,7 +106,7 @@ def revoke(
     """Take a token out of the file. Its watches and waits end within a second or two."""
     with locked(file):
         known = read(file).tokens
-        kept = [token for token in known if token.caller.name != name]
+        kept = [token for token in known if token.principal.name != name]
         if len(kept) == len(known):
             raise BadTokens(f'{file}: there is no token "{name}"')
         write(file, Tokens(kept))

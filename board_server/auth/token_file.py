@@ -23,12 +23,13 @@ from board_server.files import atomic
 from board_server.files.lock import FileLock
 from board_server.files.reload import BadFile, content
 from board_server.model import is_board_name
-from board_server.principal import Caller, Role
+from board_server.principal import Principal, Role
 from board_server.wire.validation import MAX_ID
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _HASH = re.compile(r"[0-9a-f]{64}")
 _KEYS = {"name", "hash", "certificate", "role", "boards", "worker"}
+_BEARER = "bearer "
 _NOBODY = bytes(32)
 """Compared with where there is no such token, so that both take the same time."""
 
@@ -39,9 +40,9 @@ class BadTokens(BadFile):
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """One `[[token]]` of the file: a caller, and by what it is known."""
+    """One `[[token]]` of the file: a principal, and what it is recognized by."""
 
-    caller: Caller
+    principal: Principal
     digest: bytes | None = None
     certificate: CertificateName | None = None
 
@@ -57,34 +58,56 @@ def new_secret(name: str) -> str:
 
 
 class Tokens:
-    """The tokens of a file, to look callers up in."""
+    """The tokens of a file, in which principals are looked up."""
 
     def __init__(self, tokens: Iterable[Token]) -> None:
-        """Index them. Raises BadTokens where two have one name, or one certificate."""
+        """Index them. Raises BadTokens if two have the same name or certificate."""
         self.tokens = list(tokens)
         self._by_name: dict[str, Token] = {}
-        self._by_certificate: dict[CertificateName, Caller] = {}
+        self._by_certificate: dict[CertificateName, Principal] = {}
+        self._recognized: dict[str | bytes, Principal] = {}
         for token in self.tokens:
-            name, certificate = token.caller.name, token.certificate
+            name, certificate = token.principal.name, token.certificate
             if name in self._by_name:
                 raise BadTokens(f'two tokens are named "{name}"')
             if certificate in self._by_certificate:
                 raise BadTokens(f'two tokens are of the certificate "{certificate}"')
             self._by_name[name] = token
             if certificate:
-                self._by_certificate[certificate] = token.caller
+                self._by_certificate[certificate] = token.principal
 
-    def by_secret(self, token: str) -> Caller | None:
-        """Tell whose token it is, in a time that does not depend on how wrong it is."""
+    def by_authorization(self, value: str | bytes) -> Principal | None:
+        """Return whose token the metadata `authorization` has; None if the token is unknown.
+
+        A valid token is hashed once; later calls look its metadata up in a dict. Python's string
+        hashes have a random key, so the time of a lookup says nothing about valid tokens. Raises
+        ValueError for metadata that is no bearer token.
+        """
+        principal = self._recognized.get(value)
+        if principal is None:
+            principal = self.by_secret(_secret_in(value))
+            if principal:
+                self._recognized[value] = principal
+        return principal
+
+    def by_secret(self, token: str) -> Principal | None:
+        """Return whose token it is, in a time that does not depend on how wrong it is."""
         named = self._by_name.get(token.rpartition(".")[0].removeprefix("board."))
         expected = named.digest if named and named.digest else _NOBODY
         if not hmac.compare_digest(digest_of(token), expected):
             return None
-        return named.caller if named else None
+        return named.principal if named else None
 
-    def by_certificate(self, names: Iterable[CertificateName]) -> Caller | None:
-        """Tell for whom a certificate with one of these names stands."""
+    def by_certificate(self, names: Iterable[CertificateName]) -> Principal | None:
+        """Return for whom a certificate with one of these names stands."""
         return next((self._by_certificate[n] for n in names if n in self._by_certificate), None)
+
+
+def _secret_in(value: str | bytes) -> str:
+    """Return the token in the metadata `authorization`. Raises ValueError."""
+    if not isinstance(value, str) or value[: len(_BEARER)].lower() != _BEARER:
+        raise ValueError("authorization is no bearer token")
+    return value[len(_BEARER) :]
 
 
 def read(path: Path) -> Tokens:
@@ -176,9 +199,11 @@ def _checked(name: str, table: Mapping[str, Any]) -> Token:
         raise BadTokens("needs a hash or a certificate")
     if digest and not _HASH.fullmatch(digest):
         raise BadTokens("hash must be 64 hexadecimal digits, as `board token create` writes them")
-    caller = bound(name, table.get("role", ""), table.get("boards"), table.get("worker", ""))
+    principal = principal_of(
+        name, table.get("role", ""), table.get("boards"), table.get("worker", "")
+    )
     return Token(
-        caller,
+        principal,
         bytes.fromhex(digest) if digest else None,
         named(certificate) if certificate else None,
     )
@@ -192,8 +217,8 @@ def named(certificate: str) -> CertificateName:
         raise BadTokens(str(error)) from error
 
 
-def bound(name: str, role: str, boards: object = None, worker: str = "") -> Caller:
-    """Make the caller of a token from what the file or the command line says. Raises BadTokens."""
+def principal_of(name: str, role: str, boards: object = None, worker: str = "") -> Principal:
+    """Make a token's principal from what the file or the command line says. Raises BadTokens."""
     if not _NAME.fullmatch(name):
         raise BadTokens(
             f'"{name}" cannot name a token (letters, digits, hyphens and underscores, at most 64)'
@@ -204,7 +229,7 @@ def bound(name: str, role: str, boards: object = None, worker: str = "") -> Call
         raise BadTokens(f"worker must be printable and at most {MAX_ID} bytes")
     if worker and role != "worker":
         raise BadTokens("only the role worker can be bound to a worker")
-    return Caller(name, Role[role.upper()], None if boards is None else _boards(boards), worker)
+    return Principal(name, Role[role.upper()], None if boards is None else _boards(boards), worker)
 
 
 def _boards(names: object) -> frozenset[str]:
@@ -217,16 +242,16 @@ def _boards(names: object) -> frozenset[str]:
 
 
 def _table(token: Token) -> str:
-    caller = token.caller
-    lines = ["[[token]]", f'name = "{caller.name}"', f'role = "{caller.role.name.lower()}"']
+    principal = token.principal
+    lines = ["[[token]]", f'name = "{principal.name}"', f'role = "{principal.role.name.lower()}"']
     if token.digest:
         lines.append(f'hash = "{token.digest.hex()}"')
     if token.certificate:
         lines.append(f"certificate = {_quoted(str(token.certificate))}")
-    if caller.boards is not None:
-        lines.append(f"boards = [{', '.join(map(_quoted, sorted(caller.boards)))}]")
-    if caller.worker:
-        lines.append(f"worker = {_quoted(caller.worker)}")
+    if principal.boards is not None:
+        lines.append(f"boards = [{', '.join(map(_quoted, sorted(principal.boards)))}]")
+    if principal.worker:
+        lines.append(f"worker = {_quoted(principal.worker)}")
     return "\n".join(lines) + "\n"
 
 

@@ -1,205 +1,199 @@
-"""What surrounds every method: who may call it, how often, and what becomes of its errors.
+"""What every call passes through: authorize, limit, receive, decode, call, record.
 
-The handlers are wrapped once, when they are registered, which costs a call
-nothing but a few more frames; grpc's own interceptors cost a lookup and a task each.
+To gRPC every method takes a stream of requests. Its handler then runs before the request has
+arrived: a principal that may not make the call is refused at once, and a request that does not
+arrive is given up. docs/decisions/0010-stream-handlers-for-all-calls.md has what that costs.
 """
 
 import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, TypeAlias
 
 import grpc
+from google.protobuf.message import Message
 
-from board_server.auth.policy import Access
+from board_client.v1.board_pb2_grpc import BoardServiceServicer
+from board_server.auth.policy import Policy
 from board_server.call_context import CURRENT, REQUEST_ID, Call
 from board_server.errors import BoardError
 from board_server.rpc.limits import Limiter, refuse_larger
-from board_server.rpc.request_timeout import Arrivals
-from board_server.rpc.revocation import Lasting
+from board_server.rpc.request_timeout import RequestTimeout
+from board_server.rpc.revocation import Revocation
 from board_server.telemetry.metrics import Metrics
 from board_server.telemetry.tracing import Traced
 from board_server.wire.decoding import parser
-from board_server.wire.methods import METHODS, SERVICE
+from board_server.wire.methods import METHODS, SERVICE, Method
 from board_server.wire.statuses import Status, internal, status_of
 
 log = logging.getLogger(__name__)
 
 Context = grpc.aio.ServicerContext[Any, Any]
-Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # no generic at run time
-Method = Callable[[Any, Context], Awaitable[Any]]
+RpcHandler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # no generic at run time
+Reply = Message | bytes | None
+"""What a method of the servicer returns: None if it has written a stream."""
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What all methods share: who may call, how much may go on, and who takes note of it."""
+class Shared:
+    """What the handlers of all methods share."""
 
-    access: Access
+    policy: Policy
     limiter: Limiter
-    arrivals: Arrivals
-    lasting: Lasting
+    request_timeout: RequestTimeout
+    revocation: Revocation
     metrics: Metrics
     traced: Traced | None = None
-    lines: bool = field(default_factory=lambda: log.isEnabledFor(logging.DEBUG))
-    """Whether each call gets a line in the log."""
+    log_calls: bool = field(default_factory=lambda: log.isEnabledFor(logging.DEBUG))
 
 
-def intercepted(handlers: Mapping[str, Handler], around: Surroundings) -> grpc.GenericRpcHandler:
-    """Wrap each handler of the service, and make them one generic handler."""
-    return grpc.method_handlers_generic_handler(
-        SERVICE.full_name,
-        {name: _wrapped(name, handler, around) for name, handler in handlers.items()},
-    )
+class BoardHandler(grpc.GenericRpcHandler):
+    """Finds the handler of a call by the name of its method."""
+
+    def __init__(self, servicer: BoardServiceServicer, shared: Shared) -> None:
+        self._handlers = {
+            f"/{SERVICE.full_name}/{name}": MethodHandler(
+                method, getattr(servicer, name), shared
+            ).for_grpc()
+            for name, method in METHODS.items()
+        }
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "RpcHandler | None":
+        """Return the handler; None for a method that the service does not have."""
+        return self._handlers.get(handler_call_details.method)
 
 
-def _wrapped(name: str, handler: Any, around: Surroundings) -> Handler:
-    """Wrap a handler; where callers must be known first, its request is read after that."""
-    streams = handler.response_streaming
-    make = _READ_LATER[streams] if around.access.asks else _READ_FIRST[streams]
-    method = handler.unary_stream if streams else handler.unary_unary
-    admitted = _admitted(name, method, around)
-    if around.traced:
-        # Callers are known by then: a stranger cannot have its calls traced, nor join a trace.
-        admitted = around.traced(name, admitted)
-    guarded = _guarded(name, admitted, around)
-    return make(_answering(name, guarded, around), response_serializer=_to_bytes)
+class MethodHandler:
+    """Answers the calls of one method, step by step."""
 
+    def __init__(
+        self,
+        method: Method,
+        behavior: Callable[[Any, Context], Awaitable[Reply]],
+        shared: Shared,
+    ) -> None:
+        """Prepare the steps; `behavior` is the method of the servicer."""
+        self._method = method
+        self._shared = shared
+        self._authorize = shared.policy.authorize
+        self._begin = shared.limiter.begin
+        self._receive = shared.request_timeout.receive
+        self._parse = parser(method.request)
+        self._behavior = behavior
+        self._call = self._call_long_running if method.row.long_running else behavior
+        self._answered = shared.metrics.answered(method.name)
+        # A call is traced once it is authorized: a stranger cannot make spans, nor join a trace.
+        traced = shared.traced
+        self._proceed = traced(method.name, self._authorized) if traced else self._authorized
 
-# By whether the replies are a stream. Without a deserializer requests come as bytes.
-_READ_FIRST = (grpc.unary_unary_rpc_method_handler, grpc.unary_stream_rpc_method_handler)
-# To grpc these take a stream of requests, which costs a call some 5 % of its time.
-_READ_LATER = (grpc.stream_unary_rpc_method_handler, grpc.stream_stream_rpc_method_handler)
+    def for_grpc(self) -> RpcHandler:
+        """Return this handler as gRPC wants it."""
+        if self._method.streams:
+            make: Any = grpc.stream_stream_rpc_method_handler
+        else:
+            make = grpc.stream_unary_rpc_method_handler
+        handler: RpcHandler = make(self.answer, response_serializer=_encoded)
+        return handler
 
-
-def _to_bytes(reply: Any) -> bytes:
-    """Serialize a reply; what many share comes encoded already."""
-    return reply if isinstance(reply, bytes) else reply.SerializeToString()
-
-
-Guarded = Callable[[Call, list[Any], Context], Awaitable[Any]]
-"""Answers a call; the list holds the bytes of its request, unless they are read later."""
-
-
-def _guarded(name: str, admitted: Guarded, around: Surroundings) -> Guarded:
-    """Let a call through if its caller's role allows it."""
-    access, least = around.access, METHODS[name].row.role
-
-    async def call_admitted(call: Call, received: list[Any], context: Context) -> Any:
-        call.caller = await access.admit(least, call.metadata, context)
-        return await admitted(call, received, context)
-
-    return call_admitted
-
-
-def _admitted(name: str, method: Method, around: Surroundings) -> Guarded:
-    """Let a known caller's call through to its method if its request and the limits allow it."""
-    access, limiter, arrivals = around.access, around.limiter, around.arrivals
-    reads = access.asks
-    about = METHODS[name]
-    parse = parser(about.request)
-    if about.row.long_running:
-        method = around.lasting.kept(about.row.role, _keeping_open(method, around))
-
-    async def call_method(call: Call, received: list[Any], context: Context) -> Any:
-        caller = call.caller
-        held = call.holding = limiter.begin(name, caller.name, context)
+    async def answer(self, _: object, context: Context) -> bytes | None:
+        """Answer a call: turn errors into statuses, and record it before it is answered."""
+        call = Call(self._method.name, context.invocation_metadata())  # type: ignore[arg-type]  # pairs
+        CURRENT.set(call)
+        if call.asked_id:
+            context.set_trailing_metadata(((REQUEST_ID, call.asked_id),))
         try:
-            if reads:
-                received.append(await arrivals.request(call, context))
-            size = len(received[0])
-            refuse_larger(name, size)
-            held.hold(2 * size)  # as it came, and parsed
-            if about.keyed:
-                call.data = received[0]
-            request = parse(received.pop())
-            if caller.bound:
-                await access.permit(caller, request)
-            reply = await method(request, context)
+            call.principal = await self._authorize(self._method.row.role, call.metadata, context)
+            reply = await self._proceed(call, context)
+        except (asyncio.CancelledError, grpc.aio.InternalError) as gone:
+            # The client has gone, or its deadline is over: gRPC says the latter on a write.
+            self._record(call, "CANCELLED", context)
+            raise asyncio.CancelledError from gone
+        except Exception as error:
+            status = self._status(error)
+            self._record(call, status.code.name, context)
+            await _abort(call, status, context)
+        self._record(call, "OK", context)
+        return reply
+
+    async def _authorized(self, call: Call, context: Context) -> bytes | None:
+        """Answer an authorized call, if its request and the limits allow it."""
+        holding = call.holding = self._begin(self._method.name, call.principal.name, context)
+        try:
+            request = self._decode(call, await self._receive(call, context))
+            if call.principal.bound:
+                await self._shared.policy.authorize_request(call.principal, request)
+            reply = await self._call(request, context)
         except asyncio.CancelledError:
             if call.ended:
                 raise call.ended from None
             raise
         finally:
-            received.clear()  # the traceback of an error would keep it
-            call.data = b""
-            held.end()
+            call.data = b""  # the traceback of an error would keep it
+            holding.end()
         if reply is None:
-            return None  # a stream has been written already
-        written = _to_bytes(reply)
-        held.reply(len(written), changed=not about.reads)
-        return written
+            return None
+        encoded = _encoded(reply)
+        holding.reply(len(encoded), changed=not self._method.reads)
+        return encoded
 
-    return call_method
+    def _decode(self, call: Call, data: bytes) -> Any:
+        """Parse a request, and count it twice against the limits: as bytes and parsed."""
+        try:
+            refuse_larger(self._method.name, len(data))
+            call.holding.hold(2 * len(data))
+            if self._method.keyed:
+                call.data = data
+            return self._parse(data)
+        finally:
+            del data  # the traceback of an error would keep it
 
-
-def _keeping_open(method: Method, around: Surroundings) -> Method:
-    """Count the board that a watch or a wait keeps open; the default board is open anyway."""
-    default_board = around.access.default_board
-
-    async def counted(request: Any, context: Context) -> Any:
-        board = request.board or default_board
-        if board == default_board:
-            return await method(request, context)
+    async def _call_long_running(self, request: Any, context: Context) -> Reply:
+        """Call a method that lasts, and count the board that its call keeps open."""
         call = CURRENT.get()
         assert call
-        with around.limiter.keeping_open(board, call.caller.name, context):
-            return await method(request, context)
+        limiter, policy = self._shared.limiter, self._shared.policy
+        least = self._method.row.role
+        async with self._shared.revocation.tracking(call, least, request, context):
+            board = request.board or policy.default_board
+            with (
+                nullcontext()  # which stays open anyway
+                if board == policy.default_board
+                else limiter.keeping_open(board, call.principal.name, context)
+            ):
+                return await self._behavior(request, context)
 
-    return counted
-
-
-def _answering(name: str, guarded: Guarded, around: Surroundings) -> Method:
-    """Turn errors into statuses, and take note of every call before it is answered."""
-    answered = around.metrics.answered(name)
-    reads = around.access.asks
-
-    async def answer(data: Any, context: Context) -> Any:
-        received = [] if reads else [data]
-        del data  # a call that lasts keeps what it means alone
-        call = Call(name, context.invocation_metadata())  # type: ignore[arg-type]  # pairs
-        CURRENT.set(call)
-        if call.asked_id:
-            context.set_trailing_metadata(((REQUEST_ID, call.asked_id),))
-        try:
-            reply = await guarded(call, received, context)
-        except (asyncio.CancelledError, grpc.aio.InternalError) as gone:
-            # The caller has gone, or its time is up; grpc says the latter when we write to it.
-            note(call, "CANCELLED", context)
-            raise asyncio.CancelledError from gone
-        except Exception as error:
-            status = _told(name, error)
-            note(call, status.code.name, context)
-            await _abort(call, status, context)
-        note(call, "OK", context)
-        return reply
-
-    def note(call: Call, code: str, context: Context) -> None:
+    def _record(self, call: Call, code: str, context: Context) -> None:
+        """Count a call in the metrics; at debug, log it."""
         seconds = time.perf_counter() - call.started
-        answered(code, seconds)
-        if around.lines:
-            told = {"code": code, "ms": round(seconds * 1000, 3), "peer": context.peer()}
-            log.debug("call", extra=told)
+        self._answered(code, seconds)
+        if self._shared.log_calls:
+            facts = {"code": code, "ms": round(seconds * 1000, 3), "peer": context.peer()}
+            log.debug("call", extra=facts)
 
-    return answer
+    def _status(self, error: Exception) -> Status:
+        """Return the status of an error. An unexpected one is logged with an ID."""
+        if isinstance(error, BoardError):
+            return status_of(error)
+        error_id = secrets.token_hex(4)
+        facts = {"error_id": error_id}
+        name = self._method.name
+        log.error("%s failed: internal error %s", name, error_id, extra=facts, exc_info=error)
+        return internal(error_id)
+
+
+def _encoded(reply: Message | bytes) -> bytes:
+    """Encode a reply; one that several calls share is encoded already."""
+    return reply if isinstance(reply, bytes) else reply.SerializeToString()
 
 
 async def _abort(call: Call, status: Status, context: Context) -> NoReturn:
-    """End a call with a status, and with the name that it goes by in the log."""
+    """End a call with a status and its request ID."""
     named = (REQUEST_ID, call.request_id)
     try:
         await context.abort(status.code, status.details, (named, *status.trailing_metadata))
-    except grpc.aio.InternalError as gone:  # nobody is there to be told
+    except grpc.aio.InternalError as gone:  # the client has gone
         raise asyncio.CancelledError from gone
-
-
-def _told(name: str, error: Exception) -> Status:
-    """Say an error as a status; one that the board has no word for is told to the log."""
-    if isinstance(error, BoardError):
-        return status_of(error)
-    error_id = secrets.token_hex(4)
-    told = {"error_id": error_id}
-    log.error("%s failed: internal error %s", name, error_id, extra=told, exc_info=error)
-    return internal(error_id)

@@ -62,7 +62,7 @@ class Limiter:
         """Bytes of all callers together."""
         self._by_caller: Counter[Key] = Counter()
         self._boards: dict[str, Counter[str]] = {}  # that each caller keeps open
-        self._reading: dict[Key, asyncio.Semaphore] = {}
+        self._turns: dict[Key, Turns] = {}
         self._waiting: dict[Key, deque[_Waiting]] = {}  # in the order in which they came
 
     def begin(self, method: str, caller: str, context: Context) -> "Holding":
@@ -166,17 +166,19 @@ class Limiter:
 
         return closed
 
-    def reading(self, method: str, caller: str) -> asyncio.Semaphore:
-        """Return what a request is read under: its bytes are in memory before they are counted.
+    def turns(self, method: str, principal: str) -> "Turns":
+        """Return the turns in which requests of this size are received.
 
-        A request that has to wait for others of its caller stays with its sender meanwhile.
+        The bytes of a request are in memory before they are counted. One that has to wait for
+        others of its principal stays with its client meanwhile.
         """
         batch = ROWS[method].largest == BATCH
-        key = "batches" if batch else "requests", caller
-        if key not in self._reading:
+        key = "batches" if batch else "requests", principal
+        turns = self._turns.get(key)
+        if turns is None:
             most = max(1, self._limits.held // self._limits.request) if batch else SMALL_AT_ONCE
-            self._reading[key] = asyncio.Semaphore(most)
-        return self._reading[key]
+            turns = self._turns[key] = Turns(most)
+        return turns
 
     def fits(self, key: Key, size: int) -> bool:
         """Tell whether a caller, and all, may hold so much more; one alone may be of any size."""
@@ -249,6 +251,42 @@ class Limiter:
         self._by_caller[key] -= amount
         if not self._by_caller[key]:
             del self._by_caller[key]
+
+
+class Turns:
+    """A semaphore that costs less than asyncio's where nobody waits: every call pays for it."""
+
+    __slots__ = ("_waiting", "free")
+
+    def __init__(self, most: int) -> None:
+        self.free = most
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    async def wait(self) -> None:
+        """Wait until a turn is given back, behind those who came before."""
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.cancelled():
+                self._waiting.remove(turn)
+            else:
+                self.give_back()
+            raise
+
+    def give_back(self) -> None:
+        """Give a turn back, to the one that has waited longest."""
+        if not self._waiting:
+            self.free += 1
+            return
+        # One whose call was cancelled is about to leave the queue.
+        turn = next((turn for turn in self._waiting if not turn.done()), None)
+        if turn is None:
+            self.free += 1
+        else:
+            self._waiting.remove(turn)
+            turn.set_result(None)
 
 
 class _Waiting(NamedTuple):

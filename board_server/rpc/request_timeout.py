@@ -1,4 +1,4 @@
-"""Arrivals: the requests that are on their way, none of which may take for ever."""
+"""Request timeout: a call whose request does not arrive in time is ended."""
 
 from itertools import takewhile
 from time import perf_counter
@@ -13,31 +13,45 @@ from board_server.rpc.limits import Limiter
 Context = grpc.aio.ServicerContext[Any, Any]
 
 PATIENCE = 60.0
-"""Seconds that a request may take: the largest, at nine megabits a second."""
+"""Seconds in which a request must arrive: the largest does at nine megabits a second."""
 
 
-class Arrivals:
-    """Waits for requests; what has come of one is in memory until all of it has."""
+class RequestTimeout:
+    """Receives the requests of calls. Until one has arrived whole, its parts are in memory."""
 
     def __init__(self, limiter: Limiter) -> None:
         self._limiter = limiter
-        self._coming: dict[Call, None] = {}  # in the order of their beginning
+        self._receiving: dict[Call, None] = {}  # in the order in which they began
 
-    async def request(self, call: Call, context: Context) -> bytes:
-        """Return the bytes of a call's request. Raises InvalidArgument where there is none."""
-        self._coming[call] = None
+    async def receive(self, call: Call, context: Context) -> bytes:
+        """Return the bytes of a call's request. Raises InvalidArgument if it has none."""
+        self._receiving[call] = None
         try:
-            async with self._limiter.reading(call.method, call.caller.name):
-                data = await context.read()
+            principal = call.principal.name
+            data = await (
+                self._in_turn(call.method, principal, context) if principal else context.read()
+            )
         finally:
-            del self._coming[call]
+            del self._receiving[call]
         if isinstance(data, bytes):
             return data
         raise InvalidArgument([Violation("request", "is missing")])
 
-    def look(self) -> None:
-        """End the calls whose requests take too long."""
+    async def _in_turn(self, method: str, principal: str, context: Context) -> Any:
+        """Receive a request when the principal may have one more in transit."""
+        turns = self._limiter.turns(method, principal)
+        if turns.free:
+            turns.free -= 1
+        else:
+            await turns.wait()
+        try:
+            return await context.read()
+        finally:
+            turns.give_back()
+
+    def check(self) -> None:
+        """End the calls whose requests have taken too long."""
         latest = perf_counter() - PATIENCE
-        for call in takewhile(lambda call: call.started < latest, self._coming):
+        for call in takewhile(lambda call: call.started < latest, self._receiving):
             what = f"did not come within {PATIENCE:g} seconds"
             call.end(InvalidArgument([Violation("request", what)]))

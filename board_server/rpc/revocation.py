@@ -1,55 +1,55 @@
-"""Calls that last: watches and waits go on for as long as their callers may make them."""
+"""Revocation: a watch or a wait ends when its principal loses the right to it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
 
-from board_server.auth.policy import Access
-from board_server.call_context import CURRENT, Call
+from board_server.auth.policy import Policy
+from board_server.call_context import Call
 from board_server.errors import BoardError
 from board_server.principal import Role
 
 Context = grpc.aio.ServicerContext[Any, Any]
-Method = Callable[[Any, Context], Awaitable[Any]]
 
 AT_ONCE = 100
-"""Calls that are looked at before others have their turn."""
+"""Calls that are checked before the event loop may do other work."""
 
 
-class Lasting:
-    """Knows the calls that last, and ends those whose callers have lost the right to them."""
+class Revocation:
+    """Knows the long-running calls, and ends those that the policy no longer allows."""
 
-    def __init__(self, access: Access) -> None:
-        self._access = access
-        self._tokens = access.tokens
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._tokens = policy.tokens
         self._calls: dict[Call, Callable[[], Awaitable[None]]] = {}
 
-    def kept(self, least: Role, method: Method) -> Method:
-        """Have a method's calls looked after while they last."""
+    @asynccontextmanager
+    async def tracking(
+        self, call: Call, least: Role, request: Any, context: Context
+    ) -> AsyncIterator[None]:
+        """Have a call ended if it loses its right, for the time of an `async with` block.
 
-        async def go_on(request: Any, context: Context) -> Any:
-            call = CURRENT.get()
-            assert call
-            of_board = type(request)(board=request.board)  # all that the tokens ask for
+        Raises Unauthenticated or PermissionDenied if it has lost it already.
+        """
+        of_board = type(request)(board=request.board)  # all of it that the policy looks at
 
-            async def check() -> None:
-                caller = await self._access.admit(least, call.metadata, context)
-                await self._access.permit(caller, of_board)
+        async def check() -> None:
+            principal = await self._policy.authorize(least, call.metadata, context)
+            await self._policy.authorize_request(principal, of_board)
 
-            self._calls[call] = check
-            try:
-                await check()  # the tokens may have changed while the request came
-                return await method(request, context)
-            finally:
-                del self._calls[call]
+        self._calls[call] = check
+        try:
+            await check()  # the tokens may have changed while the request arrived
+            yield
+        finally:
+            del self._calls[call]
 
-        return go_on
-
-    async def look(self) -> None:
-        """End the calls that the file of tokens, if it has changed, does not allow any more."""
-        tokens = await self._access.reread()
+    async def check(self) -> None:
+        """If the token file has changed, end the calls that it no longer allows."""
+        tokens = await self._policy.reread()
         if tokens is self._tokens:
             return
         self._tokens = tokens

@@ -2,23 +2,22 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
+from grpc_health.v1 import health, health_pb2
+from grpc_reflection.v1alpha import reflection
 
-from board_client.v1 import board_pb2_grpc
-from board_server.auth.policy import Access
+from board_server.auth.policy import Policy
 from board_server.config.schema import Config
-from board_server.rpc import builtin_services
-from board_server.rpc.handlers import Handler, Surroundings, intercepted
+from board_server.rpc.builtin_services import health_handler, reflection_handler
+from board_server.rpc.handlers import BoardHandler, Shared
 from board_server.rpc.limits import STANDARD_IN_ALL, Limiter
 from board_server.rpc.listeners import listen
 from board_server.rpc.loopback import Loopback
-from board_server.rpc.request_timeout import Arrivals
-from board_server.rpc.revocation import Lasting
+from board_server.rpc.request_timeout import RequestTimeout
+from board_server.rpc.revocation import Revocation
 from board_server.rpc.servicer import BoardServicer
 from board_server.rpc.tls import server_credentials
 from board_server.store import Store
@@ -39,7 +38,10 @@ HANDSHAKE = 10_000
 """Milliseconds that a connection has to say who it is and what it speaks."""
 
 LOOK = 1.0
-"""Seconds between two looks at the calls that go on."""
+"""Seconds between two checks of the calls in progress."""
+
+SERVICES = [SERVICE.full_name, health.SERVICE_NAME, reflection.SERVICE_NAME]
+"""What reflection lists."""
 
 
 @asynccontextmanager
@@ -73,13 +75,20 @@ async def serving(
     try:
         loopback = await ending.enter_async_context(Loopback())
         store.expire_after(loopback.caught_up)
-        access = Access(config.tokens, config.default_board, store.get_session)
-        access.warn(certificates=config.client_ca is not None)
+        policy = Policy(config.tokens, config.default_board, store.get_session)
+        policy.warn(certificates=config.client_ca is not None)
         credentials = server_credentials(config.tls) if config.tls else None
-        around = Surroundings(access, limiter, Arrivals(limiter), Lasting(access), metrics, traced)
-        _add_board(server, BoardServicer(store, hubs, caches, config.default_board), around)
-        _add_health(server, checks, limiter)
-        _add_reflection(server, access, limiter)
+        shared = Shared(
+            policy, limiter, RequestTimeout(limiter), Revocation(policy), metrics, traced
+        )
+        servicer = BoardServicer(store, hubs, caches, config.default_board)
+        server.add_generic_rpc_handlers(
+            (
+                BoardHandler(servicer, shared),
+                health_handler(checks, limiter),
+                reflection_handler(SERVICES, policy, limiter),
+            )
+        )
         await store.open_board(config.default_board)
         addresses = [listen(server, address, credentials, listening) for address in config.listen]
         await server.start()
@@ -87,7 +96,7 @@ async def serving(
             await checks.set(service, health_pb2.HealthCheckResponse.SERVING)
         counted = lambda: limiter.calls, lambda: limiter.held
         with metrics.reading(store.stats, hubs.following, *counted):
-            async with _looking_after(around):
+            async with _checking_calls(shared):
                 yield addresses
     finally:
         await checks.enter_graceful_shutdown()
@@ -101,23 +110,23 @@ async def serving(
 
 
 @asynccontextmanager
-async def _looking_after(around: Surroundings) -> AsyncIterator[None]:
+async def _checking_calls(shared: Shared) -> AsyncIterator[None]:
     """End the calls that may not go on, for the time of an `async with` block."""
 
-    async def look() -> None:
+    async def check() -> None:
         while True:
             await asyncio.sleep(LOOK)
             try:
-                around.arrivals.look()
-                await around.lasting.look()
-            except Exception:  # whatever it is, it must not be the last look
-                log.exception("cannot look at the calls that go on")
+                shared.request_timeout.check()
+                await shared.revocation.check()
+            except Exception:  # whatever it is, the checks must go on
+                log.exception("cannot check the calls in progress")
 
-    looking = asyncio.create_task(look())
+    checking = asyncio.create_task(check())
     try:
         yield
     finally:
-        looking.cancel()
+        checking.cancel()
 
 
 def _options(config: Config) -> list[tuple[str, int]]:
@@ -147,52 +156,3 @@ def _options(config: Config) -> list[tuple[str, int]]:
         # A second server on the same port is a mistake, not a way to share load.
         ("grpc.so_reuseport", 0),
     ]
-
-
-class _Registrar:
-    """Stands in for the server where generated code adds its handlers, to wrap them."""
-
-    def __init__(
-        self,
-        server: grpc.aio.Server,
-        wrap: Callable[[dict[str, Handler]], grpc.GenericRpcHandler],
-    ) -> None:
-        self._server = server
-        self._wrap = wrap
-
-    def add_generic_rpc_handlers(self, handlers: object) -> None:
-        """Pass over them: the same come as registered handlers, by name."""
-
-    def add_registered_method_handlers(self, _service: str, handlers: dict[str, Handler]) -> None:
-        self._server.add_generic_rpc_handlers((self._wrap(handlers),))
-
-
-def _add_board(server: grpc.aio.Server, servicer: BoardServicer, around: Surroundings) -> None:
-    """Answer the board's calls, with all that surrounds them."""
-    registrar = _Registrar(server, lambda handlers: intercepted(handlers, around))
-    board_pb2_grpc.add_BoardServiceServicer_to_server(servicer, registrar)  # type: ignore[arg-type]
-
-
-def _add_health(
-    server: grpc.aio.Server, checks: health.aio.HealthServicer, limiter: Limiter
-) -> None:
-    """Tell everybody whether the server serves."""
-    registrar = _Registrar(
-        server,
-        lambda handlers: builtin_services.for_everyone(health.SERVICE_NAME, handlers, limiter),
-    )
-    health_pb2_grpc.add_HealthServicer_to_server(checks, registrar)  # type: ignore[arg-type]
-
-
-def _add_reflection(server: grpc.aio.Server, access: Access, limiter: Limiter) -> None:
-    """Tell what the services look like, to those who may know."""
-    services = [SERVICE.full_name, health.SERVICE_NAME, reflection.SERVICE_NAME]
-    registrar = _Registrar(
-        server,
-        lambda handlers: builtin_services.for_readers(
-            reflection.SERVICE_NAME, handlers, access, limiter
-        ),
-    )
-    reflection_pb2_grpc.add_ServerReflectionServicer_to_server(  # type: ignore[no-untyped-call]
-        reflection.aio.ReflectionServicer(services), registrar
-    )

@@ -46,7 +46,7 @@ class BoardServicer(BoardServiceServicer):
     ) -> pb.ListBoardsResponse:
         listed = lists.list_boards(request)
         call = CURRENT.get()
-        among = call.caller.boards if call and call.caller else None
+        among = call.principal.boards if call and call.principal else None
         page = await self._store.list_boards(listed.page, among)
         return pb.ListBoardsResponse(
             boards=map(responses.board, page.items),
@@ -281,7 +281,7 @@ async def _key(context: Context) -> IdempotencyKey | None:
         return None
     large = len(call.data) >= LARGE
     payload = await asyncio.to_thread(_digest, call.data) if large else _digest(call.data)
-    return IdempotencyKey(f"{call.caller.name}:{given}", call.method, payload)
+    return IdempotencyKey(f"{call.principal.name}:{given}", call.method, payload)
 
 
 def _digest(data: bytes) -> bytes:

@@ -59,6 +59,6 @@ def _name_call(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMappi
     if call:
         event.setdefault("method", call.method)
         event.setdefault("request_id", call.request_id)
-        if call.caller and call.caller.name:
-            event.setdefault("caller", call.caller.name)
+        if call.principal and call.principal.name:
+            event.setdefault("caller", call.principal.name)
     return event

@@ -16,8 +16,8 @@ from board_server.call_context import Call
 from board_server.errors import CannotTrace
 from board_server.wire.statuses import code_of
 
-Answer = Callable[[Call, Any, Any], Awaitable[Any]]
-"""Answers a call, from its request if it has come already, and its context."""
+Answer = Callable[[Call, Any], Awaitable[Any]]
+"""Answers a call, given its context."""
 
 Traced = Callable[[str, Answer], Answer]
 """Puts a span around what answers the calls of a method."""
@@ -79,7 +79,7 @@ def _traced(tracer: Any) -> Traced:
     def traced(name: str, answer: Answer) -> Answer:
         attributes = {"rpc.system": "grpc", "rpc.service": SERVICE, "rpc.method": name}
 
-        async def in_span(call: Call, data: Any, context: Any) -> Any:
+        async def in_span(call: Call, context: Any) -> Any:
             carrier = {key: value for key, value in call.metadata if isinstance(value, str)}
             with tracer.start_as_current_span(
                 f"{SERVICE}/{name}",
@@ -91,7 +91,7 @@ def _traced(tracer: Any) -> Traced:
             ) as span:
                 code = grpc.StatusCode.OK
                 try:
-                    return await answer(call, data, context)
+                    return await answer(call, context)
                 except BaseException as error:
                     code = code_of(error)
                     raise

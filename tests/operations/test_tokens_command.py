@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pytest
 
 from board_server.auth.__main__ import main
-from board_server.auth.token_file import BadTokens, Token, Tokens, bound, read, write
+from board_server.auth.token_file import BadTokens, Token, Tokens, principal_of, read, write
 from board_server.principal import Role
 
 READER = 'name = "x"\nrole = "reader"\ncertificate = "c"'
@@ -131,7 +131,7 @@ def test_processes_that_change_the_file_at_once_lose_and_bring_back_nothing(dire
     changers, owner = 6, 12345 if os.geteuid() == 0 else 0
     file = directory / "tokens.toml"
     names = ["first", *(f"old{number}" for number in range(changers))]
-    old = [Token(bound(name, "admin"), bytes(32)) for name in names]
+    old = [Token(principal_of(name, "admin"), bytes(32)) for name in names]
     write(file, Tokens(old))
     if owner:
         for path in (directory, file):
@@ -143,7 +143,7 @@ def test_processes_that_change_the_file_at_once_lose_and_bring_back_nothing(dire
     assert len(printed) == 4 * changers
     left = read(file)
     kept = {f"{name}{number}" for name in "bcd" for number in range(changers)}
-    assert {token.caller.name for token in left.tokens} == kept
+    assert {token.principal.name for token in left.tokens} == kept
     assert all(left.by_secret(printed[name]) for name in kept)
 
 
@@ -222,7 +222,7 @@ def test_a_crash_leaves_the_old_file_or_the_new_one_whole(create, file, step, na
         check=False,
     )
     assert killed.returncode == -9
-    assert [token.caller.name for token in read(file).tokens] == names
+    assert [token.principal.name for token in read(file).tokens] == names
 
 
 def test_behind_a_link_the_file_is_changed_and_not_the_link(create, file, tmp_path):

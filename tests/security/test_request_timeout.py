@@ -63,6 +63,19 @@ def impatient(monkeypatch):
 @pytest.mark.parametrize("method", ["GetPhaseState", "Watch"])
 @pytest.mark.parametrize("begun", [b"", HALF], ids=["nothing", "half"])
 @pytest.mark.usefixtures("impatient")
+def test_a_server_without_tokens_gives_up_a_request_that_does_not_come(server, method, begun):
+    with Raw(server.address) as raw:
+        stream = raw.open(raw.headers(method))
+        if begun:
+            raw.data(stream, begun, end=False)
+        told = raw.trailers_of(stream)
+    assert told["grpc-status"] == INVALID_ARGUMENT
+    assert "did not come" in told["grpc-message"]
+
+
+@pytest.mark.parametrize("method", ["GetPhaseState", "Watch"])
+@pytest.mark.parametrize("begun", [b"", HALF], ids=["nothing", "half"])
+@pytest.mark.usefixtures("impatient")
 def test_a_request_that_does_not_come_is_given_up(asking, tokens, shown, method, begun):
     with Raw(asking.address) as raw:
         stream = raw.open(raw.headers(method, shown))
@@ -77,8 +90,10 @@ def test_a_request_that_does_not_come_is_given_up(asking, tokens, shown, method,
 
 
 @pytest.mark.parametrize("method", ["GetPhaseState", "Watch"])
-def test_a_call_without_a_request_is_told_so(asking, shown, method):
-    with Raw(asking.address) as raw:
+@pytest.mark.parametrize("asked", [False, True], ids=["without tokens", "with tokens"])
+def test_a_call_without_a_request_is_told_so(request, shown, method, asked):
+    server = request.getfixturevalue("asking" if asked else "server")
+    with Raw(server.address) as raw:
         stream = raw.open(raw.headers(method, shown))
         raw.data(stream, b"")
         told = raw.trailers_of(stream)

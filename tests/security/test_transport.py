@@ -363,9 +363,12 @@ def test_a_file_without_a_token_is_warned_of(tmp_path, tokens, caplog):
 def test_certificates_that_are_asked_of_nobody_are_warned_of(config, authority, tokens, caplog):
     tokens.add("by-certificate", certificate="laptop-3")
     with running(config(client_ca=authority.ca, tokens=tokens.path)):
-        assert "asked of nobody" not in caplog.text
+        assert "require client certificates" not in caplog.text
     with running(config(tokens=tokens.path)):
-        assert "the certificates of by-certificate are asked of nobody" in caplog.text
+        assert (
+            "tokens by-certificate require client certificates, but --client-ca is not set"
+            in caplog.text
+        )
 
 
 def test_a_certificate_with_anothers_key_stops_the_start(config, authority):

@@ -103,8 +103,10 @@ class SimulatedServer:
         call.serialize = handler.response_serializer or bytes
         try:
             if handler.response_streaming:
-                await handler.unary_stream(call.request, call)
+                await handler.stream_stream(None, call)
                 call.end(None)
+            elif handler.request_streaming:
+                call.end(call.serialize(await handler.stream_unary(None, call)))
             else:
                 call.end(call.serialize(await handler.unary_unary(call.request, call)))
         except Aborted:
@@ -173,6 +175,9 @@ class ServerCall:
             network.loop.fail(Defect(f"{self.method} was answered {details}"), network.logged)
         self.end(Refused(code, reason, metadata))
         raise Aborted
+
+    async def read(self) -> bytes:
+        return self.request
 
     async def write(self, message: Any) -> None:
         while len(self._unread) + len(self._coming) >= WINDOW:

@@ -136,24 +136,24 @@ class TokenFile:
     def add(self, name, role=Role.READER, boards=None, worker="", certificate="") -> str:
         """Add a token, or a certificate that stands for one; return the secret."""
         secret = "" if certificate else tokens_file.new_secret(name)
-        caller = tokens_file.bound(name, role.name.lower(), boards, worker)
+        principal = tokens_file.principal_of(name, role.name.lower(), boards, worker)
         digest = tokens_file.digest_of(secret) if secret else None
         shown = tokens_file.named(certificate) if certificate else None
-        self._tokens.append(tokens_file.Token(caller, digest, shown))
+        self._tokens.append(tokens_file.Token(principal, digest, shown))
         self._write()
         self.secrets[name] = secret
         return secret
 
     def replace(self, name: str, role=Role.READER, boards=None) -> None:
         """Let the token of this name do something else from now on."""
-        (old,) = (each for each in self._tokens if each.caller.name == name)
-        caller = tokens_file.bound(name, role.name.lower(), boards)
-        self._tokens[self._tokens.index(old)] = dataclasses.replace(old, caller=caller)
+        (old,) = (each for each in self._tokens if each.principal.name == name)
+        principal = tokens_file.principal_of(name, role.name.lower(), boards)
+        self._tokens[self._tokens.index(old)] = dataclasses.replace(old, principal=principal)
         self._write()
 
     def remove(self, name: str) -> None:
         """Take a token away."""
-        self._tokens = [each for each in self._tokens if each.caller.name != name]
+        self._tokens = [each for each in self._tokens if each.principal.name != name]
         self._write()
 
     def _write(self) -> None:

@@ -2,8 +2,7 @@
 
 import os
 
-# Before grpc is imported: what it would log of its own says nothing that our
-# errors do not say better.
+# Before grpc is imported: its own logs add nothing to our errors.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 import asyncio
@@ -39,24 +38,24 @@ app = typer.Typer(
 @app.command()
 @command
 def serve(config: Config, print_config: bool) -> None:
-    """Serve, or tell the settings."""
+    """Serve, or print the settings."""
     if print_config:
         print(as_toml(config), end="")  # noqa: T201
         return
     choose(config.engine)
     logs.configure(config.log_format, config.log_level)
     _allow_many_files(config)
-    os.umask(0o077)  # what boards hold is their readers' business alone
+    os.umask(0o077)  # boards are for their owner only
     uvloop.run(run(config))
 
 
 def _allow_many_files(config: Config) -> None:
-    """Let as many connect, and as many boards be open, as may: the usual limit is 1,024 files."""
+    """Raise the limit of open files, usually 1,024, to what connections and boards need."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     enough = config.files if hard == resource.RLIM_INFINITY else min(config.files, hard)
     if enough < config.files:
         log.warning(
-            "%d files may be open, and %d may be needed: raise the limit (ulimit -n, LimitNOFILE), "
+            "%d files may be open, but %d may be needed: raise the limit (ulimit -n, LimitNOFILE), "
             "or lower max_connections or max_boards",
             enough,
             config.files,
@@ -66,8 +65,8 @@ def _allow_many_files(config: Config) -> None:
 
 
 async def run(config: Config) -> None:
-    """Serve until a signal comes. The first lines on standard output tell the addresses."""
-    # These import grpc, whose engine is chosen by now.
+    """Serve until a signal arrives. The first lines on standard output announce the addresses."""
+    # These import grpc, after its engine was chosen.
     from board_server.rpc.server import serving  # noqa: PLC0415
     from board_server.telemetry.metrics import Metrics, exposed  # noqa: PLC0415
     from board_server.telemetry.tracing import tracing  # noqa: PLC0415
@@ -92,7 +91,7 @@ async def run(config: Config) -> None:
         )
         async with AsyncExitStack() as running:
             addresses = await running.enter_async_context(serving(store, config, metrics, traced))
-            # All of them listen before one is announced: what is announced is there.
+            # All addresses accept connections before the first is announced.
             lines = [announcement.listening(address) for address in addresses]
             if config.metrics_listen:
                 where = await running.enter_async_context(exposed(metrics, config.metrics_listen))
@@ -103,9 +102,9 @@ async def run(config: Config) -> None:
 
 
 def _stopping() -> list[signal.Signals]:
-    """Return the signals that stop the server with its grace period.
+    """Return the signals that shut the server down with its grace period.
 
-    SIGHUP means that its terminal has gone. Where it is ignored, as by nohup, it stays so.
+    SIGHUP means that its terminal was closed. If it is ignored, as by nohup, it stays ignored.
     """
     stopping = [signal.SIGTERM, signal.SIGINT]
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
@@ -115,16 +114,16 @@ def _stopping() -> list[signal.Signals]:
 
 def _warn(config: Config) -> None:
     for address in config.exposed:
-        log.warning("%s is not encrypted: whoever is on the way reads and writes along", address)
+        log.warning("%s is not encrypted: others on the network can read and change calls", address)
     for address in config.open_to_all:
         log.warning(
-            "%s asks for neither a token nor a certificate: whoever reaches it may do everything",
+            "%s requires neither a token nor a certificate: all who connect may do everything",
             address,
         )
 
 
 def main() -> None:
-    """Run `board serve`; what it cannot do is one line on standard error."""
+    """Run `board serve`; print an error as one line on standard error."""
     try:
         code = app(prog_name="board serve", standalone_mode=False)
     except typer.Abort:

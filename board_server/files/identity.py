@@ -1,25 +1,25 @@
-"""Whether two looks at a path saw the same file, and the same contents."""
+"""Compare two stat results: the same file, the same contents."""
 
 import os
 from typing import NamedTuple
 
 
 class Identity(NamedTuple):
-    """Which file it is: equal for two names of one file, and for one file before and after."""
+    """Identifies a file; two names of one file have the same identity."""
 
     device: int
     inode: int
 
 
 class Version(NamedTuple):
-    """What the file system shows of a file's contents: almost every write changes it."""
+    """Size and modification time; almost every write changes them."""
 
     size: int
     modified_ns: int
 
 
 def identity(found: os.stat_result) -> Identity:
-    """Return which file this is."""
+    """Return the identity of the file."""
     return Identity(found.st_dev, found.st_ino)
 
 
@@ -29,7 +29,7 @@ def version(found: os.stat_result) -> Version:
 
 
 def lstat(path: str | os.PathLike[str]) -> os.stat_result | None:
-    """Return what is at the path, None if nothing is. Raises OSError if nobody can say."""
+    """Return the stat result of a path, None if nothing is there. Raises other OSErrors."""
     try:
         return os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):

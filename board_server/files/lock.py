@@ -1,4 +1,4 @@
-"""Locks on files: held by one process at a time, dropped by the kernel when that process ends."""
+"""File locks: held by one process at a time, released by the kernel when the process ends."""
 
 import fcntl
 import os
@@ -12,19 +12,19 @@ from board_server.files.ownership import give
 
 
 class Taken(Exception):
-    """Another process holds the lock. The text names that process."""
+    """Another process holds the lock. The text names the process."""
 
 
 class FileLock:
-    """An exclusive lock on a file of its own, which is made if it is not there.
+    """An exclusive lock on a lock file, which is created if it is missing.
 
-    The file has mode 0600 and belongs to the owner of its directory, even if root
-    creates it. It stays when the lock is released: removing it could remove the file
-    that the next holder has locked.
+    The file has mode 0600 and the owner of its directory, even if root creates it. It stays
+    when the lock is released: removing it could remove the file that the next holder has
+    locked.
     """
 
     def __init__(self, path: Path, *, wait: bool = False) -> None:
-        """Take the lock. Raises Taken if another holds it and we do not `wait`, and OSError."""
+        """Take the lock. Raises OSError, and Taken if `wait` is not set and another holds it."""
         self._file = _open(path)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
@@ -32,10 +32,10 @@ class FileLock:
             holder = os.read(self._file, 200).decode(errors="replace").strip()
             os.close(self._file)
             raise Taken(holder or "another process") from None
-        except BaseException:  # an interrupt while we wait
+        except BaseException:  # an interrupt of the wait
             os.close(self._file)
             raise
-        with suppress(OSError):  # a full disk: the holder's name is only good to know
+        with suppress(OSError):  # a full disk; the name of the holder is optional
             os.ftruncate(self._file, 0)
             os.write(self._file, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
 
@@ -56,9 +56,9 @@ class FileLock:
 
 
 def _open(path: Path) -> int:
-    """Open the file, or create it for the owner of its directory; never follow a link.
+    """Open the file, or create it for the owner of its directory.
 
-    Otherwise the owner of the directory could make root overwrite any file.
+    Never follows a link: the owner of the directory could make root overwrite any file.
     """
     flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     while True:

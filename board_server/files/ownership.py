@@ -1,13 +1,14 @@
-"""Files that root makes for a server that does not run as root."""
+"""Ownership of files that root creates for a server that does not run as root."""
 
 import os
 from pathlib import Path
 
 
 def give(file: Path | int, like: Path) -> None:
-    """Let a file, by its path or descriptor, belong to the owner of another one, if we are root.
+    """Give a file, by its path or descriptor, the owner and group of another, if run by root.
 
-    Otherwise it is ours. A link is given away itself, not what it leads to. Raises OSError.
+    For other users this does nothing. Of a link, it changes the link, not its target. Raises
+    OSError.
     """
     if os.geteuid() != 0:
         return

@@ -20,19 +20,19 @@ LARGEST = 4 * 2**20
 """Bytes of the largest file that is read."""
 
 PATIENCE = 1.0
-"""Seconds that reading the files may hold a call up."""
+"""Seconds that a call waits for the files to be read."""
 
 log = logging.getLogger(__name__)
 
 
 class BadFile(ValueError):
-    """A file that cannot be used. Its text names the file and says what is wrong with it."""
+    """A file cannot be used. The text names the file and says what is wrong."""
 
 
 def content(path: Path) -> bytes:
     """Read a regular file of at most LARGEST bytes. Raises BadFile.
 
-    Anything else is refused without waiting: a FIFO may never get a writer.
+    Other files are refused without waiting: a FIFO may never get a writer.
     """
     try:
         with open(path, "rb", buffering=0, opener=_open) as file:
@@ -58,25 +58,25 @@ def _all_of(file: int) -> bytes:
 
 
 class Reloader(Generic[T]):
-    """What `parse` makes of the contents of files, made anew when these have changed.
+    """A value that `parse` makes from the contents of files, and again when they change.
 
-    The contents are compared, because two changes within one tick of the clock leave a
-    file the same times. If a file becomes unusable, the log says why, and the last usable
-    value stays until the file is mended.
+    The contents are compared, because two changes within one tick of the clock have the same
+    timestamp. If a file becomes unusable, the reason is logged, and the last value stays until
+    the file is fixed.
     """
 
     def __init__(
         self, paths: Sequence[Path], parse: Callable[..., T], *, every: float = 0.0
     ) -> None:
-        """Read the files and call `parse` with the contents of each; `every`: see `fresh`.
+        """Read the files, and call `parse` with the contents of each. For `every`, see `fresh`.
 
-        Raises what `parse` does, and BadFile.
+        Raises BadFile, and what `parse` raises.
         """
         self._every = every
         self._next = time.monotonic() + every
         self._paths = paths
         self._parse = parse
-        self._told = ""
+        self._last_error = ""
         self._contents = self._look()
         self._value = parse(*self._contents)
         self._reading: asyncio.Future[None] | None = None
@@ -84,29 +84,29 @@ class Reloader(Generic[T]):
 
     @property
     def latest(self) -> T:
-        """What the files said when they were last read."""
+        """The value from when the files were last read."""
         return self._value
 
     def current(self) -> T:
-        """Read the files; return what they say now, or said when they could last be used."""
+        """Read the files; return their value, or the last value if they are unusable."""
         try:
             contents = self._look()
             if contents != self._contents:
                 self._contents = contents
                 self._value = self._parse(*contents)
-                log.info("reread %s", ", ".join(map(str, self._paths)))
-            self._told = ""
+                log.info("reloaded %s", ", ".join(map(str, self._paths)))
+            self._last_error = ""
         except BadFile as error:
-            if str(error) != self._told:
-                self._told = str(error)
-                log.error("%s; what it said before stands", error)  # noqa: TRY400  it says all
+            if str(error) != self._last_error:
+                self._last_error = str(error)
+                log.error("%s; its last usable contents stay in effect", error)  # noqa: TRY400
         return self._value
 
     async def fresh(self) -> T:
-        """Return what the files say, read again no sooner than `every` seconds after the last time.
+        """Return the value; read the files again if the last time is `every` seconds ago.
 
-        They are read in a thread, one at a time. A file system that does not answer holds
-        callers up for at most PATIENCE; then what the files said before stands.
+        They are read in a thread, one read at a time. If the file system does not answer within
+        PATIENCE, callers get the last value.
         """
         now = time.monotonic()
         if self._reading is None:
@@ -128,15 +128,15 @@ class Reloader(Generic[T]):
             except Exception:
                 log.exception("cannot read %s", ", ".join(map(str, self._paths)))
             finally:
-                with suppress(RuntimeError):  # the loop is closed: the server has stopped
+                with suppress(RuntimeError):  # the loop is closed, the server has stopped
                     loop.call_soon_threadsafe(over)
 
         def over() -> None:
             self._reading, self._next = None, time.monotonic() + self._every
             read.set_result(None)
 
-        # A daemon: Python would wait for another kind of thread before it exits.
-        threading.Thread(target=run, name="rereader", daemon=True).start()
+        # A daemon thread, so that Python does not wait for it at exit.
+        threading.Thread(target=run, name="reload", daemon=True).start()
         return read
 
     def _look(self) -> list[bytes]:

@@ -1,4 +1,4 @@
-"""ArchiveBoard: empty the tables of a board whose snapshot is stored."""
+"""ArchiveBoard: empty the tables of a board after the client has stored a snapshot."""
 
 from board_server.errors import BoardReplaced, RevisionMismatch
 from board_server.model import Archived

@@ -1,6 +1,6 @@
-"""Replay: do the tables hold what the events say? A board's own double entry.
+"""Audit: compare the tables of a board with its events.
 
-Every row is read as a server would read it, so that what no server can read is found too.
+Every row is decoded as a server does, so that rows that no server can read are found too.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,13 +23,13 @@ _EFFECTS: dict[Change, tuple[str, bool]] = {
     Change.SESSION_OPENED: ("session", True),
     Change.SESSION_ENDED: ("session", False),
 }
-"""Of which table a change's record is, and whether it is there after the change."""
+"""The table of each change's record, and whether the record exists after the change."""
 
 
 class _Table(NamedTuple):
-    query: str  # its rows as the events have them, the key first
+    query: str  # its rows in the form of the events, the key first
     read: Callable[[Row], object]
-    compared: int  # columns
+    compared: int  # how many columns are compared
 
 
 _TABLES = {
@@ -50,7 +50,7 @@ _TABLES = {
         claims.from_row,
         4,
     ),
-    # The last column is the time of its opening here, and that of its expiry in the events.
+    # The last column is the time of opening here, and the time of expiry in the events.
     "session": _Table(
         "SELECT session_id, worker, ttl_ms, on_expiry, opened_at FROM sessions",
         sessions.opened,
@@ -59,16 +59,16 @@ _TABLES = {
 }
 
 _STORED = ("meta", "board", "contracts", "file_claims", "events", "sessions", "requests")
-"""The tables with text that is not a key of another one."""
+"""The tables with text, without those whose texts all refer to another table."""
 
 Rows = dict[Any, Row | None]
 
 
 def differences(db: apsw.Connection) -> Iterator[str]:
-    """Say where the tables differ from the events that are kept, in words for the operator.
+    """Describe for the operator where the tables differ from the kept events.
 
-    A row that cannot be read is said too, and then nothing is compared. Read it within one
-    transaction. Raises apsw.Error where SQLite itself cannot read the file.
+    A row that cannot be decoded is described too, and ends the comparison. Call it within one
+    transaction. Raises apsw.Error if SQLite cannot read the file.
     """
     try:
         yield from _meta(db)
@@ -91,7 +91,7 @@ def _meta(db: apsw.Connection) -> Iterator[str]:
     kept, last = next(
         db.execute(
             "SELECT count(DISTINCT revision), coalesce(max(revision), 0) FROM events "
-            "WHERE revision > ?",  # what is before is being dropped, some at each commit
+            "WHERE revision > ?",  # the commits are dropping the events before it
             (compacted,),
         )
     )
@@ -109,7 +109,7 @@ def _requests(db: apsw.Connection) -> None:
 
 
 def _expected_rows(db: apsw.Connection) -> dict[str, Rows]:
-    """Read what each table should hold: None for a row that has gone."""
+    """Read the rows that each table should have; None for a row that was removed."""
     rows: dict[str, Rows] = {name: {} for name in _TABLES}
     for row in db.execute(
         "SELECT revision, time, change, cause, record, position FROM events "
@@ -128,18 +128,18 @@ def _compare(db: apsw.Connection, name: str, table: _Table, expected: Rows) -> I
         found[row[0]] = row[: table.compared]
     for key, row in expected.items():
         if row is None and key in found:
-            yield f"{name} {key!r} is there, and the events say that it went"
+            yield f"{name} {key!r} is there, but the events say that it was removed"
         elif row is not None and key not in found:
-            yield f"{name} {key!r} is missing, and the events have it"
+            yield f"{name} {key!r} is missing, but the events have it"
         elif row is not None and row != found[key]:
-            yield f"{name} {key!r} is {found[key]!r}, and the events say {row!r}"
-    if not compacted_revision(db):  # every event since the board's beginning is there
+            yield f"{name} {key!r} is {found[key]!r}, but the events say {row!r}"
+    if not compacted_revision(db):  # no event was ever dropped
         for key in found.keys() - expected.keys():
-            yield f"{name} {key!r} is there, and no event tells of it"
+            yield f"{name} {key!r} is there, but no event has it"
 
 
 def _read(read: Callable[[Any], Any], row: Any, what: str, key: object) -> Any:
-    """Read a row, or say which it is that cannot be read."""
+    """Decode a row; if that fails, name the row in the error."""
     try:
         return read(row)
     except Damaged as error:
@@ -147,7 +147,7 @@ def _read(read: Callable[[Any], Any], row: Any, what: str, key: object) -> Any:
 
 
 def _not_utf8(db: apsw.Connection) -> Iterator[str]:
-    """Say where there is text that apsw cannot decode."""
+    """Describe texts that apsw cannot decode."""
     for table in _STORED:
         columns = [
             name for (name,) in db.execute("SELECT name FROM pragma_table_info(?)", (table,))

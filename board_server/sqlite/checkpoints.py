@@ -1,4 +1,4 @@
-"""Checkpoints: keep the write-ahead log short, whoever reads meanwhile."""
+"""Checkpoints: keep the write-ahead log short, even while others read."""
 
 from contextlib import suppress
 
@@ -8,30 +8,29 @@ from board_server.sqlite.identity import BoardIdentity, Damage
 
 LOG_HEADER = 32
 FRAME_HEADER = 24
-"""Bytes in the log before its frames, and in each before its page (sqlite.org/fileformat.html)."""
+"""Bytes of the headers of the log and of each frame (sqlite.org/fileformat.html)."""
 
 BUSY_TIMEOUT = 5000
 """Milliseconds to wait for another connection's lock."""
 
 PAGES = 1000
-"""Pages of the log from which on they are worth moving to the file, when nobody waits."""
+"""Pages in the log that make a checkpoint worthwhile while the writer is idle."""
 
 LONG = 8000
-"""Pages of the log, 32 MiB, from which on a checkpoint waits for those who read in it.
+"""Pages in the log, 32 MiB, from which on a checkpoint waits for readers.
 
-One that does not wait never gets to the log's end while reads follow each
-other without a pause, and the log grows for as long as they do.
+Without waiting, it never reaches the end of the log while reads overlap, and the log grows.
 """
 
 PATIENCE = 500
-"""Milliseconds that it waits, and the writes with it. A backup reads for longer:
-the next attempt is made when the log has grown by another 8 MiB."""
+"""Milliseconds that such a checkpoint waits for readers, and writes wait for it. A backup reads
+for longer; the next attempt follows when the log has grown by another 8 MiB."""
 
 
 class Checkpoints:
-    """The log of the writing connection, and when it is moved to the board's file.
+    """Decides when the write-ahead log is checkpointed to the board's file.
 
-    In place of SQLite's own checkpoints, which are made while a caller waits.
+    Replaces SQLite's automatic checkpoints, which run while a caller waits.
     """
 
     def __init__(self, connection: apsw.Connection, identity: BoardIdentity) -> None:
@@ -44,20 +43,20 @@ class Checkpoints:
 
     @property
     def worthwhile(self) -> bool:
-        """Whether there is enough to move, for a time when nobody waits."""
+        """Whether the log is long enough for a checkpoint while the writer is idle."""
         return self._pages >= PAGES
 
     @property
     def overdue(self) -> bool:
-        """Whether the log is so long that the next call has to wait."""
+        """Whether the log is so long that the next write has to wait for a checkpoint."""
         return self._pages >= self._long
 
     def checkpoint(self) -> None:
-        """Move what can be moved; where that fails, the log keeps it."""
+        """Checkpoint as much as possible. If that fails, the changes stay in the log."""
         pages, self._pages = self._pages, 0
         if self._identity.damage():
-            return  # to move the log into what may be another database would spoil it
-        # What fails here does so again, and is told, when something is written.
+            return  # the log may belong to another database, and would corrupt this one
+        # An error here also occurs, and is reported, at the next write.
         with suppress(apsw.Error, OSError), self._identity.checkpoint():
             if pages < self._long:
                 self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
@@ -67,9 +66,9 @@ class Checkpoints:
                 self._long = LONG
 
     def save_deleted(self) -> bool:
-        """Move all of a log that was deleted to the file; tell whether all of it was moved.
+        """Checkpoint a log that was deleted; return whether all of it is in the file now.
 
-        The log goes for good when it is closed, and nothing else has what was committed.
+        The kernel frees a deleted log when it is closed, and the last commits with it.
         """
         if self._identity.damage() is not Damage.LOG_REMOVED:
             return False
@@ -79,7 +78,7 @@ class Checkpoints:
         return False
 
     def _restart(self) -> None:
-        """Move all of the log, and let the next write begin it anew."""
+        """Checkpoint all of the log, so that the next write starts it from the beginning."""
         self._db.set_busy_timeout(PATIENCE)
         try:
             self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)

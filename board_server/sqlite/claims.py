@@ -1,4 +1,4 @@
-"""The table `file_claims`: one row per claimed file; `claim_sessions` has their sessions."""
+"""The tables `file_claims`, one row per claimed file, and `claim_sessions`, their sessions."""
 
 import json
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ ON CONFLICT (filepath) DO UPDATE SET session_id = excluded.session_id
 def claim_all(
     tx: Transaction, filepaths: Sequence[str], owner: str, session_id: str
 ) -> list[FileClaim]:
-    """Store.claim_files, for a session that lives."""
+    """Store.claim_files, for a live session."""
     claims = {filepath: _claim(tx, filepath, owner, session_id) for filepath in filepaths}
     conflicts = [claim for claim in claims.values() if claim.owner != owner]
     if conflicts:
@@ -42,7 +42,7 @@ def claim_all(
 
 
 def _claim(tx: Transaction, filepath: str, owner: str, session_id: str) -> FileClaim:
-    """Claim a file that is free or the owner's; return the claim there is, whoever's."""
+    """Claim a file if it is free or the owner's; return its claim, which may be another's."""
     row = tx.db.execute(_INSERT, (filepath, owner, tx.now)).fetchone()
     if row is None:
         *row, bound = next(tx.db.execute(f"{_SELECT} WHERE filepath = ?", (filepath,)))
@@ -71,13 +71,13 @@ def release(tx: Transaction, owner: str, filepaths: Sequence[str]) -> int:
 
 
 def release_bound(tx: Transaction, session_id: str, cause: Cause) -> int:
-    """Release the claims that are bound to a session that ends."""
+    """Release the claims that are bound to an ending session."""
     held = tx.db.execute(f"{_SELECT} WHERE session_id = ? ORDER BY filepath", (session_id,))
     return _release(tx, held.fetchall(), cause)
 
 
 def remove_all(tx: Transaction) -> int:
-    """Release every claim, for Store.archive_board."""
+    """Release all claims, for Store.archive_board."""
     held = tx.db.execute(f"{_SELECT} ORDER BY filepath").fetchall()
     return _release(tx, held, Cause.ARCHIVE)
 
@@ -112,6 +112,6 @@ def list_page(
 
 
 def from_row(row: Row) -> FileClaim:
-    """Read a row of `file_claims` with its session_id behind it. Raises Damaged."""
+    """Decode a row of `file_claims`, followed by its session_id. Raises Damaged."""
     filepath, owner, claimed_at, session_id = _ROW.check(row)
     return FileClaim(filepath, owner, from_text(claimed_at), session_id)

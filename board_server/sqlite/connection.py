@@ -1,4 +1,4 @@
-"""Connections to a board file: how they are set up."""
+"""Open connections to a board file."""
 
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -21,15 +21,15 @@ transactions when a checkpoint meets a WAL reset
 
 
 class UnsafeSqlite(RuntimeError):
-    """The SQLite library at hand can lose committed transactions."""
+    """The installed SQLite library can lose committed transactions."""
 
 
 class TooManySteps(Exception):
-    """A query takes more steps than it may."""
+    """A query takes more steps than its limit."""
 
 
 PROGRESS_INTERVAL = 100
-"""Steps of SQLite's virtual machine between two looks at how many there were."""
+"""Steps of SQLite's virtual machine between two checks of the limit."""
 
 
 def require_safe_sqlite() -> None:
@@ -42,7 +42,7 @@ def require_safe_sqlite() -> None:
 
 
 def connect(path: Path, *, create: bool = False) -> apsw.Connection:
-    """Open the file and wait up to 5 s for its locks. Changes nothing in an existing file."""
+    """Open the file, with 5 s to wait for locks. An existing file is not changed."""
     flags = apsw.SQLITE_OPEN_READWRITE | (apsw.SQLITE_OPEN_CREATE if create else 0)
     connection = apsw.Connection(str(path), flags=flags)
     connection.set_busy_timeout(BUSY_TIMEOUT)
@@ -50,43 +50,43 @@ def connect(path: Path, *, create: bool = False) -> apsw.Connection:
 
 
 class CannotReadOnly(StoreUnavailable):
-    """A board file cannot be read without a change of its files. Nothing need be wrong with it."""
+    """A board cannot be read without changing its files. It may be sound."""
 
 
 @contextmanager
 def connect_to_read(path: Path) -> Iterator[apsw.Connection]:
-    """Open a board file in a transaction, as it is at one moment, and leave its files as they are.
+    """Open a board file in a read transaction, without changing its files.
 
-    Raises StoreUnavailable for a file that is no board, and if another file is put at the path
-    meanwhile: the log beside it would be that one's; or if a file that this user cannot write is
-    written meanwhile. Raises CannotReadOnly where SQLite would have to change something.
+    Raises StoreUnavailable if the file is not a board, if another file takes its path meanwhile
+    (the log beside it would be the other file's), or if a file that this user cannot write is
+    written meanwhile. Raises CannotReadOnly if SQLite would have to change something.
     """
     before = path.stat()
     has_log = Path(f"{path}-wal").exists()
     _refuse_interrupted(path)
     with closing(_open_to_read(path, has_log=has_log)) as connection:
         unlocked = connection.readonly("main") and not has_log
-        if has_log:  # else SQLite makes one to read, and is to remove it
+        if has_log:  # otherwise SQLite creates one, and must remove it
             connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)
         connection.execute("BEGIN")
-        check_schema(connection)  # its first read is the moment
+        check_schema(connection)  # its first read begins the transaction
         if identity(path.stat()) != identity(before):
-            raise StoreUnavailable("it was replaced while it was being opened; repeat the command")
+            raise StoreUnavailable("it was replaced while it was opened; repeat the command")
         yield connection
         if unlocked and version(path.stat()) != version(before):
             raise StoreUnavailable("it was written while it was read; repeat the command")
 
 
 def _refuse_interrupted(path: Path) -> None:
-    """Raise CannotReadOnly where a writer left its rollback journal: SQLite would undo the write.
+    """Raise CannotReadOnly if an interrupted writer left its rollback journal.
 
-    Only SQLite can say whether the writer is still there; it is asked by a connection that may
-    not write.
+    SQLite would roll the write back. Only SQLite can find out whether the writer is still
+    running, with a connection that may not write.
     """
     journal = Path(f"{path}-journal")
     try:
         with journal.open("rb") as file:
-            if file.read(1) in {b"", b"\0"}:  # a finished one, as SQLite knows them
+            if file.read(1) in {b"", b"\0"}:  # the journal of a finished write
                 return
     except FileNotFoundError:
         return
@@ -96,17 +96,17 @@ def _refuse_interrupted(path: Path) -> None:
             connection.execute("SELECT 1 FROM sqlite_schema").fetchall()
     except apsw.ReadOnlyError as error:
         raise CannotReadOnly(
-            f"another program was interrupted while it wrote, and {journal.name} holds what to "
-            "undo; start a server, which undoes it when it opens the board, and repeat the command"
+            f"another program was interrupted in a write, which {journal.name} has to roll back; "
+            "start a server, which does that when it opens the board, and repeat the command"
         ) from error
 
 
 def _open_to_read(path: Path, *, has_log: bool) -> apsw.Connection:
-    """Connect, and let SQLite make no files that it cannot remove.
+    """Connect, and keep SQLite from creating files that it cannot remove.
 
-    To read a board, SQLite needs a log and an index, and makes them with the mode of the board's
-    file. Where this user cannot write that file, they would stay, and no server could write them.
-    A file without a log is then read without locks, as one that nobody writes.
+    To read a board, SQLite needs a log and its index, and creates them with the mode of the
+    board's file. If this user cannot write that file, they would stay, and the server could not
+    write them. So a file without a log is opened as immutable, without locks.
     """
     connection = connect(path)
     if not connection.readonly("main"):
@@ -117,16 +117,15 @@ def _open_to_read(path: Path, *, has_log: bool) -> apsw.Connection:
     connection.close()
     if has_log:
         raise CannotReadOnly(
-            f"this user cannot write the file, and {index.name}, which SQLite needs to read the "
-            "log, would be made as the file is, and hinder the server; make the file writable, "
-            "and repeat the command"
+            f"this user cannot write the file; to read its log, SQLite would create {index.name}, "
+            "which the server could not write; make the file writable, and repeat the command"
         )
     flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
     return apsw.Connection(f"file:{quote(str(path))}?immutable=1", flags=flags)
 
 
 def configure(connection: apsw.Connection, synchronous: Synchronous) -> None:
-    """Set WAL mode, durability and foreign keys; keep the WAL file under 64 MiB when idle."""
+    """Set WAL mode, durability, foreign keys, and the size limit of the log."""
     connection.pragma("journal_mode", "wal")
     connection.pragma("synchronous", synchronous)
     connection.pragma("foreign_keys", True)
@@ -135,10 +134,11 @@ def configure(connection: apsw.Connection, synchronous: Synchronous) -> None:
 
 @contextmanager
 def limit_steps(connection: apsw.Connection, steps: int) -> Iterator[None]:
-    """Interrupt the queries of a `with` block once they take more steps; raises TooManySteps.
+    """Interrupt the queries of a `with` block after this many steps. Raises TooManySteps.
 
-    A step is one of SQLite's virtual machine: to find a row takes some twenty, to pass over one
-    some five. The block must not begin or end a transaction, lest its end be interrupted.
+    A step is an instruction of SQLite's virtual machine: finding a row takes about twenty,
+    skipping one about five. The block must not begin or end a transaction, which could be
+    interrupted.
     """
     left = steps
 

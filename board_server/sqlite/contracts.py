@@ -24,8 +24,8 @@ from board_server.sqlite.transaction import Transaction
 
 _COLUMNS = "id, producer, kind, name, signature, package, status, created_at"
 
-# Which drafts are there already, and what they change. Not an upsert, which would
-# use up an id, and write, where nothing changes.
+# Finds existing contracts, and which fields a draft changes. An upsert would use up an id
+# and write even if nothing changes.
 _FIND = """
 SELECT ?, id, created_at, package = ?, (signature, status) = (?, ?)
 FROM contracts WHERE (producer, kind, name) = (?, ?, ?)
@@ -38,7 +38,7 @@ VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING id
 
 _UPDATE = "UPDATE contracts SET signature = ?, status = ? WHERE id = ?"
 
-# By itself, because it touches an index.
+# A statement of its own, because it updates an index.
 _MOVE = "UPDATE contracts SET package = ? WHERE id = ?"
 
 _INDEXES = {
@@ -47,8 +47,8 @@ _INDEXES = {
     "package": {"package"},
     "kind": {"kind"},
 }
-"""Columns that are looked up in an index together with the first of these that is asked for.
-Fewest contracts share a name, and most of them a kind."""
+"""Columns to look up in an index, by the first column of the condition that is listed here: from
+the most selective to the least."""
 
 _ROW = Columns(
     id=int,
@@ -62,7 +62,7 @@ _ROW = Columns(
 )
 
 _LAST_ID = 2**63 - 1
-"""Of SQLite's."""
+"""The largest rowid of SQLite."""
 
 _KINDS = {kind.value: kind for kind in ContractKind}
 _STATUSES = {status.value: status for status in ContractStatus}
@@ -81,7 +81,7 @@ def publish_batch(tx: Transaction, drafts: Sequence[ContractDraft]) -> int:
 
 
 def _publish(tx: Transaction, drafts: Sequence[ContractDraft]) -> list[Contract]:
-    """Publish drafts of distinct keys: a statement for all of them, not for each."""
+    """Publish drafts with distinct keys, with one statement for all of them."""
     found: dict[Any, Any] = {
         place: existing
         for place, *existing in tx.db.executemany(
@@ -135,7 +135,7 @@ def _contract(id_: int, draft: ContractDraft, created_at: str) -> Contract:
 
 
 def remove_all(tx: Transaction) -> int:
-    """Remove every contract, for Store.archive_board; return how many there were."""
+    """Remove all contracts, for Store.archive_board; return how many."""
     rows = tx.db.execute(
         "SELECT id, producer, kind, name, '', package, status, created_at "
         "FROM contracts ORDER BY id"
@@ -147,7 +147,7 @@ def remove_all(tx: Transaction) -> int:
 
 
 def first(db: apsw.Connection, condition: ContractCondition) -> Contract | None:
-    """Read the contract with the lowest id that meets the condition."""
+    """Read the contract with the lowest id that meets the condition; None if there is none."""
     wanted = _wanted(condition, "producer", "kind", "name", "package")
     rows = db.execute(
         f"SELECT {_COLUMNS} FROM contracts WHERE true{_and(wanted)} ORDER BY id LIMIT 1",
@@ -172,15 +172,15 @@ def list_page(
 
 
 def _wanted(where: ContractCondition | ContractFilter, *columns: str) -> dict[str, str]:
-    """Return the columns that are asked for, with their values."""
+    """Return the columns that are not None, with their values."""
     return {column: value for column in columns if (value := getattr(where, column)) is not None}
 
 
 def _and(wanted: Iterable[str]) -> str:
-    """Compare the columns; those with a "+" SQLite looks up in no index.
+    """Return the comparisons of a WHERE clause; a "+" keeps SQLite from using an index.
 
-    Otherwise it may choose the index on `kind`, which finds a great part of the table, where
-    that on `package` finds a few rows.
+    Otherwise it may choose the index on `kind`, which finds much of the table, instead of the
+    one on `package`, which finds a few rows.
     """
     columns = set(wanted)
     looked_up = next((index for finest, index in _INDEXES.items() if finest in columns), set())
@@ -188,7 +188,7 @@ def _and(wanted: Iterable[str]) -> str:
 
 
 def from_row(row: Row) -> Contract:
-    """Read a row of `contracts`. Raises Damaged."""
+    """Decode a row of `contracts`. Raises Damaged."""
     id_, producer, kind, name, signature, package, status, created_at = _ROW.check(row)
     if not 0 < id_ <= _LAST_ID:
         raise Damaged(f"its id is {shortened(id_)}")

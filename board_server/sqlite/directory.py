@@ -1,4 +1,4 @@
-"""Directory: the board files of one directory, opened for service or not."""
+"""Directory: the board files of a directory, open or not."""
 
 import asyncio
 import logging
@@ -25,43 +25,42 @@ from board_server.sqlite.storage_errors import storage_error
 SUFFIX = ".board.db"
 
 REFRESH_INTERVAL = 1.0
-"""Seconds between two looks whether another program has put files there, or taken some away."""
+"""Seconds between two checks for files that other programs have created or deleted."""
 
 TIMESTAMP_LAG = 2 * 10**9
-"""Nanoseconds after which a change of the directory shows in its timestamp for certain."""
+"""Nanoseconds after which a change of the directory is sure to show in its timestamp."""
 
 log = logging.getLogger(__name__)
 
 
 class Directory:
-    """Tells where a board's file is, and which there are.
+    """Finds and lists the board files of a directory.
 
-    Lists are made in a thread of their own: a directory may have a hundred thousand files, and
-    no board waits to be opened meanwhile. The names are kept, and read anew where the directory
-    has changed.
+    Lists are made in a thread of their own, because a directory may have a hundred thousand
+    files. The names are cached, and read again when the directory has changed.
     """
 
     def __init__(self, path: Path) -> None:
-        """Make the directory if need be. Raises StoreUnavailable where that cannot be done."""
+        """Create the directory if it is missing. Raises StoreUnavailable if that fails."""
         try:
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise StoreUnavailable(error.strerror or str(error), path) from error
         self._path = path
-        self._opened: set[str] = set()  # since the names were read
-        self._lock = threading.Lock()  # of `_opened`; all else is the thread's
+        self._opened: set[str] = set()  # boards opened since the names were read
+        self._lock = threading.Lock()  # of `_opened`; the rest belongs to the thread
         self._names: list[str] = []
         self._read_at = float("-inf")
         self._state = 0
-        self._left_out: dict[str, tuple[object, ...]] = {}
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="lists boards")
+        self._unlisted: dict[str, tuple[object, ...]] = {}
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="list-boards")
 
     def file(self, board: str) -> Path:
-        """Return the path of a board's file, whether or not it is there."""
+        """Return the path of a board's file, whether or not it exists."""
         return self._path / f"{board}{SUFFIX}"
 
     def has(self, board: str) -> bool:
-        """Return whether a board's file is there. Raises StoreUnavailable if nobody can say."""
+        """Return whether a board's file exists. Raises StoreUnavailable if that fails."""
         path = self.file(board)
         try:
             return path.exists()
@@ -69,14 +68,14 @@ class Directory:
             raise storage_error(error, path) from error
 
     def opened(self, board: str) -> None:
-        """Take note of a board that may have been created: lists have it from now on."""
+        """Add a board that may have just been created to the lists."""
         with self._lock:
             self._opened.add(board)
 
     async def list_boards(
         self, page: PageRequest, among: Collection[str] | None
     ) -> Page[BoardInfo]:
-        """Store.list_boards. What other programs put there is listed within a second."""
+        """Store.list_boards. Files that other programs create are listed within a second."""
         loop = asyncio.get_running_loop()
         try:
             return await loop.run_in_executor(self._thread, self._list, page, among)
@@ -84,14 +83,14 @@ class Directory:
             raise storage_error(error, self._path) from error
 
     async def close(self) -> None:
-        """End the thread, once the lists under way are made."""
+        """Finish the lists in progress, and end the thread."""
         await asyncio.to_thread(self._thread.shutdown)
 
     def _list(self, page: PageRequest, among: Collection[str] | None) -> Page[BoardInfo]:
         names = self._all() if among is None else self._of(among)
         start = bisect_right(names, str(page.after[0])) if page.after else 0
         wanted = names[start : start + page.size]
-        boards = [board for name in wanted if (board := self._peek(name))]
+        boards = [board for name in wanted if (board := self._read_info(name))]
         more = start + len(wanted) < len(names)
         return Page(boards, 0, (wanted[-1],) if more else None)
 
@@ -99,12 +98,12 @@ class Directory:
         return sorted(name for name in among if is_board_name(name) and self.has(name))
 
     def _all(self) -> list[str]:
-        """Return the names of all boards, sorted, those included that this server has created."""
+        """Return the sorted names of all boards, including those that this server has created."""
         if time.monotonic() - self._read_at >= REFRESH_INTERVAL:
             changed = self._path.stat().st_mtime_ns
             if changed != self._state:
                 self._read()
-            # Another change at once may leave the timestamp as it is: then look again.
+            # A second change may leave the timestamp the same: then read again next time.
             self._state = changed if time.time_ns() - changed > TIMESTAMP_LAG else 0
             self._read_at = time.monotonic()
         with self._lock:
@@ -117,17 +116,17 @@ class Directory:
 
     def _read(self) -> None:
         with self._lock:
-            self._opened.clear()  # what is created from here on may not be among what is read
+            self._opened.clear()  # boards created from now on may be missing in what is read
         with os.scandir(self._path) as entries:
             found = [entry.name for entry in entries if entry.name.endswith(SUFFIX)]
         self._names = sorted(
             name for file in found if is_board_name(name := file.removesuffix(SUFFIX))
         )
         there = set(self._names)
-        self._left_out = {name: why for name, why in self._left_out.items() if name in there}
+        self._unlisted = {name: why for name, why in self._unlisted.items() if name in there}
 
-    def _peek(self, name: str) -> BoardInfo | None:
-        """Read about a board without opening it for service; None if it cannot be read."""
+    def _read_info(self, name: str) -> BoardInfo | None:
+        """Read a board's info without opening it for service; None if that fails."""
         path = self.file(name)
         try:
             refuse_links(path)
@@ -135,22 +134,22 @@ class Directory:
             try:
                 check_schema(connection)
                 if not connection.table_exists(None, "meta"):
-                    # Made by quasar's own store, not served here yet.
+                    # Created by quasar's own store, and not served here yet.
                     made = datetime.fromtimestamp(path.stat().st_mtime, UTC)
                     return BoardInfo(name, "", 0, made)
                 return info(connection, name)
             finally:
                 connection.close()
         except (apsw.Error, OSError, StoreUnavailable) as error:
-            self._leave_out(name, path, error)
+            self._log_unlisted(name, path, error)
             return None
 
-    def _leave_out(self, name: str, path: Path, error: Exception) -> None:
-        """Log why a file is not listed: once for each file, and again when it has changed."""
+    def _log_unlisted(self, name: str, path: Path, error: Exception) -> None:
+        """Log why a file is not listed: once for each file, and again when it changes."""
         found = lstat(path)
         if found is None:  # deleted since the names were read
             return
         why = identity(found), version(found), str(error)
-        if self._left_out.get(name) != why:
-            self._left_out[name] = why
-            log.warning("left out of the list of boards: %s: %s", path, error)
+        if self._unlisted.get(name) != why:
+            self._unlisted[name] = why
+            log.warning("not listed as a board: %s: %s", path, error)

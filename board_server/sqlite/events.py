@@ -1,4 +1,4 @@
-"""The table `events`: what every revision changed, as long as it is kept."""
+"""The table `events`: the changes of each revision, and their compaction."""
 
 from collections.abc import Callable, Iterator
 from itertools import groupby
@@ -62,7 +62,7 @@ def _decoded(name: str, cause: str, values: Row) -> Event:
 
 
 def columns(row: Row) -> tuple[Change, Row]:
-    """Read a row of `events`: the change, and the columns of its record. Raises Damaged."""
+    """Decode a row of `events` to its change and its record's columns. Raises Damaged."""
     _, time, change, cause, text = row
     from_text(time)
     values = array(text)
@@ -70,10 +70,10 @@ def columns(row: Row) -> tuple[Change, Row]:
 
 
 ROW_OVERHEAD = 100
-"""Bytes that an event counts for beside its record: its time, change, cause and key."""
+"""Bytes that an event counts for besides its record: its time, change, cause and key."""
 
 MIN_DROP = 2**18
-"""Least bytes that one commit drops, where there are so many to drop."""
+"""Bytes that one commit may always drop, however little it added."""
 
 _SIZE = f"octet_length(record) + {ROW_OVERHEAD}"
 
@@ -84,30 +84,30 @@ RETURNING compacted_revision, event_bytes
 """
 
 RECOUNT = f"UPDATE meta SET event_bytes = (SELECT coalesce(sum({_SIZE}), 0) FROM events)"
-"""Count anew what events there are."""
+"""Count the bytes of the kept events again."""
 
 
 def finish_commit(
     db: apsw.Connection, before: int, revision: int, keep_revisions: int, keep_bytes: int
 ) -> None:
-    """End the changes of a commit: note the board's revision, and drop events that are too old.
+    """Write the board's new revision, and drop events that are too old.
 
-    Those of the last `keep_revisions` are kept, as far as they count for no more than
-    `keep_bytes`; the last revision always is. Some slack spares most commits the work.
+    The events of the last `keep_revisions` are kept, up to `keep_bytes`; those of the last
+    revision always. Some slack lets most commits skip the compaction.
     """
     compacted, size = next(db.execute(_FINISH_COMMIT, (revision, before)))
     if not isinstance(compacted, int) or not isinstance(size, int):
-        raise Damaged(f"meta has {shortened((compacted, size))} for what is kept of the events")
+        raise Damaged(f"meta has compacted_revision, event_bytes {shortened((compacted, size))}")
     late = revision - compacted >= keep_revisions + max(1, min(keep_revisions // 10, 1000))
     if late or size > keep_bytes + min(keep_bytes // 10, MIN_DROP):
         _compact(db, before, revision, max(compacted, revision - keep_revisions), size - keep_bytes)
 
 
 def _compact(db: apsw.Connection, before: int, revision: int, floor: int, excess: int) -> None:
-    """Drop events up to the revision `floor`, and more until `excess` bytes are gone.
+    """Drop events up to the revision `floor`, and more until `excess` bytes are dropped.
 
-    In one commit, no more than twice what it has added, or MIN_DROP. A revision whose events
-    are dropped in part counts as dropped; the next commits drop the rest.
+    One commit drops at most twice what it has added, or MIN_DROP. A revision whose events are
+    partly dropped counts as compacted; the next commits drop the rest.
     """
     (added,) = next(db.execute(f"SELECT sum({_SIZE}) FROM events WHERE revision > ?", (before,)))
     step = max(MIN_DROP, 2 * added)

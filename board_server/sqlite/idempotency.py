@@ -1,4 +1,4 @@
-"""The table `requests`: how recent calls ended, so that one that comes again is not done again."""
+"""Idempotency: the table `requests` has the outcomes of recent calls, by idempotency key."""
 
 import json
 from collections.abc import Callable
@@ -35,28 +35,28 @@ from board_server.sqlite.timestamps import from_text, to_text
 Outcome = Revised[Any] | BoardError
 
 FINAL = (FileAlreadyClaimed, StateMismatch, RevisionMismatch, SessionExpired, BoardReplaced)
-"""Errors that a call ends with for good: when it comes again, it is refused again.
+"""Errors that are final: a retry with the same key gets the same error.
 
-Their attributes are what their constructors take, in that order.
+The attributes of each are the arguments of its constructor, in the same order.
 """
 
 ROW_OVERHEAD = 1024
-"""Bytes that a call counts for beside its reply, so that a bound in bytes bounds the calls too."""
+"""Bytes that an outcome counts for besides its reply, so that a bound in bytes bounds the rows."""
 
 MAX_CONFLICTS = 100
-"""Most conflicts that are remembered of one refusal: more than an error has room to name."""
+"""Conflicts that are saved of one error at most: more than fit into a status."""
 
 MIN_DROP = 2**18
-"""Least bytes that one commit drops, where there are so many to drop."""
+"""Bytes that one commit may always drop, however little it added."""
 
 _MICROSECOND = timedelta(microseconds=1)
 
 
 @reading()
 def find(db: apsw.Connection, key: IdempotencyKey) -> Outcome | None:
-    """Return how the call of this key ended; None where no such call is remembered.
+    """Return the outcome of the call with this key; None if there is none.
 
-    Raises InvalidArgument if it was another call that bore the key.
+    Raises InvalidArgument if the key was used for a different call.
     """
     row = db.execute(
         "SELECT method, payload, revision, reply FROM requests WHERE request_id = ?", (key.id,)
@@ -71,21 +71,21 @@ def find(db: apsw.Connection, key: IdempotencyKey) -> Outcome | None:
 
 
 def read(reply: str) -> Any:
-    """Read an answer as `remember` has written it. Raises Damaged on anything else."""
+    """Decode a reply that `save` has encoded. Raises Damaged for anything else."""
     try:
         sort, plain = array(reply)
         return _READ[sort](plain)
     except (LookupError, TypeError, ValueError, OverflowError, AttributeError) as error:
-        raise Damaged(f"no answer: {shortened(reply)}") from error
+        raise Damaged(f"not a reply: {shortened(reply)}") from error
 
 
 def _other_call(method: str, this: str) -> str:
     was = f"another call of {method}" if method == this else f"a call of {method}"
-    return f"was given to {was} before; give each call a key of its own"
+    return f"was used for {was} before; use a new key for each call"
 
 
 def save(db: apsw.Connection, key: IdempotencyKey, value: object, revision: int) -> int:
-    """Keep what a call was answered, a value or one of FINAL; return the bytes that it counts."""
+    """Save a call's outcome, a value or one of FINAL; return the bytes that it counts for."""
     reply = _ENCODE([type(value).__name__, value])
     size = len(reply.encode()) + ROW_OVERHEAD
     db.execute(
@@ -97,9 +97,9 @@ def save(db: apsw.Connection, key: IdempotencyKey, value: object, revision: int)
 
 
 def drop_oldest(db: apsw.Connection, added: int, keep: int) -> None:
-    """Drop the oldest calls beyond the last `keep` bytes, after so many were added.
+    """Drop the oldest outcomes beyond the last `keep` bytes, after `added` bytes were added.
 
-    At most twice what was added, or MIN_DROP: no commit has to drop much.
+    At most twice what was added, or MIN_DROP, so that no commit has to drop much.
     """
     first = int(db.execute("SELECT coalesce(min(position), 0) FROM requests").get)
     last = int(db.execute("SELECT coalesce(max(position), 0) FROM requests").get)
@@ -109,7 +109,7 @@ def drop_oldest(db: apsw.Connection, added: int, keep: int) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """Take apart what JSON has no word for: the model's records, errors, and times."""
+    """Convert records, errors and times to what JSON has."""
     match value:
         case datetime():
             return to_text(value)
@@ -122,7 +122,7 @@ def _plain(value: Any) -> Any:
         case BoardError():
             return list(vars(value).values())
         case _:
-            raise TypeError(f"no reply holds a {type(value).__name__}")
+            raise TypeError(f"a reply cannot contain a {type(value).__name__}")
 
 
 def _session(plain: list[Any]) -> Session:
@@ -143,7 +143,7 @@ def _claims(plain: list[Any]) -> list[FileClaim]:
 
 _ENCODE = json.JSONEncoder(ensure_ascii=False, default=_plain).encode
 
-# A record's fields are its table's columns, in their order.
+# The fields of a record are the columns of its table, in the same order.
 _READ: dict[str, Callable[[Any], Any]] = {
     int.__name__: int,
     Phase.__name__: phases.from_row,

@@ -1,4 +1,4 @@
-"""BoardIdentity: whether the files that an open board has are still those at its path."""
+"""Detect what other programs do to the files of an open board."""
 
 import os
 from collections.abc import Iterator
@@ -14,11 +14,11 @@ from board_server.sqlite.meta import info
 from board_server.sqlite.rows import Damaged
 
 LOG_SIZE_LIMIT = 64 * 2**20
-"""Bytes to which SQLite cuts a write-ahead log that it begins anew."""
+"""Bytes to which SQLite truncates a write-ahead log when it starts from the beginning."""
 
 
 class Damage(Enum):
-    """What another program did to the files of a board that is served."""
+    """What another program did to the files of an open board; the values complete a sentence."""
 
     REPLACED = "was deleted or made anew"
     LOG_REMOVED = "has lost its write-ahead log, which was deleted"
@@ -30,12 +30,12 @@ class Damage(Enum):
 class BoardIdentity:
     """The files as SQLite opened them: database, write-ahead log, and the log's index.
 
-    SQLite itself notices none of this: it goes on with the files that it has open, though a
-    crash would lose them, and moves the log of one database into the pages of another.
+    SQLite does not detect this damage. It keeps using files that were deleted, which a crash
+    would lose, and checkpoints the log of one database into another.
     """
 
     def __init__(self, path: Path) -> None:
-        """Take note of the files at `path`, once SQLite has them open. Raises OSError."""
+        """Remember the files at `path`, which SQLite has opened. Raises OSError."""
         self._path = str(path)
         self._log = f"{path}-wal"
         self._index = f"{path}-shm"
@@ -46,7 +46,7 @@ class BoardIdentity:
         self._look()
 
     def damage(self) -> Damage | None:
-        """Tell what is wrong with the files now. For any thread: costs three system calls."""
+        """Return what is wrong with the files now. Thread-safe; costs three system calls."""
         try:
             return self._damage()
         except OSError:
@@ -62,16 +62,16 @@ class BoardIdentity:
         if log.st_size < log_bytes:
             return Damage.LOG_CUT
         if seen in {None, version(database)} or self._is_ours(seen) or self._seen is not seen:
-            return None  # unchanged; or changed by the writer's own checkpoint
+            return None  # unchanged, or changed by a checkpoint
         return Damage.OVERWRITTEN
 
     def committed(self, log_bytes: int) -> None:
-        """Take note of how long the log is, at least, after a commit."""
+        """Remember how long the log is at least, after a commit."""
         self._log_bytes = min(log_bytes, LOG_SIZE_LIMIT)
 
     @contextmanager
     def checkpoint(self) -> Iterator[None]:
-        """Expect the database to change for the time of a `with` block."""
+        """Expect the database file to change during a `with` block."""
         self._seen = None
         try:
             yield
@@ -83,7 +83,7 @@ class BoardIdentity:
         self._seen = version(os.lstat(self._path))
 
     def _is_ours(self, seen: Version | None) -> bool:
-        """Tell whether the file is the same board, no older: touched, or checkpointed by others."""
+        """Return whether the changed file is still this board, at this revision or a later one."""
         database = lstat(self._path)
         found, before = _content(self._path), self._content
         if found is None or before is None:
@@ -96,9 +96,9 @@ class BoardIdentity:
 
 
 def _content(path: str) -> tuple[str, int] | None:
-    """Read which board the database itself has, and its revision, without its log.
+    """Read the board's ID and revision from the database file, without its log.
 
-    None where there is none, or where the file is shorter than it says.
+    None if it has none, or if the file is shorter than its header says.
     """
     flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
     try:

@@ -1,4 +1,4 @@
-"""Leases: count down the sessions of one board, by a clock that does not jump."""
+"""Leases: expire the sessions of one board, by the monotonic clock."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -8,10 +8,10 @@ from board_server.errors import BoardError, SessionExpired, ShuttingDown
 from board_server.store import CaughtUp
 
 GRACE = 0.25
-"""Seconds that a session gets beyond its ttl, for a renewal that is on its way."""
+"""Seconds beyond its ttl that a session lives, for a renewal that is on its way."""
 
 RETRY = 1.0
-"""Seconds until the end of a session is tried again, should the store not take it."""
+"""Seconds until the end of a session is retried, if the store refuses it."""
 
 
 class _Lease:
@@ -24,9 +24,9 @@ class _Lease:
 class Leases:
     """Calls `expire` with the ID of each session that is not renewed in time.
 
-    Late is what `caught_up`, awaited when the time is up, does not bring to light: a machine
-    that stood still, or is flooded, finds its timers due before it has read the renewals that
-    came meanwhile.
+    On a machine that was suspended or is overloaded, timers are due before the renewals that
+    have arrived are read. So before it expires a session, it awaits `caught_up`, which returns
+    when they are read.
     """
 
     def __init__(self, expire: Callable[[str], Awaitable[object]], caught_up: CaughtUp) -> None:
@@ -38,16 +38,16 @@ class Leases:
 
     @property
     def any(self) -> bool:
-        """Whether a session lives, or is being ended."""
+        """Whether there is a session, or one is being ended."""
         return bool(self._leases or self._ending)
 
     def start(self, session_id: str, ttl: timedelta) -> None:
-        """Begin to count a session down."""
+        """Start the lease of a session."""
         self._leases[session_id] = _Lease(ttl)
         self.renew(session_id)
 
     def renew(self, session_id: str) -> None:
-        """Give a session its full ttl. Raises SessionExpired when its time was up."""
+        """Renew a lease for its full ttl. Raises SessionExpired if it has expired."""
         lease = self._leases.get(session_id)
         if lease is None:
             raise SessionExpired(session_id)
@@ -55,29 +55,29 @@ class Leases:
             lease.timer.cancel()
         lease.expires_at = datetime.now(UTC) + lease.ttl
         lease.timer = self._loop.call_later(
-            lease.ttl.total_seconds(), self._time_is_up, session_id, lease
+            lease.ttl.total_seconds(), self._ttl_elapsed, session_id, lease
         )
 
     def stop(self, session_id: str) -> None:
-        """Count a session down no longer; nothing to do if it is not counted."""
+        """End a lease, if there is one, without calling `expire`."""
         lease = self._leases.pop(session_id, None)
         if lease and lease.timer:
             lease.timer.cancel()
 
     def expires_at(self, session_id: str) -> datetime:
-        """Tell when a session ends unless it is renewed; now, if its time was up."""
+        """Return when a session expires unless it is renewed; now if it has expired."""
         lease = self._leases.get(session_id)
         return lease.expires_at if lease else datetime.now(UTC)
 
     async def close(self) -> None:
-        """Stop all countdowns, and give up the ends under way: whoever opens next counts anew."""
+        """End all leases and cancel pending expiries. The next server gives each its full ttl."""
         for session_id in list(self._leases):
             self.stop(session_id)
         for task in self._ending:
             task.cancel()
         await asyncio.gather(*self._ending, return_exceptions=True)
 
-    def _time_is_up(self, session_id: str, lease: _Lease) -> None:
+    def _ttl_elapsed(self, session_id: str, lease: _Lease) -> None:
         lease.timer = self._loop.call_later(GRACE, self._end, session_id, lease)
 
     def _end(self, session_id: str, lease: _Lease) -> None:
@@ -97,7 +97,7 @@ class Leases:
             try:
                 await self._expire(session_id)
             except (SessionExpired, ShuttingDown):
-                return  # closed meanwhile, or counted anew by the next server
+                return  # it was closed meanwhile, or the next server renews it
             except BoardError:
                 await asyncio.sleep(RETRY)
             else:

@@ -15,6 +15,6 @@ class FileLock(lock.FileLock):
             super().__init__(path)
         except lock.Taken as holder:
             raise StoreUnavailable(
-                f"the board is served by {holder}; stop that server, or use it",
+                f"the board is served by {holder}; use that server, or stop it",
                 path.with_suffix(""),
             ) from None

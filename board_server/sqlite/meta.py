@@ -1,4 +1,4 @@
-"""The table `meta`: one row about the board itself."""
+"""The table `meta`: one row about the board."""
 
 import apsw
 
@@ -7,16 +7,16 @@ from board_server.sqlite.rows import Columns, Damaged, reading, shortened
 from board_server.sqlite.timestamps import from_text
 
 MOST = 2**62
-"""A number that no board counts to, and that can be added to."""
+"""More than any count of a board; adding to it does not overflow."""
 
 _ROW = Columns(board_id=str, revision=int, created_at=str)
 
 
 @reading()
 def info(db: apsw.Connection, name: str) -> BoardInfo:
-    """Read what the file says of its board.
+    """Read the board's ID, revision and time of creation.
 
-    Raises Damaged, and apsw.SQLError where no server has opened the file yet.
+    Raises Damaged, and apsw.SQLError if no server has opened the file yet.
     """
     row = db.execute("SELECT board_id, revision, created_at FROM meta").fetchone()
     if row is None:
@@ -31,7 +31,7 @@ def revision(db: apsw.Connection) -> int:
 
 
 def compacted_revision(db: apsw.Connection) -> int:
-    """Read up to which revision the events are no longer kept. Raises Damaged."""
+    """Read the revision up to which events are compacted. Raises Damaged."""
     return _number(db, "compacted_revision")
 
 

@@ -1,4 +1,4 @@
-"""Bring a board file to this version's schema, one numbered migration at a time."""
+"""Migrate a board file to this version's schema, by numbered scripts."""
 
 import uuid
 from datetime import datetime
@@ -23,7 +23,7 @@ SPEC_TABLES = {
 
 @cache
 def migrations() -> list[str]:
-    """Read the scripts, in order; the number of those applied is the file's user_version."""
+    """Return the scripts in order; a file's user_version is the number of those applied."""
     folder = files("board_server.sqlite") / "migrations"
     scripts = sorted(f.name for f in folder.iterdir() if f.name.endswith(".sql"))
     return [(folder / name).read_text() for name in scripts]
@@ -31,7 +31,7 @@ def migrations() -> list[str]:
 
 @reading()
 def check_schema(connection: apsw.Connection) -> None:
-    """Refuse, changing nothing, a file that is no board or is newer than this server."""
+    """Refuse a file that is not a board, or is newer than this server; change nothing."""
     try:
         version = connection.pragma("user_version")
         tables = {
@@ -39,11 +39,11 @@ def check_schema(connection: apsw.Connection) -> None:
             for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
         }
     except apsw.NotADBError as error:
-        raise StoreUnavailable("not a board file: it is no SQLite database") from error
+        raise StoreUnavailable("not a board file: it is not an SQLite database") from error
     except apsw.CorruptError as error:
         raise StoreUnavailable(
-            "the file is spoiled or cut short; board doctor examines it, board restore "
-            "puts the last good backup in its place"
+            "the file is corrupt or truncated; examine it with board doctor, replace it by "
+            "the last good backup with board restore"
         ) from error
     if version > len(migrations()):
         raise StoreUnavailable(
@@ -53,12 +53,13 @@ def check_schema(connection: apsw.Connection) -> None:
     for table, columns in SPEC_TABLES.items():
         if tables and not columns <= tables.get(table, set()):
             raise StoreUnavailable(
-                f'not a board file: it has other tables, and no "{table}" as boards have'
+                f'not a board file: it has tables, but not "{table}" as boards have it'
             )
 
 
-# Rows that quasar's own store wrote have no events: revision 1 stands for them all. Where
-# there are events, the row of meta was there and is lost, and must not be made up.
+# The first server to open a file of quasar's own store adds the row of meta. The rows that are
+# there have no events; together they are revision 1. If there are events, meta had a row that is
+# lost, and must not be invented.
 _INTRODUCE = """
 INSERT INTO meta (id, board_id, created_at, revision, compacted_revision)
 SELECT 1, ?, ?, filled, filled FROM (
@@ -67,7 +68,7 @@ SELECT 1, ?, ?, filled, filled FROM (
 WHERE NOT EXISTS (SELECT 1 FROM events) ON CONFLICT (id) DO NOTHING
 """
 
-# That store knows no sessions either, and leaves behind the bonds of what it deletes.
+# That store does not know sessions, and leaves rows here of phases and claims that it deletes.
 _TIDY = """
 DELETE FROM phase_sessions WHERE task_id NOT IN (SELECT task_id FROM board);
 DELETE FROM claim_sessions WHERE filepath NOT IN (SELECT filepath FROM file_claims);
@@ -79,7 +80,7 @@ _COLUMNS = "SELECT name FROM pragma_table_info(?)"
 
 
 def migrate(connection: apsw.Connection, now: datetime) -> None:
-    """Apply what is missing, each migration in a transaction of its own."""
+    """Apply the missing migrations, each in its own transaction."""
     for number, script in enumerate(migrations(), start=1):
         if connection.pragma("user_version") >= number:
             continue
@@ -93,9 +94,9 @@ def migrate(connection: apsw.Connection, now: datetime) -> None:
 
 
 def rename_if_older(connection: apsw.Connection, board_id: str, revision: int) -> None:
-    """Give a board that has come back at an earlier revision an ID of its own.
+    """Give the board a new ID if it is an older copy of the one that was served before.
 
-    Whoever has seen the later one is then told BOARD_REPLACED, and never that nothing changed.
+    Clients that saw the later revisions then get BOARD_REPLACED, not a wrong "unchanged".
     """
     with connection:
         connection.execute(_RENAME, (uuid.uuid4().hex, board_id, revision))

@@ -13,7 +13,7 @@ T = TypeVar("T")
 def take_page(
     rows: Iterator[Row], page: PageRequest, read: Callable[[Row], T]
 ) -> tuple[list[T], bool]:
-    """Take the rows that fit the page, each through `read`; tell whether more are left."""
+    """Decode with `read` the rows that fit the page; return them, and whether more follow."""
     items: list[T] = []
     room = MAX_PAGE_BYTES
     for row in rows:

@@ -1,4 +1,4 @@
-"""The table `board`: one row per phase; `phase_sessions` has the sessions they are bound to."""
+"""The tables `board`, one row per phase, and `phase_sessions`, the sessions they are bound to."""
 
 import json
 from collections.abc import Sequence
@@ -18,20 +18,20 @@ _SELECT = f"""
 SELECT {_COLUMNS}, coalesce(session_id, '') FROM board LEFT JOIN phase_sessions USING (task_id)
 """
 
-# Not the join, whose plan SQLite makes anew for each value: three times as long.
+# Not the join: SQLite plans it again for each value, which takes three times as long.
 _POINT = f"""
 SELECT {_COLUMNS}, coalesce((SELECT session_id FROM phase_sessions WHERE task_id = ?1), '')
 FROM board WHERE task_id = ?1
 """
 
-_POSTED = "replace(rtrim(posted_at, 'Z'), 'T', ' ')"  # as the index has it
+_POSTED = "replace(rtrim(posted_at, 'Z'), 'T', ' ')"  # the expression of the index
 
 _UPSERT = f"""
 INSERT INTO board ({_COLUMNS}) VALUES (:phase_id, :state, coalesce(:worker, ''), :now, :now)
 ON CONFLICT (task_id) DO UPDATE SET
     state = excluded.state,
     worker = coalesce(:worker, worker),
-    updated_at = CASE  -- a clock set back must not take it back
+    updated_at = CASE  -- it must not go back when the clock does
         WHEN replace(rtrim(updated_at, 'Z'), 'T', ' ') < :now THEN :now ELSE updated_at END
 RETURNING {_COLUMNS}, EXISTS (SELECT 1 FROM phase_sessions WHERE task_id = :phase_id)
 """
@@ -47,7 +47,7 @@ _STATES = {state.value: state for state in PhaseState}
 
 
 def set_state(tx: Transaction, change: PhaseChange, cause: Cause = Cause.CALL) -> Phase:
-    """Store.set_phase_state, for a session that lives."""
+    """Store.set_phase_state, for a live session."""
     if change.expected_state is not None:
         current = get(tx.db, change.phase_id)
         if (current.state if current else None) != (change.expected_state or None):
@@ -70,7 +70,7 @@ def set_state(tx: Transaction, change: PhaseChange, cause: Cause = Cause.CALL) -
 
 
 def _bind(tx: Transaction, change: PhaseChange, *, bound: bool) -> str:
-    """Bind a phase that runs in a session to it, any other to none; return the session's ID."""
+    """Bind a phase that runs in a session, unbind any other; return the session's ID."""
     if change.state is PhaseState.RUNNING and change.session_id:
         tx.db.execute(_BIND, (change.phase_id, change.session_id))
         return change.session_id
@@ -80,7 +80,7 @@ def _bind(tx: Transaction, change: PhaseChange, *, bound: bool) -> str:
 
 
 def end_bound(tx: Transaction, session_id: str, state: PhaseState, cause: Cause) -> None:
-    """Set the phases that run in an ending session; those that are queued lose the worker."""
+    """Set the state of phases that run in an ending session; QUEUED clears their worker."""
     bound = tx.db.execute(
         "SELECT task_id FROM phase_sessions JOIN board USING (task_id) "
         "WHERE session_id = ? AND state = ? ORDER BY task_id",
@@ -92,7 +92,7 @@ def end_bound(tx: Transaction, session_id: str, state: PhaseState, cause: Cause)
 
 
 def remove_all(tx: Transaction) -> int:
-    """Remove every phase, for Store.archive_board; return how many there were."""
+    """Remove all phases, for Store.archive_board; return how many."""
     rows = tx.db.execute(f"{_SELECT} ORDER BY {_POSTED}, task_id").fetchall()
     for row in rows:
         tx.record(Change.PHASE_REMOVED, from_row(row), row, Cause.ARCHIVE)
@@ -126,12 +126,12 @@ def list_page(
 
 
 def _order(posted_at: str) -> str:
-    """Write a timestamp as _POSTED does."""
+    """Convert a timestamp as _POSTED does."""
     return posted_at.rstrip("Z").replace("T", " ")
 
 
 def from_row(row: Row) -> Phase:
-    """Read a row of `board` with its session_id behind it. Raises Damaged."""
+    """Decode a row of `board`, followed by its session_id. Raises Damaged."""
     phase_id, state, worker, posted_at, updated_at, session_id = _ROW.check(row)
     return Phase(
         phase_id,

@@ -1,4 +1,4 @@
-"""Reads that take in several tables: the snapshot, and what meets conditions."""
+"""Reads of several tables: counts, snapshots, and the conditions of WaitFor."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
@@ -25,7 +25,7 @@ _PAGE = 10_000
 
 
 def counts(db: apsw.Connection, revision: int) -> tuple[int, int, int, int, int]:
-    """Read the revision, and how many phases, contracts, claims and sessions there are."""
+    """Read the revision, and the numbers of phases, contracts, claims and sessions."""
     phases, contracts, claims, sessions = next(
         db.execute(
             "SELECT (SELECT count(*) FROM board), (SELECT count(*) FROM contracts),"
@@ -36,7 +36,7 @@ def counts(db: apsw.Connection, revision: int) -> tuple[int, int, int, int, int]
 
 
 def snapshot(db: apsw.Connection, revision: int) -> Snapshot:
-    """Store.get_snapshot, with the sessions as their table has them."""
+    """Store.get_snapshot, with the sessions' expiry at their opening."""
     return Snapshot(
         board_id=info(db, "").board_id,
         revision=revision,

@@ -1,7 +1,7 @@
-"""Rows as they are read from a board file, which a disk or another program may have damaged.
+"""Decode rows of a board file, which a disk or another program may have damaged.
 
-What reads rows raises Damaged for what no server has written, and nothing else: it is an
-error of SQLite's to all who handle those.
+Decoders raise Damaged, and nothing else, for a row that no server has written. It derives from
+SQLite's errors, so that it is handled with them.
 """
 
 import json
@@ -18,12 +18,12 @@ E = TypeVar("E", bound=StrEnum)
 
 
 class Damaged(apsw.Error):
-    """A row that no server has written. Its text says what is wrong with it."""
+    """A row that no server has written. Its text says what is wrong."""
 
 
 @contextmanager
 def reading() -> Iterator[None]:
-    """Raise Damaged for text that is no UTF-8, and for a row that must be there and is not.
+    """Raise Damaged for text that is not UTF-8, and for a missing row, in a `with` block.
 
     Also a decorator.
     """
@@ -36,14 +36,14 @@ def reading() -> Iterator[None]:
 
 
 class Columns:
-    """The columns of a record, with the type that each value has in a sound row."""
+    """The columns of a record, with the type of each."""
 
     def __init__(self, **types: type) -> None:
         self._names = tuple(types)
         self._types = tuple(types.values())
 
     def check(self, row: Row) -> Row:
-        """Return the row if it is sound."""
+        """Return the row if its columns have their types. Raises Damaged."""
         if tuple(map(type, row)) != self._types:
             raise Damaged(self._fault(row))
         return row
@@ -60,23 +60,23 @@ class Columns:
 
 
 def enum_member(kind: type[E], value: Any) -> E:
-    """Read one of the words of an enumeration."""
+    """Decode a member of an enum. Raises Damaged."""
     try:
         return kind(value)
     except ValueError as error:
-        raise Damaged(f"{shortened(value)} is no {kind.__name__}") from error
+        raise Damaged(f"{shortened(value)} is not in {kind.__name__}") from error
 
 
 def array(text: Any) -> Row:
-    """Read a JSON array, as events and replies are written."""
+    """Decode a JSON array, the form of events and replies. Raises Damaged."""
     try:
         values = json.loads(text)
         if "\\u" in text:
-            json.dumps(values, ensure_ascii=False).encode()  # half of a surrogate pair is no text
+            json.dumps(values, ensure_ascii=False).encode()  # refuses half of a surrogate pair
     except (TypeError, ValueError, RecursionError) as error:
-        raise Damaged(f"no JSON: {shortened(text)} ({error})") from error
+        raise Damaged(f"not JSON: {shortened(text)} ({error})") from error
     if not isinstance(values, list):
-        raise Damaged(f"no array: {shortened(text)}")
+        raise Damaged(f"not an array: {shortened(text)}")
     return tuple(values)
 
 
@@ -84,4 +84,4 @@ _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 80
 
 shortened: Callable[[object], str] = _SHORT.repr
-"""Write a value for an operator, cut to a line."""
+"""Format a value for an operator, shortened to fit a line."""

@@ -1,4 +1,4 @@
-"""The table `sessions`: one row per session that lives, and what happens at its end."""
+"""The table `sessions`: one row per live session, and what its end does."""
 
 import secrets
 from dataclasses import replace
@@ -21,13 +21,13 @@ _BY_ID = f"SELECT {_COLUMNS} FROM sessions WHERE session_id = ?"
 _ROW = Columns(session_id=str, worker=str, ttl_ms=int, on_expiry=str, opened_at=str)
 
 _LONGEST = 10**12
-"""Milliseconds, thirty years, that no session can be opened for."""
+"""Milliseconds, thirty years: longer than any ttl that is accepted."""
 
 _MILLISECOND = timedelta(milliseconds=1)
 
 
 def require(tx: Transaction, session_id: str) -> None:
-    """Raise SessionExpired unless the session lives."""
+    """Raise SessionExpired unless the session is alive."""
     if not get(tx.db, session_id):
         raise SessionExpired(session_id)
 
@@ -41,9 +41,9 @@ def open_session(tx: Transaction, worker: str, ttl: timedelta, on_expiry: OnExpi
 
 
 def end(tx: Transaction, session_id: str, cause: Cause) -> int:
-    """End a session with all that its end means; return how many claims that released.
+    """End a session: release its claims, set its phases, delete it. Return the claims released.
 
-    Raises SessionExpired when it has ended already.
+    Raises SessionExpired if it has ended already.
     """
     row = tx.db.execute(_BY_ID, (session_id,)).fetchone()
     if row is None:
@@ -59,20 +59,20 @@ def end(tx: Transaction, session_id: str, cause: Cause) -> int:
 
 
 def get(db: apsw.Connection, session_id: str) -> Session | None:
-    """Read one session as if it had just been opened; None when it does not live."""
+    """Read a session, with the expiry that it had when it was opened; None if it has ended."""
     row = db.execute(_BY_ID, (session_id,)).fetchone()
     return opened(row) if row else None
 
 
 @reading()
 def ttls(db: apsw.Connection) -> list[tuple[str, timedelta]]:
-    """Read the sessions that live, and how long each lives without being renewed."""
+    """Read the ID and ttl of each live session."""
     rows = db.execute(f"SELECT {_COLUMNS} FROM sessions")
     return [(session.session_id, session.ttl) for session in map(from_row, rows)]
 
 
 def list_page(db: apsw.Connection, revision: int, page: PageRequest) -> Page[Session]:
-    """Read a page of sessions, each as if it had just been opened."""
+    """Read a page of sessions, each with the expiry that it had when it was opened."""
     after = page.after[0] if page.after else ""
     rows = db.execute(
         f"SELECT {_COLUMNS} FROM sessions WHERE session_id > ? ORDER BY session_id", (after,)
@@ -82,7 +82,7 @@ def list_page(db: apsw.Connection, revision: int, page: PageRequest) -> Page[Ses
 
 
 def from_row(row: Row) -> Session:
-    """Read a session as an event has it: its last column is when it expires. Raises Damaged."""
+    """Decode a session of an event, whose last column is its expiry. Raises Damaged."""
     session_id, worker, ttl_ms, on_expiry, expires_at = _ROW.check(row)
     if not 0 < ttl_ms <= _LONGEST:
         raise Damaged(f"its ttl_ms is {shortened(ttl_ms)}")
@@ -91,7 +91,7 @@ def from_row(row: Row) -> Session:
 
 
 def opened(row: Row) -> Session:
-    """Read a row of `sessions`, as if it had just been opened. Raises Damaged."""
+    """Decode a row of `sessions`, with the expiry at its opening. Raises Damaged."""
     session = from_row(row)
     try:
         return replace(session, expires_at=session.expires_at + session.ttl)
@@ -102,7 +102,7 @@ def opened(row: Row) -> Session:
 def _record(
     tx: Transaction, change: Change, row: Row, expires_at: datetime, cause: Cause
 ) -> Session:
-    as_told = (*row[:-1], to_text(expires_at))
-    session = from_row(as_told)
-    tx.record(change, session, as_told, cause)
+    event_row = (*row[:-1], to_text(expires_at))
+    session = from_row(event_row)
+    tx.record(change, session, event_row, cause)
     return session

@@ -1,4 +1,4 @@
-"""What an SqliteStore can be told."""
+"""The settings of an SqliteStore."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,34 +14,34 @@ Clock = Callable[[], datetime]
 
 
 def utc_now() -> datetime:
-    """Read the machine's clock."""
+    """Return the machine's time."""
     return datetime.now(UTC)
 
 
 OnCommit = Callable[[str, int, float], None]
-"""Told of a commit, in the writer's thread: the board, the calls in it, the seconds it took."""
+"""Called in the writer's thread after a commit: the board, its calls, the seconds it took."""
 
 
 OnClose = Callable[[str], None]
-"""Told of a board that was closed."""
+"""Called with the name of a board that was closed."""
 
 
-def ignore(*_told: object) -> None:
-    """Take no note of it."""
+def ignore(*_arguments: object) -> None:
+    """Do nothing: for an OnCommit or OnClose that nobody needs."""
 
 
 async def at_once() -> None:
-    """Return at once: nothing that has arrived is unread."""
+    """Return at once: for a store without a server, which has no unread calls."""
 
 
 @dataclass(slots=True)
 class Settings:
-    """What all boards of a store have in common.
+    """The settings that all boards of a store share.
 
-    `keep_revisions` is how many revisions Watch can go back, unless their events are
-    larger than `keep_bytes`; half of that is for remembered replies; `clock` gives aware
-    UTC; `max_queue` is how many writes may wait for one board's writer;
-    `caught_up` is the one of Store.expire_after.
+    `keep_revisions` is how many revisions of events are kept, up to `keep_bytes`; outcomes of
+    calls with an idempotency key may take half as many bytes. `clock` returns aware UTC.
+    `max_queue` is how many writes may wait for one board's writer. `caught_up` is that of
+    Store.expire_after.
     """
 
     synchronous: Synchronous
@@ -54,5 +54,5 @@ class Settings:
     caught_up: CaughtUp = at_once
 
     async def expire_after(self) -> None:
-        """Wait until all calls are read that have arrived by now."""
+        """Wait until the server has read all calls that have arrived by now."""
         await self.caught_up()

@@ -1,4 +1,4 @@
-"""Transaction: what one write call sees and does, and the events that it leaves."""
+"""Transaction: the database and the time for one write, and the events that it records."""
 
 from datetime import datetime
 from functools import cache
@@ -12,7 +12,7 @@ from board_server.sqlite.timestamps import to_text
 
 
 class Transaction:
-    """One write call: the database, one reading of the clock, and what it has changed."""
+    """One write: its database, its time, and its changes so far."""
 
     def __init__(self, db: apsw.Connection, moment: datetime, revision: int) -> None:
         self.db = db
@@ -24,16 +24,16 @@ class Transaction:
 
     @property
     def revision(self) -> int:
-        """The board's revision as the call leaves it: one more if it changed anything."""
+        """The board's revision after the write: one more if it has changed anything."""
         return self._revision + bool(self._events)
 
     def record(self, change: Change, record: Record, row: Row, cause: Cause = Cause.CALL) -> None:
-        """Note a change; `row` is the record as its table has it."""
+        """Record a change; `row` has the record's columns."""
         self._events.append(Event(change, cause, record))
         self._rows.append((change, cause, *row))
 
     def finish(self) -> Commit | None:
-        """Write the events beside their changes; None if there are none."""
+        """Write the events, and return the commit; None if nothing changed."""
         if not self._events:
             return None
         head = self.revision, self.now
@@ -45,7 +45,7 @@ class Transaction:
 
 @cache
 def _insert(width: int) -> str:
-    """Make the INSERT of events with so many values, those of the record among them."""
+    """Return the INSERT for events with `width` values, including those of the record."""
     record = ", ".join("?" * (width - 5))
     return (
         "INSERT INTO events (position, revision, time, change, cause, record) "

@@ -1,4 +1,4 @@
-"""The one writer of a board: a thread that commits all waiting calls together."""
+"""The single writer of a board: a thread with group commit."""
 
 import asyncio
 import logging
@@ -27,10 +27,10 @@ from board_server.sqlite.transaction import Transaction
 T = TypeVar("T")
 
 MAX_BATCH = 256
-"""Most calls in one commit; bounds how long the first of them waits for the last."""
+"""Calls in one commit at most; bounds how long the first of them waits for the last."""
 
 IDLE = 0.05
-"""Seconds without a call after which the writer tidies up."""
+"""Seconds without a call after which the writer checkpoints."""
 
 log = logging.getLogger(__name__)
 
@@ -45,14 +45,13 @@ class _Call(Call[T]):
 
 
 class Writer:
-    """Runs write calls in the order they came, and answers once they are synced.
+    """Runs writes in the order of their arrival, and completes them when they are synced.
 
-    Every call that waits when a commit begins is part of it. In one hop to the event loop
-    `committed` is told of each revision, and then the calls are answered.
+    All calls that wait when a commit begins are part of it. One callback on the event loop
+    passes each commit to `committed`, and then completes the calls.
 
-    An error that nobody expected, of the thread or of what is told of its commits, ends the
-    writer: every call is answered, with an error if need be, and the board is to be
-    opened again. `failure` is then set.
+    An unexpected error in the thread or in `committed` ends the writer and sets `failure`: every
+    call is completed, if necessary with an error, and the board has to be reopened.
     """
 
     def __init__(
@@ -72,8 +71,8 @@ class Writer:
         self._loop = asyncio.get_running_loop()
         self._arrived: list[_Call[Any]] = []  # in this turn of the event loop
         self._handed_over: SimpleQueue[list[_Call[Any]] | None] = SimpleQueue()
-        self._calls: deque[_Call[Any]] = deque()  # the thread's own
-        self._batch: list[_Call[Any]] = []  # likewise: what the commit under way is of
+        self._calls: deque[_Call[Any]] = deque()  # of the thread
+        self._batch: list[_Call[Any]] = []  # of the thread: the current commit's
         self._accepted = 0  # counted by the event loop
         self._taken = 0  # counted by the thread
         self._begun = 0  # commits, likewise
@@ -87,20 +86,20 @@ class Writer:
     async def write(
         self, work: Callable[[Transaction], T], key: IdempotencyKey | None = None
     ) -> Revised[T]:
-        """Run `work` in the writer's thread; return its value and revision once synced.
+        """Run `work` in the writer's thread; return its value and revision when it is synced.
 
-        A call whose key is remembered is not run: it ends as the first of that key did.
+        If a call with the same key has ended before, `work` is not run, and the outcome is that
+        call's.
         """
         if self._closing:
             raise ShuttingDown
         if self.failure:
             raise self.failure
         if self.waiting >= self._settings.max_queue:
-            raise StoreUnavailable(f"{self.waiting:,} writes wait for the board already; retry")
+            raise StoreUnavailable(f"{self.waiting:,} writes already wait for the board; retry")
         reply: asyncio.Future[Revised[T]] = self._loop.create_future()
         if not self._arrived:
-            # With all others of this turn, so that they wake the thread once and
-            # are one commit.
+            # Together with all others of this iteration of the loop: one wake-up, one commit.
             self._loop.call_soon(self._hand_over)
         self._arrived.append(_Call(work, key, reply))
         self._accepted += 1
@@ -108,7 +107,7 @@ class Writer:
 
     @property
     def waiting(self) -> int:
-        """How many writes no commit has begun with yet."""
+        """The number of writes that are in no commit yet."""
         return self._accepted - self._taken
 
     @property
@@ -118,11 +117,11 @@ class Writer:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing waits, and all that was committed is told."""
+        """Whether no write waits, and all commits were passed to `committed`."""
         return not self.waiting and self._begun == self._answered
 
     async def close(self) -> None:
-        """Commit what was accepted, then end the thread and its connection."""
+        """Commit the accepted writes, then end the thread and close its connection."""
         self._closing = True
         self._hand_over()
         self._handed_over.put(None)
@@ -137,7 +136,7 @@ class Writer:
         try:
             self._serve()
         except BaseException as error:
-            with suppress(RuntimeError):  # the event loop is closed: no caller is left
+            with suppress(RuntimeError):  # the event loop is closed, and has no callers
                 self._loop.call_soon_threadsafe(self._thread_died, error, self._batch)
         finally:
             with suppress(apsw.Error):
@@ -166,9 +165,9 @@ class Writer:
             self._batch = []
 
     def _commit(self, batch: list[_Call[Any]]) -> tuple[list[Outcome], list[Commit]]:
-        """Commit calls, unless to files that another program has damaged.
+        """Commit calls, unless another program has damaged the files.
 
-        A crash would lose such a commit. The board is about to be opened anew.
+        A crash would lose such a commit. The board is about to be reopened.
         """
         if damage := self._identity.damage():
             refused = f"the board's file {damage.value}; nothing was changed; retry"
@@ -180,7 +179,7 @@ class Writer:
         return outcomes, commits
 
     def _receive(self) -> bool:
-        """Wait for calls; False when the writer is closed. Tidies up where none come."""
+        """Wait for calls; return False when the writer is closed. Checkpoints if none arrive."""
         try:
             calls = self._handed_over.get(timeout=IDLE if self._log.worthwhile else None)
         except Empty:
@@ -190,15 +189,15 @@ class Writer:
         return calls is not None
 
     def _next_batch(self) -> bool:
-        """Take the calls that wait, as many as go into one commit; False where none does."""
+        """Take waiting calls for one commit; return False if there are none."""
         while len(self._calls) < MAX_BATCH and not self._handed_over.empty():
             if not self._receive():
-                self._handed_over.put(None)  # the end stands behind all calls: meet it again
+                self._handed_over.put(None)  # None ends the writer, after the calls before it
                 break
         while self._calls and not self._batch:
             waiting = [self._calls.popleft() for _ in range(min(MAX_BATCH, len(self._calls)))]
             self._taken += len(waiting)
-            # A caller that has gone before its work began gets none.
+            # A call whose caller was cancelled before is skipped.
             self._batch = [call for call in waiting if not call.abandoned]
         self._begun += bool(self._batch)
         return bool(self._batch)
@@ -214,7 +213,7 @@ class Writer:
             if not self.failure:
                 for commit in commits:
                     self._committed(commit)
-        except Exception as error:  # a follower has missed this commit
+        except Exception as error:  # a follower may have missed this commit
             self._fail(error)
             self._handed_over.put(None)
         failpoint("before-reply")
@@ -222,10 +221,10 @@ class Writer:
             _resolve(call, outcome)
 
     def _fail(self, error: BaseException) -> StoreUnavailable:
-        """Take no more writes, and refuse those that the thread has not got; return with what."""
+        """Refuse further writes and those not yet handed over; return the error for them."""
         if not self.failure:
             self.failure = StoreUnavailable(
-                f"board {self._name} has to be opened again after an internal error; retry"
+                f"board {self._name} has to be reopened after an internal error; retry"
             )
             log.error("the writer of board %s failed", self._name, exc_info=error)
         arrived, self._arrived = self._arrived, []
@@ -234,7 +233,7 @@ class Writer:
         return self.failure
 
     def _thread_died(self, error: BaseException, batch: Sequence[_Call[Any]]) -> None:
-        """Answer all that the thread has left: what it was committing may be done or not."""
+        """Complete all calls of a thread that died. Those in its commit may be done or not."""
         failure = self._fail(error)
         for call in batch:
             _resolve(call, RuntimeError(f"the writer failed in a commit: {error!r}"))
@@ -246,7 +245,7 @@ class Writer:
 
 
 def _resolve(call: _Call[Any], outcome: Outcome) -> None:
-    """Answer a call, if its caller is still there."""
+    """Complete a call, unless its caller was cancelled."""
     if call.reply.done():
         return
     if isinstance(outcome, Exception):

@@ -1,4 +1,4 @@
-"""Logs: one line per event on standard error, for people or as JSON, with the call it is about."""
+"""Logs: a line per event on standard error, as text or JSON, with the call that it belongs to."""
 
 import logging
 import sys
@@ -13,7 +13,7 @@ Format = Literal["console", "json"]
 
 
 def configure(log_format: Format, level: str) -> None:
-    """Let everything that this process logs go to standard error, in one form."""
+    """Write everything that this process logs to standard error, in one format."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -31,21 +31,21 @@ def configure(log_format: Format, level: str) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
-    # What the libraries tell at debug is about themselves.
+    # The debug logs of libraries are about their internals.
     for library in ("asyncio", "grpc", "opentelemetry", "urllib3"):
         logging.getLogger(library).setLevel(logging.WARNING)
     logging.getLogger("grpc._cython.cygrpc").addFilter(_is_news)
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Pass over what grpc tells of replies to callers who have gone, each with a traceback."""
-    import grpc  # noqa: PLC0415  its engine has to be chosen before
+    """Drop what grpc logs, with a traceback, of replies to clients that have disconnected."""
+    import grpc  # noqa: PLC0415  after its engine is chosen
 
     return not (record.exc_info and isinstance(record.exc_info[1], grpc.aio.InternalError))
 
 
 def _rendering(log_format: Format) -> list[structlog.typing.Processor]:
-    # Neither tells the values of local variables: there may be signatures among them.
+    # Neither format has the values of local variables, which may be confidential.
     if log_format == "json":
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     plain = structlog.dev.plain_traceback
@@ -54,7 +54,7 @@ def _rendering(log_format: Format) -> list[structlog.typing.Processor]:
 
 
 def _name_call(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Say in every line which call it is about."""
+    """Add the current call to a log line."""
     call = CURRENT.get()
     if call:
         event.setdefault("method", call.method)

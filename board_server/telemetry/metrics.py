@@ -1,4 +1,4 @@
-"""Metrics: what Prometheus reads, from the calls, the writers, and the boards as they stand."""
+"""Metrics for Prometheus: of calls, of commits, and of open boards."""
 
 import asyncio
 import os
@@ -35,17 +35,17 @@ SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 SCRAPE_TIMEOUT = 5.0
-"""Seconds that the boards have to tell how they stand."""
+"""Seconds that a scrape waits for the statistics of the boards."""
 
 Answered = Callable[[str, float], None]
-"""Takes note of an answer: its code's name, and the seconds that it took."""
+"""Records the end of a call: the name of its status code, and its duration in seconds."""
 
 StatsOf = Callable[[], Awaitable[Sequence[BoardStats]]]
 FollowingOf = Callable[[], Iterable[Following]]
 
 
 class Metrics:
-    """The registry of one server, and what is written to it as things happen."""
+    """The registry of one server, and the methods that record to it."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -72,16 +72,16 @@ class Metrics:
         )
 
     def answered(self, method: str) -> Answered:
-        """Return what counts the calls of a method; it is for one thread."""
+        """Return the function that records the calls of a method. For one thread only."""
         return self._calls.of(method)
 
     def committed(self, board: str, calls: int, seconds: float) -> None:
-        """Count a commit; called in the writer's thread."""
+        """Record a commit. Called in the writer's thread."""
         self._batch.labels(board).observe(calls)
         self._sync.labels(board).observe(seconds)
 
     def closed(self, board: str) -> None:
-        """Tell of a board's commits no longer: there may be many boards, one after the other."""
+        """Remove the metrics of a closed board: over time there may be many boards."""
         self._batch.remove(board)
         self._sync.remove(board)
 
@@ -93,14 +93,14 @@ class Metrics:
         calls: Callable[[], int],
         held: Callable[[], int],
     ) -> Iterator[None]:
-        """Look at the boards, on this event loop, whenever the metrics are read."""
+        """Collect the statistics of the boards, on this event loop, when the metrics are read."""
         loop = asyncio.get_running_loop()
         boards = _Boards(loop, stats_of, following_of)
-        active = Gauge("board_rpcs_active", "Calls that go on.", registry=self.registry)
+        active = Gauge("board_rpcs_active", "Calls in progress.", registry=self.registry)
         active.set_function(calls)
         bytes_held = Gauge(
             "board_held_bytes",
-            "Bytes of requests, waits and unread replies that the server holds.",
+            "Bytes of requests, waits and unread replies in memory.",
             registry=self.registry,
         )
         bytes_held.set_function(held)
@@ -114,19 +114,19 @@ class Metrics:
 
 
 class _Calls(Collector):
-    """The calls that were answered.
+    """The calls that have ended.
 
-    Plain numbers, which the event loop counts up and Prometheus' thread reads: the
-    library's own take a lock each, and that on every call.
+    Plain numbers, which the event loop increments and Prometheus' thread reads: the library's
+    own counters take a lock on every call.
     """
 
     def __init__(self) -> None:
         self._methods: dict[str, tuple[Counter[str], _Seconds]] = {}
 
     def of(self, method: str) -> Answered:
-        """Return what counts the calls of a method."""
+        """Return the function that records the calls of a method."""
         codes, seconds = self._methods[method] = Counter(), _Seconds()
-        timed = method not in LONG_RUNNING  # how long those last says nothing of the server
+        timed = method not in LONG_RUNNING  # the duration of these depends on the client
 
         def answered(code: str, took: float) -> None:
             codes[code] += 1
@@ -137,13 +137,13 @@ class _Calls(Collector):
         return answered
 
     def collect(self) -> Iterable[Metric]:
-        """Tell the numbers, of methods that were called."""
+        """Return the numbers of methods that were called."""
         calls = CounterMetricFamily(
-            "board_rpcs", "Calls that were answered.", labels=["method", "code"]
+            "board_rpcs", "Calls that have ended.", labels=["method", "code"]
         )
         durations = HistogramMetricFamily(
             "board_rpc_duration_seconds",
-            "Time from a call's arrival to its answer, but for Watch and WaitFor.",
+            "Time from a call's arrival to its end, except Watch and WaitFor.",
             labels=["method"],
         )
         for method, (codes, seconds) in self._methods.items():
@@ -155,7 +155,7 @@ class _Calls(Collector):
 
 
 class _Seconds:
-    """A histogram: how many took up to each of SECONDS, and how long all of them together."""
+    """A histogram with the buckets SECONDS."""
 
     __slots__ = ("buckets", "sum")
 
@@ -164,14 +164,14 @@ class _Seconds:
         self.sum = 0.0
 
     def cumulated(self) -> list[tuple[str, float]]:
-        """Tell the buckets as Prometheus has them, each with all before it."""
+        """Return the buckets in Prometheus' form: each includes all before it."""
         return list(
             zip(map(floatToGoString, (*SECONDS, inf)), accumulate(self.buckets), strict=True)
         )
 
 
 class _Boards(Collector):
-    """How the boards stand, asked when Prometheus asks. Runs in the thread of its request."""
+    """The statistics of boards. Runs in the thread of Prometheus' request."""
 
     def __init__(
         self, loop: asyncio.AbstractEventLoop, stats_of: StatsOf, following_of: FollowingOf
@@ -181,11 +181,11 @@ class _Boards(Collector):
         self._following_of = following_of
 
     def describe(self) -> Iterable[Metric]:
-        """Tell the names; a registry asks for them before there is a board."""
+        """Return the names, which a registry needs before there is a board."""
         return [*_stats([]), *_following([])]
 
     def collect(self) -> Iterable[Metric]:
-        """Ask the event loop, and wait for it."""
+        """Get the statistics from the event loop."""
         asking = asyncio.run_coroutine_threadsafe(self._ask(), self._loop)
         try:
             stats, following = asking.result(SCRAPE_TIMEOUT)
@@ -199,33 +199,33 @@ class _Boards(Collector):
 
 
 def _stats(stats: Iterable[BoardStats]) -> list[Metric]:
-    told = {
+    texts = {
         "revision": "Revision of the board.",
         "phases": "Phases on the board.",
         "contracts": "Contracts on the board.",
         "claims": "Files that are claimed.",
-        "sessions": "Sessions that live.",
+        "sessions": "Live sessions.",
         "writer_queue": "Writes that wait for the writer.",
         "wal_bytes": "Size of the write-ahead log.",
     }
-    return _families(told, stats)
+    return _families(texts, stats)
 
 
 def _following(following: Iterable[Following]) -> list[Metric]:
-    told = {
-        "watchers": "Watches that go on.",
-        "waiters": "Calls of WaitFor that go on.",
-        "revisions_behind": "Revisions that the slowest watcher has still to be sent.",
-        "bytes_behind": "Bytes that wait for the watcher with the most of them.",
+    texts = {
+        "watchers": "Watch calls in progress.",
+        "waiters": "WaitFor calls in progress.",
+        "revisions_behind": "Revisions not yet sent to the slowest watcher.",
+        "bytes_behind": "Bytes queued for the watcher with the longest queue.",
     }
-    return _families(told, following)
+    return _families(texts, following)
 
 
-def _families(told: dict[str, str], records: Iterable[BoardStats | Following]) -> list[Metric]:
-    """Make a gauge of each field, with a sample for each board."""
+def _families(texts: dict[str, str], records: Iterable[BoardStats | Following]) -> list[Metric]:
+    """Make a gauge for each field, with a sample for each board."""
     families: list[Metric] = []
     kept = list(records)
-    for field, text in told.items():
+    for field, text in texts.items():
         family = GaugeMetricFamily(f"board_{field}", text, labels=["board"])
         for record in kept:
             family.add_metric([record.board], getattr(record, field))
@@ -234,28 +234,28 @@ def _families(told: dict[str, str], records: Iterable[BoardStats | Following]) -
 
 
 MAX_READERS = 16
-"""Connections that are served at once; for one more, the one that has waited longest is closed."""
+"""Connections at the same time; to accept another, the oldest is closed."""
 
 PATIENCE = 5.0
-"""Seconds that a connection has to ask, and to read its answer."""
+"""Seconds that a client has to send its request, and again to read the reply."""
 
 MAX_HEAD = 8 * 2**10
-"""Bytes that the head of a request may have."""
+"""Bytes of the head of a request at most."""
 
 
 class _Readers:
-    """Answers HTTP requests for the metrics, one on each connection."""
+    """Answers HTTP requests for the metrics, one per connection."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        # Of its own: while a busy board keeps it waiting, boards are opened in others.
+        # Its own thread: it may have to wait for a busy board.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="metrics")
         self._collecting: asyncio.Future[bytes] | None = None
-        # In the order of their beginning.
+        # The oldest first.
         self._reading: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve a connection; close the oldest where there are too many."""
+        """Serve a connection; close the oldest one if there are too many."""
         if len(self._reading) >= MAX_READERS:
             self._end(next(iter(self._reading)))
         task = asyncio.create_task(self._serve(reader, writer))
@@ -283,12 +283,12 @@ class _Readers:
                 writer.close()
                 await writer.wait_closed()
         except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-            pass  # it asks for nothing, or reads nothing
+            pass  # the client sends no request, or does not read the reply
         finally:
             writer.transport.abort()
 
     async def _answer(self, head: bytes) -> bytes:
-        """Answer a request: the metrics for any GET, as Prometheus asks for them."""
+        """Answer a request: the metrics for any GET."""
         if not head.startswith(b"GET "):
             return (
                 b"HTTP/1.1 405 Method Not Allowed\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -303,7 +303,7 @@ class _Readers:
         return "\r\n".join((*lines, "", "")).encode() + body
 
     async def _collected(self) -> bytes:
-        """Return all metrics; those who ask while they are collected get the same."""
+        """Return all metrics; concurrent requests share one collection."""
         if self._collecting is None or self._collecting.done():
             self._collecting = asyncio.get_running_loop().run_in_executor(
                 self._thread, generate_latest, self._metrics.registry
@@ -313,7 +313,7 @@ class _Readers:
 
 @asynccontextmanager
 async def exposed(metrics: Metrics, address: str) -> AsyncIterator[str]:
-    """Serve the metrics over HTTP; yield the address with the port that was picked.
+    """Serve the metrics over HTTP; yield the address with the actual port.
 
     Raises CannotListen.
     """

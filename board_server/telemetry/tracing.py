@@ -1,7 +1,7 @@
-"""Traces: a span per call, once the standard OTEL_* variables ask for them.
+"""Traces: a span per call, if the standard OTEL_* variables enable them.
 
-Our own few lines rather than the library's interceptor: that one takes streams
-for generators only, and costs a task on each call.
+Not with the library's interceptor, which supports streams only as generators, and creates a task
+for each call.
 """
 
 import os
@@ -20,7 +20,7 @@ Answer = Callable[[Call, Any], Awaitable[Any]]
 """Answers a call, given its context."""
 
 Traced = Callable[[str, Answer], Answer]
-"""Puts a span around what answers the calls of a method."""
+"""Wraps the function that answers the calls of a method in a span."""
 
 SERVICE = "board.v1.BoardService"
 
@@ -28,7 +28,7 @@ _ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT
 
 
 def wanted() -> bool:
-    """Tell whether the environment asks for traces."""
+    """Return whether the environment enables traces."""
     if os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return False
     exporter = os.environ.get("OTEL_TRACES_EXPORTER", "")
@@ -37,9 +37,9 @@ def wanted() -> bool:
 
 @contextmanager
 def tracing() -> Iterator[Traced | None]:
-    """Export spans for the time of a `with` block; None where nobody asks for them.
+    """Export spans during a `with` block; yield None if traces are not enabled.
 
-    Raises CannotTrace where the packages are missing.
+    Raises CannotTrace if the packages are missing.
     """
     if not wanted():
         yield None
@@ -49,9 +49,9 @@ def tracing() -> Iterator[Traced | None]:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
     except ImportError as error:
         raise CannotTrace(
-            "the environment (OTEL_*) asks for traces; pip install 'quasar-board[otel]' makes them"
+            "the environment (OTEL_*) enables traces, which need pip install 'quasar-board[otel]'"
         ) from error
-    provider = TracerProvider()  # reads OTEL_SERVICE_NAME, OTEL_TRACES_SAMPLER and their like
+    provider = TracerProvider()  # reads OTEL_SERVICE_NAME, OTEL_TRACES_SAMPLER and others
     provider.add_span_processor(BatchSpanProcessor(_exporter()))
     try:
         yield _traced(provider.get_tracer("board_server"))
@@ -60,7 +60,7 @@ def tracing() -> Iterator[Traced | None]:
 
 
 def _exporter() -> Any:
-    """Find the exporter that the environment names, as the SDK registers them."""
+    """Find the exporter that the environment names among those of the SDK."""
     name = os.environ.get("OTEL_TRACES_EXPORTER") or "otlp"
     if name == "otlp":
         protocol = os.environ.get("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL") or os.environ.get(
@@ -113,4 +113,4 @@ _FAULTS = {
     grpc.StatusCode.UNAVAILABLE,
     grpc.StatusCode.DATA_LOSS,
 }
-"""The codes that are a server's fault, by OpenTelemetry's conventions."""
+"""The codes that OpenTelemetry's conventions count as errors of a server."""

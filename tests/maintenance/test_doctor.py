@@ -104,10 +104,10 @@ def test_a_board_that_is_served_is_said_to_be(tmp_path):
     [
         ("UPDATE board SET state = 'done'", "phase 'b' is"),
         ("DELETE FROM board", "phase 'b' is missing"),
-        ("INSERT INTO file_claims VALUES ('y.go', 'a', '2026-01-01')", "no event tells of it"),
+        ("INSERT INTO file_claims VALUES ('y.go', 'a', '2026-01-01')", "no event has it"),
         (
             "INSERT INTO file_claims VALUES ('x.go', 'a', '2026-01-01')",
-            "the events say that it went",
+            "the events say that it was removed",
         ),
         ("DELETE FROM sessions", "is missing"),
         ("DELETE FROM events WHERE revision = 3", "has events of"),

@@ -233,5 +233,5 @@ def test_a_board_that_is_replaced_while_it_is_opened_is_not_read_with_the_others
         return opened
 
     monkeypatch.setattr(connecting, "connect", replaced_meanwhile)
-    with pytest.raises(MaintenanceError, match="replaced while it was being opened"):
+    with pytest.raises(MaintenanceError, match="replaced while it was opened"):
         back_up(file_of(boards), tmp_path / "copy")

@@ -28,7 +28,9 @@ def test_what_cannot_be_read_stands_as_it_was_until_it_can(file, caplog):
     away.write_text("second")
     for _ in range(3):
         assert reread.current() == "first"
-    assert caplog.messages == [f"{file}: No such file or directory; what it said before stands"]
+    assert caplog.messages == [
+        f"{file}: No such file or directory; its last usable contents stay in effect"
+    ]
     away.rename(file)
     assert reread.current() == "second"
 
@@ -38,7 +40,7 @@ def test_what_makes_no_sense_is_logged_once_and_passed_over(file, caplog):
     file.write_text("rubbish")
     for _ in range(3):
         assert reread.current() == "first"
-    assert caplog.messages == ["file: makes no sense; what it said before stands"]
+    assert caplog.messages == ["file: makes no sense; its last usable contents stay in effect"]
     file.write_text("first")
     assert reread.current() == "first"
 

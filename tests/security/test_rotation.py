@@ -264,7 +264,7 @@ def test_a_broken_file_of_tokens_leaves_those_before_in_place(tmp_path, tokens, 
         deadline = time.monotonic() + 30
         while str(tokens.path) not in caplog.text and time.monotonic() < deadline:
             client.get_phase_state("p")
-        assert "what it said before stands" in caplog.text
+        assert "its last usable contents stay in effect" in caplog.text
         tokens.remove("reader")
         until_refused(client)
 

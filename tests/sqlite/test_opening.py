@@ -134,7 +134,7 @@ def directory_in_its_place(file):
 REFUSED = [
     (not_a_database, "not a board file"),
     (short_text, "not a board file"),
-    (cut_off_database, "cut short"),
+    (cut_off_database, "truncated"),
     (other_database, "not a board file"),
     (other_table_called_board, "not a board file"),
     (newer_version, "newer version"),

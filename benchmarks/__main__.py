@@ -1,4 +1,4 @@
-"""`make bench`: measure every row, print the table, and write what goes with it."""
+"""`make bench`: measure every row, print the table, and update docs/performance.md."""
 
 import tempfile
 from pathlib import Path
@@ -16,16 +16,21 @@ console = Console()
 
 
 def main(
-    only: Annotated[list[str] | None, typer.Argument(help="Keys of rows; all by default.")] = None,
-    quick: Annotated[bool, typer.Option(help="A smoke run: small, short, once.")] = False,
-    repeats: Annotated[int, typer.Option(min=1, help="How often each row is measured.")] = 5,
+    only: Annotated[
+        list[str] | None, typer.Argument(help="Keys of the rows to measure; all by default.")
+    ] = None,
+    quick: Annotated[bool, typer.Option(help="A short run: small boards, one repeat.")] = False,
+    repeats: Annotated[int, typer.Option(min=1, help="How many times to measure each row.")] = 5,
     engine: Annotated[bool, typer.Option(help="Compare gRPC's engines instead.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Directory for JSON, Markdown, SVG.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Directory to write JSON, Markdown and SVG to.")
+    ] = None,
     scratch: Annotated[
-        Path | None, typer.Option(help="Where the servers keep their files; a disk, not memory.")
+        Path | None,
+        typer.Option(help="Directory for the servers' files; on a disk, not in memory."),
     ] = None,
 ) -> None:
-    """Measure the board against a bare echo and etcd, all interleaved, and print the table."""
+    """Measure the board against a bare echo and etcd, interleaved, and print the table."""
     chosen = ENGINE_ROWS if engine else ROWS
     rows = [row for row in chosen if not only or row.key in only]
     described = machine.describe()
@@ -36,13 +41,13 @@ def main(
         try:
             bench = Bench(Path(directory), QUICK if quick else FULL)
         except Skipped as why:
-            console.print(f"nothing is measured: {why}")
+            console.print(f"no benchmarks: {why}")
             raise typer.Exit(1) from why
         with bench:
             measured = measure(bench, rows, 1 if quick else repeats, status.update)
     console.print(report.table(measured, described))
     if out:
-        from benchmarks import plots  # noqa: PLC0415  needs the extra "bench", a smoke run does not
+        from benchmarks import plots  # noqa: PLC0415  needs the extra "bench"; a short run does not
 
         report.write(out, measured, described)
         plots.draw(out, [each for each in measured if each.repeats])

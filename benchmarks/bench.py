@@ -1,4 +1,4 @@
-"""The servers of one run, what they hold, and the load on them."""
+"""The servers of one benchmark run, and their boards."""
 
 import shutil
 from contextlib import ExitStack
@@ -14,22 +14,22 @@ from benchmarks.load import Generator, Load, Result, Step
 
 @dataclass(frozen=True)
 class Scale:
-    """How long each load runs, in seconds, and how much there is of everything."""
+    """The duration of each load, in seconds, and the size of the boards."""
 
     seconds: float
     listed: int
-    """Contracts in the list."""
+    """Contracts in a list."""
     snapshot: int
-    """Phases and claims in the snapshot, and a tenth of its contracts."""
+    """Phases in a snapshot; it has as many claims, and ten times as many contracts."""
     writes: int
-    """Writes that are watched."""
+    """Writes that the watchers receive."""
     watchers: int
     calls: int
-    """Calls of a client, to find their median."""
+    """Calls of a client whose median is taken."""
     growth: int
-    """How many times more a large board holds than a small one."""
+    """Size of the large board, as a multiple of the small one."""
     held: int
-    """Contracts of the server whose memory is measured."""
+    """Contracts on the board of the server whose memory is measured."""
 
 
 FULL = Scale(2.0, 5_000, 1_000, 1_000, 100, 2_000, 100, 100_000)
@@ -38,20 +38,20 @@ SMALLEST = Scale(0.1, 100, 10, 20, 3, 20, 2, 100)
 
 PHASES = 100
 CONTRACTS = 1_000
-"""What the small board holds; the large one `growth` times as much, and as many events."""
+"""Contracts of the small board. The large board has `growth` times as many, and as many events."""
 
 
 class Skipped(Exception):
-    """Something cannot be measured here. Its text says why."""
+    """A row cannot be measured on this machine. The text says why."""
 
 
 class Bench:
-    """Starts each server when it is first needed, and ends them all."""
+    """Starts each server when it is first needed, and stops all of them at the end."""
 
     def __init__(self, directory: Path, scale: Scale) -> None:
-        """Build the load generator. Raises Skipped where there is no Go."""
+        """Build the load generator. Raises Skipped if Go is not installed."""
         if not shutil.which("go"):
-            raise Skipped("no Go here, which the load generator is written in")
+            raise Skipped("Go is not installed; the load generator needs it")
         self.directory = directory
         self.scale = scale
         self.generator = Generator(directory)
@@ -69,7 +69,7 @@ class Bench:
         self._running.close()
 
     def load(self, server: servers.Server, *steps: Step, connections: int) -> Result:
-        """Run one load for as long as the scale says."""
+        """Run one load for the duration of the scale."""
         seconds = self.scale.seconds
         load = Load(steps, connections, seconds, warm_up=min(0.3, seconds))
         return self.generator.run(server.address, load)[0]
@@ -96,20 +96,20 @@ class Bench:
 
     @cached_property
     def twin(self) -> servers.Server:
-        """Serve the board once more: what two equal servers differ by is noise."""
+        """A second, identical board server: the difference of the two is noise."""
         return self._running.enter_context(servers.board(self._filled("twin")))
 
-    @cache  # noqa: B019  lives as long as the program
+    @cache  # noqa: B019  a Bench lives as long as the program
     def variant(self, *changes: str) -> servers.Server:
-        """Serve the board with something changed, from a directory of its own."""
+        """Serve the board with changes of benchmarks.variants, from its own directory."""
         directory = self._filled("-".join(changes))
         return self._running.enter_context(servers.board(directory, changes=",".join(changes)))
 
     @cached_property
     def etcd(self) -> servers.Server:
-        """An etcd with the bytes of the boards. Raises Skipped where it is not installed."""
+        """An etcd that holds as many bytes as the boards. Raises Skipped if it is not installed."""
         if not shutil.which("etcd"):
-            raise Skipped("no etcd here (Debian: apt-get install etcd-server)")
+            raise Skipped("etcd is not installed (Debian: apt-get install etcd-server)")
         server = self._running.enter_context(servers.etcd(self.directory / "etcd"))
         many = self.scale.snapshot
         sizes = [data.CONTRACT] * (10 * many) + [data.PHASE] * many + [data.CLAIM] * many
@@ -119,7 +119,7 @@ class Bench:
         return server
 
     def _filled(self, name: str) -> Path:
-        """Make a directory with a small and a large board in it."""
+        """Create a directory with a small and a large board."""
         return Path(shutil.copytree(self._boards, self.directory / name))
 
     @cached_property

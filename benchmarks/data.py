@@ -1,4 +1,4 @@
-"""What is on the boards that are measured, and the same bytes in etcd."""
+"""The contents of the measured boards, and records of the same size in etcd."""
 
 import asyncio
 from collections.abc import Sequence
@@ -12,11 +12,11 @@ from board_client.v1 import board_pb2 as pb
 from board_server.model import ContractDraft, ContractKind, PhaseChange, PhaseState
 from board_server.sqlite import SqliteStore
 
-# Compiled here and now: its few messages are nobody's interface.
+# Compiled at import: the few messages are used only here.
 etcd_pb: Any = grpc.protos("benchmarks/etcd.proto")
 
 CONTRACT = 189
-"""Bytes of one contract in a reply; quasar's own have 178 on average."""
+"""Bytes of one contract in a reply. Quasar's have 178 on average."""
 
 PHASE = 55
 CLAIM = 63
@@ -24,23 +24,23 @@ CLAIM = 63
 BATCH = 100
 """Contracts in one PublishContracts, and puts in one Txn."""
 
-_CONTRACT_FRAME = 70  # bytes of a contract beside its signature
-_KEY_FRAME = 46  # bytes of a key's entry beside its value
+_CONTRACT_FRAME = 70  # bytes of a contract besides its signature
+_KEY_FRAME = 46  # bytes of an etcd entry besides its value
 
 
 def phase_id(number: int) -> str:
-    """Name a phase."""
+    """Return the ID of a phase."""
     return f"phase-{number:05}"
 
 
 def signature(number: int, version: int) -> str:
-    """Make a signature; each version has other bytes, as many."""
+    """Return a signature. Versions differ in their bytes, and not in their length."""
     text = f"func (s *Store) Method{number:07}(version{version:07})"
     return text.ljust(CONTRACT - _CONTRACT_FRAME, "/")
 
 
 def contract(number: int, version: int = 0) -> pb.Contract:
-    """Make the contract of a number, ten to a phase."""
+    """Return the contract with that number. A phase has ten contracts."""
     return pb.Contract(
         producer=phase_id(number // 10),
         kind=pb.CONTRACT_KIND_METHOD,
@@ -51,7 +51,7 @@ def contract(number: int, version: int = 0) -> pb.Contract:
 
 
 def put(kind: str, number: int, version: int = 0, size: int = CONTRACT) -> Message:
-    """Make etcd's Put for what is one record of `size` bytes on the board."""
+    """Return the etcd Put that stores as many bytes as a board record of `size` bytes."""
     room = size - _KEY_FRAME
     request: Message = etcd_pb.PutRequest(
         key=f"{kind}/{phase_id(number // 10)}/Method{number:07}".encode(),
@@ -61,7 +61,7 @@ def put(kind: str, number: int, version: int = 0, size: int = CONTRACT) -> Messa
 
 
 def put_all(puts: Sequence[Message]) -> Message:
-    """Make the Txn of several puts."""
+    """Return an etcd Txn of several puts."""
     request: Message = etcd_pb.TxnRequest(
         success=[etcd_pb.RequestOp(request_put=put) for put in puts]
     )
@@ -69,7 +69,7 @@ def put_all(puts: Sequence[Message]) -> Message:
 
 
 def every(kind: str) -> Message:
-    """Make the Range over all keys of a kind."""
+    """Return the etcd Range over all keys of a kind."""
     after = chr(ord("/") + 1)
     request: Message = etcd_pb.RangeRequest(
         key=f"{kind}/".encode(), range_end=f"{kind}{after}".encode()
@@ -80,7 +80,7 @@ def every(kind: str) -> Message:
 def fill_board(
     directory: Path, board: str, *, phases: int = 0, contracts: int = 0, claims: int = 0
 ) -> None:
-    """Write a board file, before a server opens it."""
+    """Create a board file, before a server opens it."""
     asyncio.run(_fill_board(directory, board, phases, contracts, claims))
 
 
@@ -114,7 +114,7 @@ def _draft(number: int) -> ContractDraft:
 
 
 def fill_etcd(address: str, puts: Sequence[Message]) -> None:
-    """Write them."""
+    """Send the puts to etcd, in batches."""
     with grpc.insecure_channel(address) as channel:
         txn = channel.unary_unary(
             "/etcdserverpb.KV/Txn",

@@ -1,7 +1,7 @@
-"""A bare grpc.aio server of the board's messages: the limit for a server in Python.
+"""A bare grpc.aio server with the board's messages: the upper bound for a server in Python.
 
-Each handler makes a reply of the size that the board's would have, from nothing
-but the request. Asyncio's own loop and gRPC's default engine, as they come.
+Each handler builds a reply of the same size as the board's from the request alone. The
+server uses asyncio's own event loop and gRPC's default engine.
 """
 
 import asyncio
@@ -22,13 +22,13 @@ class Echo(BoardServiceServicer):
     async def GetPhaseState(  # noqa: N802  the proto's name
         self, request: pb.GetPhaseStateRequest, _context: object
     ) -> pb.GetPhaseStateResponse:
-        """Make up the phase that was asked for."""
+        """Return a made-up phase with the requested ID."""
         return pb.GetPhaseStateResponse(phase=_phase(request.phase_id, "worker-1"))
 
     async def SetPhaseState(  # noqa: N802  the proto's name
         self, request: pb.SetPhaseStateRequest, _context: object
     ) -> pb.SetPhaseStateResponse:
-        """Say what was asked back."""
+        """Return the requested state."""
         return pb.SetPhaseStateResponse(
             phase=_phase(request.phase_id, request.worker), revision=123_456
         )
@@ -45,7 +45,7 @@ def _phase(phase_id: str, worker: str) -> pb.Phase:
 
 
 async def serve() -> None:
-    """Serve until killed; tell the address as `board serve` does."""
+    """Serve until killed; announce the address as `board serve` does."""
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
     add_BoardServiceServicer_to_server(Echo(), server)
     port = server.add_insecure_port("127.0.0.1:0")

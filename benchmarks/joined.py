@@ -1,4 +1,4 @@
-"""What it is worth to keep joined lists and snapshots: `python -m benchmarks.joined`.
+"""`python -m benchmarks.joined`: the effect of keeping joined lists and snapshots.
 
 Three servers run side by side and are measured in turn: two with the same code, which show the
 noise, and one that joins the cache's encoded records for each call. Processor time of the whole

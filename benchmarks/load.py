@@ -1,8 +1,8 @@
-"""The load generator in Go: built once, given jobs, and what it reports.
+"""Runs the load generator of benchmarks/load, which is written in Go.
 
-Not h2load, because that counts a failed gRPC call as a success (its HTTP status
-is 200), sends one body over and over, and cannot read a stream to its end, keep
-a rate, or watch. Messages are bytes to this one too, so that it costs no more.
+h2load would not do: it counts a failed gRPC call as a success (its HTTP status is 200),
+sends the same body every time, and cannot read a stream to its end, keep a rate, or
+watch. Like h2load, this generator sends messages that are encoded already.
 """
 
 import json
@@ -22,7 +22,7 @@ SOURCE = Path(__file__).parent / "load"
 
 @dataclass(frozen=True)
 class Step:
-    """One call, with the requests to send in turn."""
+    """One call, and the requests to send in rotation."""
 
     method: str
     requests: Sequence[Message]
@@ -31,10 +31,10 @@ class Step:
 
 @dataclass(frozen=True)
 class Load:
-    """Work to repeat: its steps, of which the last is timed, over some connections.
+    """An operation to repeat over some connections. It is a list of steps; the last is timed.
 
-    For `seconds` after a warm-up, or, where that is 0, `operations` times;
-    `rate` is in operations a second, 0 for as many as possible.
+    It runs for `seconds` after the warm-up, or, if `seconds` is 0, `operations` times.
+    `rate` is in operations a second; 0 means as many as possible.
     """
 
     steps: Sequence[Step]
@@ -47,7 +47,11 @@ class Load:
 
 @dataclass(frozen=True)
 class Result:
-    """What a load did. `busy` is the mean time a connection spent in timed calls, `size` bytes."""
+    """The result of a load.
+
+    `busy` is the mean time that a connection spent in timed calls, in seconds; `size` is the
+    mean size of a reply, in bytes.
+    """
 
     operations: int
     seconds: float
@@ -63,13 +67,13 @@ class Result:
 
     @property
     def per_busy_second(self) -> float:
-        """Timed calls a second, if there were nothing but these."""
+        """Timed calls a second, not counting the time of other steps."""
         return self.operations / self.busy
 
 
 @dataclass(frozen=True)
 class Watchers:
-    """Streams that stand while the loads run, each on a connection of its own."""
+    """Streams that are open while the loads run, each on its own connection."""
 
     method: str
     request: Message
@@ -78,7 +82,7 @@ class Watchers:
 
 @dataclass(frozen=True)
 class Delivered:
-    """What reached all the watchers together, from the first write to the last delivery."""
+    """What all watchers together received, from the first write to the last delivery."""
 
     events: int
     messages: int
@@ -86,26 +90,26 @@ class Delivered:
 
 
 class Generator:
-    """The built program."""
+    """The compiled load generator."""
 
     def __init__(self, directory: Path) -> None:
-        """Build it into the directory. Raises CalledProcessError where that fails."""
+        """Compile it into the directory. Raises CalledProcessError on failure."""
         self._program = directory / "load"
         command = ["go", "build", "-o", str(self._program), "."]
         subprocess.run(command, cwd=SOURCE, check=True)
 
     def run(self, address: str, *loads: Load) -> list[Result]:
-        """Run the loads side by side."""
+        """Run the loads concurrently."""
         return self._run({"target": address, "loads": [_load(load) for load in loads]})[0]
 
     def watch(self, address: str, watchers: Watchers, load: Load) -> Delivered:
-        """Run the load under the eyes of watchers; return once all was delivered."""
+        """Run the load while watchers watch; return once they have received every event."""
         job = {"target": address, "loads": [_load(load)], "watch": _watch(watchers)}
         return Delivered(**self._run(job)[1])
 
     @contextmanager
     def watching(self, address: str, watchers: Watchers) -> Iterator[None]:
-        """Keep watchers there for the time of a `with` block."""
+        """Keep watchers connected during a `with` block."""
         job = {"target": address, "loads": [], "watch": {**_watch(watchers), "hold": True}}
         with subprocess.Popen(
             [self._program], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -129,7 +133,7 @@ class Generator:
 
 
 def has_go() -> bool:
-    """Tell whether the generator can be built."""
+    """Return whether the generator can be compiled."""
     return shutil.which("go") is not None
 
 

@@ -1,4 +1,4 @@
-"""What the figures were measured on: the machine, and the versions of everything."""
+"""Describes the machine and the software versions of a benchmark run."""
 
 import os
 import platform
@@ -11,7 +11,7 @@ import apsw
 
 
 def describe() -> dict[str, str]:
-    """Name the machine and the versions."""
+    """Return the description, by name of the part."""
     return {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
         "commit": _first_line("git", "describe", "--always", "--dirty"),

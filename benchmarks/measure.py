@@ -1,4 +1,4 @@
-"""Go through the rows, repeat after repeat, and draw the figures together."""
+"""Measures all rows, repeat after repeat, and summarizes the figures."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from benchmarks.rows import BOARD, Figures, Row
 
 @dataclass
 class Measured:
-    """A row with its figures, one of each contender for each repeat."""
+    """A row and its figures: one per contender and repeat."""
 
     row: Row
     repeats: list[Figures] = field(default_factory=list)
@@ -27,28 +27,28 @@ class Measured:
 
     @property
     def ratios(self) -> list[float]:
-        """The board's figure by the other's in each repeat; where there is no other, itself."""
+        """The board's figure divided by the other's; the figure if there is no other."""
         if self.other is None:
             return [figures[BOARD] for figures in self.repeats]
         return [figures[BOARD] / figures[self.other] for figures in self.repeats]
 
     @property
     def reached(self) -> bool:
-        """Whether the median of the ratios is what it is to be."""
+        """Whether the median of the ratios reaches the row's goal."""
         got, wanted = median(self.ratios), self.row.reach
         return got <= wanted if self.row.at_most else got >= wanted
 
 
 def measure(
-    bench: Bench, rows: Sequence[Row], repeats: int, tell: Callable[[str], None]
+    bench: Bench, rows: Sequence[Row], repeats: int, announce: Callable[[str], None]
 ) -> list[Measured]:
-    """Measure the rows; `tell` hears of each step before it is taken."""
+    """Measure the rows; call `announce` with the name of each step before it starts."""
     measured = [Measured(row) for row in rows]
     for repeat in range(repeats):
         for each in measured:
             if each.skipped or (repeat and not each.row.repeats):
                 continue
-            tell(f"{repeat + 1}/{repeats} {each.row.work}")
+            announce(f"{repeat + 1}/{repeats} {each.row.work}")
             try:
                 each.repeats.append(each.row.measure(bench))
             except Skipped as why:

@@ -18,13 +18,13 @@ GOOD, BAD, OTHER, LINE = "#2a7f62", "#c8553d", "#9aa5b1", "#555555"
 
 
 def draw(directory: Path, measured: Sequence[Measured]) -> None:
-    """Draw how far each row is from its goal, and what each contender did."""
+    """Draw how close each row is to its goal, and the figures of each contender."""
     shares(directory / "performance.svg", measured)
     figures(directory / "performance-figures.svg", [each for each in measured if each.other])
 
 
 def shares(file: Path, measured: Sequence[Measured]) -> None:
-    """Draw every repeat of every row, as a share of what it is to reach."""
+    """Draw every repeat of every row, as a multiple of its goal."""
     figure, axes = _rows(measured)
     for place, each in enumerate(measured):
         reach = each.row.reach
@@ -32,12 +32,12 @@ def shares(file: Path, measured: Sequence[Measured]) -> None:
         colour = GOOD if each.reached else BAD
         axes.scatter(got, [place] * len(got), color=colour, s=14, alpha=0.7, linewidths=0)
     axes.axvline(1.0, color=LINE, linewidth=1)
-    axes.set_xlabel("times the number to reach, one dot a repeat; right of the line is better")
+    axes.set_xlabel("multiple of the goal, one dot per repeat; right of the line is better")
     _save(figure, file)
 
 
 def figures(file: Path, measured: Sequence[Measured]) -> None:
-    """Draw every repeat of the board and of what it is compared with, each in the row's unit."""
+    """Draw every repeat of the board and of its contender, each in the row's unit."""
     figure, axes = _rows(measured)
     for place, each in enumerate(measured):
         for contender, colour, above in ((BOARD, GOOD, -0.12), (each.other, OTHER, 0.12)):

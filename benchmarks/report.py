@@ -1,4 +1,4 @@
-"""What was measured, as a table on the terminal, as JSON, as Markdown, and as plots."""
+"""Reports the figures: a table for the terminal, Markdown and JSON."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -17,7 +17,7 @@ BEGIN, END = "<!-- table -->", "<!-- end of table -->"
 
 
 def table(measured: Sequence[Measured], machine: Mapping[str, str]) -> Table:
-    """Make the table for the terminal."""
+    """Return the table for the terminal."""
     made = Table(*HEADINGS, title=_head(machine), title_justify="left")
     for cells in map(_cells, measured):
         made.add_row(*cells)
@@ -25,13 +25,13 @@ def table(measured: Sequence[Measured], machine: Mapping[str, str]) -> Table:
 
 
 def markdown(measured: Sequence[Measured], machine: Mapping[str, str]) -> str:
-    """Make the table for docs/performance.md."""
+    """Return the table for docs/performance.md."""
     lines = [HEADINGS, ("---", "--:", "---", "--:", "--:", "--:", "---"), *map(_cells, measured)]
     return "\n".join([_head(machine), "", *("| " + " | ".join(line) + " |" for line in lines)])
 
 
 def as_json(measured: Sequence[Measured], machine: Mapping[str, str]) -> str:
-    """Write all figures of all repeats."""
+    """Return all figures of all repeats."""
     rows: list[dict[str, Any]] = [
         {
             "key": each.row.key,
@@ -56,7 +56,7 @@ def as_json(measured: Sequence[Measured], machine: Mapping[str, str]) -> str:
 
 
 def write(directory: Path, measured: Sequence[Measured], machine: Mapping[str, str]) -> None:
-    """Write the JSON, and the table into performance.md in place of the one before."""
+    """Write the JSON, and replace the table in performance.md."""
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "performance.json").write_text(as_json(measured, machine))
     page = directory / "performance.md"

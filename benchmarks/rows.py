@@ -1,8 +1,7 @@
-"""The rows of the table: what is done, against what, and the number to reach.
+"""The rows of the table: the work, the contender, and the goal.
 
-A row measures its contenders one right after the other. The program goes
-through all rows again and again, so that whatever else the machine does
-touches all of them alike.
+A row measures its contenders directly after each other. The program measures all rows,
+then repeats all of them, so that other work on the machine affects all rows alike.
 """
 
 import itertools
@@ -30,17 +29,16 @@ from board_client.v1.board_pb2_grpc import BoardServiceStub
 Figures = Mapping[str, float]
 
 BOARD = "board"
-"""The contender that is the board; every other one is what it is compared with."""
+"""The name of the board among a row's contenders."""
 
 
 @dataclass(frozen=True)
 class Row:
     """One line of the table.
 
-    `measure` returns the figure of each contender, in `unit`. The board's
-    reaches its goal where it is `reach` times the other's, or more; with
-    `at_most`, or less. Where there is no other contender, the figure itself is
-    held against `reach`.
+    `measure` returns the figure of each contender, in `unit`. The board reaches its goal
+    if its figure is at least `reach` times the other's, or, with `at_most`, at most that.
+    Without another contender, the figure itself is compared with `reach`.
     """
 
     key: str
@@ -59,19 +57,19 @@ def rpc(name: str, *requests: Message, stream: bool = False) -> Step:
 
 
 def kv(name: str, *requests: Message) -> Step:
-    """Call one of etcd's."""
+    """Call one of etcd's methods."""
     return Step(f"/etcdserverpb.KV/{name}", requests)
 
 
 def reads(board: str, phases: int = PHASES) -> Step:
-    """Read the state of one phase after the other."""
+    """Read the state of all phases in rotation."""
     names = map(data.phase_id, range(phases))
     requests = [pb.GetPhaseStateRequest(board=board, phase_id=name) for name in names]
     return rpc("GetPhaseState", *requests)
 
 
 def writes(board: str, phases: int = PHASES) -> Step:
-    """Set the state of one phase after the other, each time to another."""
+    """Set the state of all phases in rotation, each time to a different one."""
     states = (pb.PHASE_STATE_RUNNING, pb.PHASE_STATE_BLOCKED)
     requests = [
         pb.SetPhaseStateRequest(
@@ -87,7 +85,7 @@ LIST = rpc("ListContracts", pb.ListContractsRequest(board="listed", page_size=10
 
 
 def against_echo(step: Callable[[str], Step], connections: int) -> Callable[[Bench], Figures]:
-    """Measure calls a second."""
+    """Measure calls a second of the board and of the bare echo."""
 
     def measure(bench: Bench) -> Figures:
         mine = bench.load(bench.board, step("small"), connections=connections)
@@ -98,7 +96,7 @@ def against_echo(step: Callable[[str], Step], connections: int) -> Callable[[Ben
 
 
 def under_slow_syncs(bench: Bench, server: servers.Server, board: str, times: int) -> Figures:
-    """Read at 1,000 a second while 16 write: the reads' p99 in ms, and the writes a second."""
+    """Read at 1,000/s while 16 connections write; return the p99 of reads in ms, and writes/s."""
     reading = Load([reads(board, PHASES * times)], 8, bench.scale.seconds, rate=1000)
     writing = Load([writes(board, PHASES * times)], 16, bench.scale.seconds)
     read, written = bench.generator.run(server.address, reading, writing)
@@ -132,7 +130,7 @@ def warm_list(connections: int) -> Callable[[Bench], Figures]:
 
 
 def list_after_publish(bench: Bench) -> Figures:
-    """Measure lists a second, each right after a publish that is not counted."""
+    """Measure lists a second, each directly after a publish whose time is not counted."""
     versions = [(number, next(VERSIONS)) for number in range(0, bench.scale.listed, 7)]
     publish = rpc(
         "PublishContract",
@@ -149,7 +147,7 @@ def list_after_publish(bench: Bench) -> Figures:
 
 
 def publish(bench: Bench) -> Figures:
-    """Measure contracts a second, in batches over 8 connections, which all change each time."""
+    """Measure contracts a second, in batches on 8 connections. Every contract changes."""
     writers, turns = 8, 16
     batches = [
         [(writer * data.BATCH + n, version) for n in range(data.BATCH)]
@@ -178,7 +176,7 @@ def publish(bench: Bench) -> Figures:
 
 
 def watch(bench: Bench) -> Figures:
-    """Measure events a second that reach all watchers together, written as fast as 16 can."""
+    """Measure events a second, of all watchers together, while 16 connections write."""
     watchers = Watchers(
         "/board.v1.BoardService/Watch", pb.WatchRequest(board="small"), bench.scale.watchers
     )
@@ -202,7 +200,7 @@ def snapshot(bench: Bench) -> Figures:
 
 
 def python_client(bench: Bench) -> Figures:
-    """Measure the median call in ms, of the client's method and of the raw stub in turn."""
+    """Measure the median call in ms; calls of the client's method and of the raw stub alternate."""
     address = bench.board.address
     with (
         BoardClient(address, "small") as client,
@@ -231,7 +229,7 @@ GO_CLIENT = Path(__file__).parent.parent / "go"
 def go_client(bench: Bench) -> Figures:
     """Measure the median call in ms, as the Go client's own benchmark does."""
     if not (GO_CLIENT / "board" / "bench_test.go").exists():
-        raise Skipped("no Go client here")
+        raise Skipped("the Go client is missing")
     command = ["go", "test", "./board", "-run", "^$", "-bench", "^BenchmarkGetPhaseState$/^serial$"]
     command += ["-benchtime", f"{bench.scale.calls}x"]
     done = subprocess.run(
@@ -248,7 +246,7 @@ def go_client(bench: Bench) -> Figures:
 
 
 def memory(bench: Bench) -> Figures:
-    """Measure the MiB of a server that was watched, listed, written and taken snapshots of."""
+    """Measure the resident memory in MiB, with watchers, after lists, writes and snapshots."""
     with tempfile.TemporaryDirectory(dir=bench.directory) as directory:
         data.fill_board(Path(directory), "held", phases=PHASES, contracts=bench.scale.held)
         request = pb.WatchRequest(board="held")
@@ -278,7 +276,7 @@ def growth_of(step: Callable[[str, int], Step]) -> Callable[[Bench], Figures]:
 
 
 def growth_under_slow_syncs(bench: Bench) -> Figures:
-    """Measure reads within the p99, as how many a second one connection would do."""
+    """Measure 1/p99 of reads, in 1/s, on a small and on a large board."""
     slow = bench.variant("slow-sync")
     large = under_slow_syncs(bench, slow, "large", bench.scale.growth)
     return {
@@ -290,7 +288,7 @@ def growth_under_slow_syncs(bench: Bench) -> Figures:
 def against_board(
     other: str, step: Callable[[str], Step], connections: int
 ) -> Callable[[Bench], Figures]:
-    """Measure calls a second, beside those of another server of the board."""
+    """Measure calls a second of two board servers."""
 
     def measure(bench: Bench) -> Figures:
         mine = bench.load(bench.board, step("small"), connections=connections)
@@ -301,13 +299,15 @@ def against_board(
 
 
 VERSIONS = itertools.count(1)
-"""Each is used once, so that what is published always changes something."""
+"""Each number is used once, so that every publish changes its contracts."""
 
 
 def same_bytes(mine: int, etcd: int) -> None:
-    """Make sure that both replies are of one size, within 2 %."""
+    """Raise RuntimeError if the sizes of the two replies differ by more than 2 %."""
     if abs(mine - etcd) > 0.02 * etcd:
-        raise RuntimeError(f"the board answers with {mine:,} bytes, etcd with {etcd:,}")
+        raise RuntimeError(
+            f"sizes of replies differ: {mine:,} bytes from the board, {etcd:,} from etcd"
+        )
 
 
 ECHO = "bare echo"
@@ -461,5 +461,5 @@ ENGINE_ROWS = [
     for connections in (8, 32)
     for other in ("twin", "poller")
 ]
-"""Not of the table: is the poller engine faster here? Only as far as its ratio is
-further from 1 than that of two equal servers, the twin's."""
+"""Rows of `--engine`: the poller engine is faster only if its ratio is farther from 1 than
+that of two identical servers (twin)."""

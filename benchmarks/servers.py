@@ -1,4 +1,4 @@
-"""Servers under load: the board and its variants, the echo, etcd; each a process of its own."""
+"""Starts the measured servers: the board, its variants, the echo and etcd, each a process."""
 
 import shutil
 import socket
@@ -17,12 +17,12 @@ from board_server.announcement import address_in
 Running = AbstractContextManager["Server"]
 
 START = 30.0
-"""Seconds that a server may take to start."""
+"""Seconds that a server may take to start, and to stop."""
 
 
 @dataclass(frozen=True)
 class Server:
-    """A running server: where it listens, and its process."""
+    """A running server: its address and process ID."""
 
     address: str
     pid: int
@@ -32,11 +32,11 @@ class Server:
         for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
             if line.startswith("VmRSS:"):
                 return int(line.split()[1]) / 1024
-        raise RuntimeError(f"the system does not tell the memory of process {self.pid}")
+        raise RuntimeError(f"/proc/{self.pid}/status has no VmRSS")
 
 
 def board(directory: Path, *options: str, changes: str = "") -> Running:
-    """Serve the directory with the real program, or with a variant of it."""
+    """Serve the directory with `board serve`, or with changes of benchmarks.variants."""
     program = ["benchmarks.variants", changes] if changes else ["board_server"]
     return _python(*program, str(directory), "--listen", "127.0.0.1:0", *options)
 
@@ -47,7 +47,7 @@ def echo() -> Running:
 
 
 def etcd(directory: Path) -> Running:
-    """Serve an etcd of one member."""
+    """Start etcd with a single member."""
     client, peer = (f"http://127.0.0.1:{_free_port()}" for _ in range(2))
     command = ["etcd", "--data-dir", str(directory), "--log-level", "error", "--logger", "zap"]
     command += ["--listen-client-urls", client, "--advertise-client-urls", client]
@@ -57,7 +57,7 @@ def etcd(directory: Path) -> Running:
 
 
 def has_etcd() -> bool:
-    """Tell whether etcd is installed."""
+    """Return whether etcd is installed."""
     return shutil.which("etcd") is not None
 
 

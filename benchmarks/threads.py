@@ -1,8 +1,7 @@
-"""What a call costs each thread of its server: `python -m benchmarks.threads`.
+"""`python -m benchmarks.threads`: the processor time of a call in each thread of the server.
 
-Processor time is told by the kernel, thread by thread, and depends less on what
-else the machine does than calls a second. The event loop's thread is the one
-that bounds a server in Python.
+The kernel counts processor time per thread. It depends less on other work of the machine
+than calls a second do. The event loop's thread limits a server in Python.
 """
 
 import random
@@ -22,7 +21,7 @@ STEPS = {"GetPhaseState": reads, "SetPhaseState": writes}
 
 
 def processor_time(server: Server) -> dict[int, float]:
-    """Return the microseconds that each thread has run, by its number."""
+    """Return the processor time of each thread in microseconds, by thread ID."""
     tasks = Path(f"/proc/{server.pid}/task")
     return {
         int(task.name): int((task / "schedstat").read_text().split()[0]) / 1000
@@ -31,18 +30,18 @@ def processor_time(server: Server) -> dict[int, float]:
 
 
 def cost(bench: Bench, server: Server, work: str, connections: int) -> tuple[float, float, float]:
-    """Return microseconds a call of the event loop's thread and of all, and calls a second."""
+    """Return microseconds per call of the event loop's thread and of all threads, and calls/s."""
     before = processor_time(server)
     result = bench.load(server, STEPS[work]("small"), connections=connections)
     after = processor_time(server)
     taken = {thread: time - before.get(thread, 0) for thread, time in after.items()}
-    # The warm-up's calls are in the time, too.
+    # The processor time includes the calls of the warm-up.
     calls = result.operations * (1 + min(0.3, bench.scale.seconds) / result.seconds)
     return taken[server.pid] / calls, sum(taken.values()) / calls, result.per_second
 
 
 def main() -> None:
-    """Measure both servers in turn, and print the medians."""
+    """Measure both servers alternately, and print the medians."""
     table = Table("work", "connections", "server", "loop, us", "all, us", "calls/s")
     with tempfile.TemporaryDirectory() as directory, Bench(Path(directory), FULL) as bench:
         servers = {"bare echo": bench.echo, "board": bench.board}

@@ -1,7 +1,7 @@
-"""The board's server with one thing changed, to measure what that thing is worth.
+"""The board server with some parts changed, to measure the effect of each change.
 
-`python -m benchmarks.variants slow-sync,commit-on-loop DIR ...`: the names of the
-changes, then what `board serve` takes.
+`python -m benchmarks.variants slow-sync,commit-on-loop DIR ...`: the names of the changes,
+then the arguments of `board serve`.
 """
 
 import sys
@@ -23,7 +23,7 @@ from board_server.watch import subscription  # noqa: E402
 from board_server.watch.cache import Cache  # noqa: E402
 
 SYNC = 0.005
-"""Seconds that every sync takes with slow-sync, as on a disk that is busy."""
+"""Seconds that slow-sync adds to every sync, to simulate a busy disk."""
 
 
 _SYSTEM = apsw.vfs_names()[0]
@@ -49,7 +49,7 @@ class _CommitOnLoop(writer.Writer):
     """Commits each call by itself, on the event loop."""
 
     async def write(self, work: Callable[[Any], Any], key: IdempotencyKey | None = None) -> Any:
-        call = writer._Call(work, key, self._loop.create_future())  # noqa: SLF001  varies the inside
+        call = writer._Call(work, key, self._loop.create_future())  # noqa: SLF001  changes the writer's internals
         self._answer([call], *self._group.run([call]))
         return await call.reply
 
@@ -63,7 +63,7 @@ def _one_message_per_event() -> None:
 
 
 class _Forgets(dict[Any, Any]):
-    """Keeps nothing."""
+    """A dict that ignores assignments."""
 
     def __setitem__(self, key: object, value: object) -> None:
         pass
@@ -86,7 +86,7 @@ CHANGES: dict[str, Callable[[], object]] = {
     "one-message-per-event": _one_message_per_event,
     "join-each-time": _join_each_time,
     "nothing": lambda: None,
-    "poller": lambda: None,  # chosen above; `board serve` takes it on private listeners alone
+    "poller": lambda: None,  # chosen above; `board serve` allows it on private listeners only
 }
 
 if __name__ == "__main__":

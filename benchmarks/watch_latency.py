@@ -1,8 +1,8 @@
-"""`python -m benchmarks.watch_latency`: from a commit to the hands of everyone who watches.
+"""`python -m benchmarks.watch_latency`: the delay from a commit to each watcher.
 
-One writer claims files at a steady rate, each call one commit; all the watchers
-are told of each. The server notes when each commit is done, the watchers when
-each message comes, both by the machine's one monotonic clock.
+One writer claims files at a steady rate; each call is one commit, and each watcher receives
+its event. The server records the time of each commit, the watchers that of each message,
+both by the machine's monotonic clock.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ console = Console()
 
 
 def serve(stamps: Path) -> None:
-    """Run the program; write the time of each commit of a call to a file, a line each."""
+    """Run the server; write the time of each commit to a file, one line each."""
     from board_server.__main__ import app  # noqa: PLC0415  only the server needs it
     from board_server.sqlite import group_commit  # noqa: PLC0415  likewise
 
@@ -51,7 +51,7 @@ def serve(stamps: Path) -> None:
 
 @contextmanager
 def serving(directory: Path, stamps: Path) -> Iterator[str]:
-    """Run that server in a process of its own; yield its address."""
+    """Run `serve` in a process of its own; yield its address."""
     command = [sys.executable, "-m", "benchmarks.watch_latency", SERVE, str(stamps)]
     command += [str(directory), "--listen", "127.0.0.1:0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -66,23 +66,23 @@ def serving(directory: Path, stamps: Path) -> Iterator[str]:
 
 
 async def watch(channel: grpc.aio.Channel, ready: asyncio.Semaphore) -> list[tuple[int, bytes]]:
-    """Note when each message of a watch comes; end when the task is cancelled."""
-    # Messages stay bytes: what a watcher does with them is not what is measured.
+    """Record when each message of a watch arrives, until the task is cancelled."""
+    # Messages stay encoded: decoding is not part of the delay.
     call = channel.unary_stream(WATCH, pb.WatchRequest.SerializeToString)
     stream: Any = call(pb.WatchRequest())
     await stream.read()
     ready.release()
-    come = []
+    messages = []
     try:
         while True:
             message = await stream.read()
-            come.append((time.monotonic_ns(), message))
+            messages.append((time.monotonic_ns(), message))
     except asyncio.CancelledError:
-        return come
+        return messages
 
 
 async def write(channel: grpc.aio.Channel, rate: float, count: int) -> float:
-    """Claim files at a rate; return the rate that was reached."""
+    """Claim files at a rate; return the actual rate."""
     stub: Any = BoardServiceStub(channel)
     began = time.monotonic()
     for number in range(count):
@@ -94,31 +94,31 @@ async def write(channel: grpc.aio.Channel, rate: float, count: int) -> float:
 async def run(
     address: str, watchers: int, rate: float, count: int
 ) -> tuple[float, list[list[tuple[int, bytes]]]]:
-    """Write while all watch; return the rate that was reached, and what each was told when."""
+    """Write while all watch; return the actual rate, and the messages of each watcher."""
     ready = asyncio.Semaphore(0)
     async with grpc.aio.insecure_channel(address) as channel:
         watching = [asyncio.create_task(watch(channel, ready)) for _ in range(watchers)]
         for _ in watching:
             await ready.acquire()
         reached = await write(channel, rate, count)
-        await asyncio.sleep(1)  # for what is still on its way
+        await asyncio.sleep(1)  # for messages in transit
         for task in watching:
             task.cancel()
         return reached, await asyncio.gather(*watching)
 
 
-def delays(stamps: list[int], told: list[list[tuple[int, bytes]]]) -> list[float]:
-    """Return the milliseconds from each commit to each of those who were told of it."""
+def delays(stamps: list[int], received: list[list[tuple[int, bytes]]]) -> list[float]:
+    """Return the milliseconds from each commit to each watcher."""
     found = []
-    for come in told:
+    for messages in received:
         revisions = set()
-        for moment, message in come:
+        for moment, message in messages:
             for event in pb.WatchResponse.FromString(message).events:
                 revisions.add(event.revision)
                 if event.revision > WARM_UP:
                     found.append((moment - stamps[event.revision - 1]) / 1e6)
         if len(revisions) != len(stamps):
-            raise RuntimeError(f"a watcher was told of {len(revisions)} of {len(stamps)} commits")
+            raise RuntimeError(f"a watcher received {len(revisions)} of {len(stamps)} commits")
     return found
 
 
@@ -132,12 +132,12 @@ def main(
         stamps = Path(directory) / "stamps"
         count = WARM_UP + int(rate * seconds)
         with serving(Path(directory) / "boards", stamps) as address:
-            reached, told = asyncio.run(run(address, watchers, rate, count))
+            reached, received = asyncio.run(run(address, watchers, rate, count))
         moments = [int(line) for line in stamps.read_text().split()]
-    percentiles = statistics.quantiles(delays(moments, told), n=100)
+    percentiles = statistics.quantiles(delays(moments, received), n=100)
     console.print(
         f"{watchers} watchers, {reached:.0f} writes a second: "
-        f"p50 {percentiles[49]:.2f} ms, p99 {percentiles[98]:.2f} ms from commit to hands"
+        f"p50 {percentiles[49]:.2f} ms, p99 {percentiles[98]:.2f} ms from commit to watcher"
     )
 
 

@@ -1,9 +1,9 @@
-"""Make the generated code, most of it from proto/board/v1/board.proto.
+"""Generate code, most of it from proto/board/v1/board.proto.
 
-The Python stubs go to board_client/v1, typed by mypy-protobuf; the Go stubs go to
-go/boardv1, made by the plugins that go/go.mod pins, where there is Go. The calls of
-BoardClient are made of AsyncBoardClient's. `--out DIR` makes them elsewhere, which is
-how a test compares them with what is committed.
+Writes the Python stubs to board_client/v1, with mypy-protobuf's type stubs; the Go stubs
+to go/boardv1, with the plugins that go/go.mod pins, if Go is installed; and the calls of
+BoardClient, which derive from those of AsyncBoardClient. `--out DIR` writes to another
+directory: a test compares its contents with the committed files.
 """
 
 import argparse
@@ -21,10 +21,10 @@ GO_MODULE_OF_ROOT = "github.com/papapumpkin/quasar-board"
 
 
 def generate_python(out: Path) -> None:
-    """Make board_client/v1 under `out`.
+    """Generate board_client/v1 under `out`.
 
-    The virtual path makes protoc write `from board_client.v1 import board_pb2`,
-    so that nothing has to be mended in its output.
+    The virtual path makes protoc write `from board_client.v1 import board_pb2`, so that
+    its output needs no corrections.
     """
     scripts = Path(sys.executable).parent
     protoc(
@@ -40,7 +40,7 @@ def generate_python(out: Path) -> None:
 
 
 def generate_go(out: Path, go: str) -> None:
-    """Make go/boardv1 under `out`, with the `go` command of that path."""
+    """Generate go/boardv1 under `out`, with the `go` command at that path."""
     with TemporaryDirectory() as plugins:
         subprocess.run([go, "build", "-o", plugins, "tool"], cwd=ROOT / "go", check=True)
         protoc(
@@ -56,21 +56,21 @@ def generate_go(out: Path, go: str) -> None:
 
 
 def protoc(*arguments: str) -> None:
-    """Run the protoc that grpcio-tools pins."""
+    """Run the protoc of grpcio-tools."""
     subprocess.run([sys.executable, "-m", "grpc_tools.protoc", *arguments], cwd=ROOT, check=True)
 
 
 def main() -> None:
     """Read the arguments and generate."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=ROOT, help="where to make them")
+    parser.add_argument("--out", type=Path, default=ROOT, help="directory to write to")
     out = parser.parse_args().out.resolve()
     generate_python(out)
     (out / "board_client" / "board.py").write_text(sync_board())
     if go := shutil.which("go"):
         generate_go(out, go)
     else:
-        print("no Go here: go/boardv1 was not made", file=sys.stderr)
+        print("Go is not installed: go/boardv1 was not generated", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
 """Write constraints.txt: the version of every package that the project installs.
 
 pip resolves all extras and dependency groups of pyproject.toml from scratch, with the
-Python that runs this script. `make`, the container image and CI install with the file as
-their constraints, so that they all get the same packages until it is made again.
+Python that runs this script. `make`, the container image and CI install with this file as
+their constraints, so that all of them get the same packages until it is written again.
 """
 
 import json

@@ -1,6 +1,6 @@
 """Make a release: date the changelog, set the version, commit, tag, and build the wheel.
 
-Works on a clean checkout of main, and pushes nothing: it prints the command that does.
+Needs a clean checkout of main. Pushes nothing, but prints the command that does.
 """
 
 import argparse
@@ -39,7 +39,7 @@ def refuse(reason: str) -> NoReturn:
 
 
 def check(version: str) -> None:
-    """Refuse whatever would make a wrong release, before anything is changed."""
+    """Refuse a release that would be wrong, before changing anything."""
     if not VERSION.fullmatch(version):
         refuse(f'"{version}" is not a version such as 0.2.0: make release VERSION=0.2.0')
     if (branch := git("branch", "--show-current")) != "main":

@@ -13,7 +13,7 @@ import (
 	"google.golang.org/grpc/mem"
 )
 
-// dial makes one connection; it carries bytes as they are.
+// dial opens a connection whose messages are bytes.
 func dial(target string) (*grpc.ClientConn, error) {
 	return grpc.NewClient(
 		target,
@@ -21,13 +21,13 @@ func dial(target string) (*grpc.ClientConn, error) {
 		grpc.WithDefaultCallOptions(
 			grpc.ForceCodecV2(asItIs{}), grpc.MaxCallRecvMsgSize(math.MaxInt32),
 		),
-		// Windows that fit the largest replies, so that no run measures their growth.
+		// Windows as large as the largest reply, so that no run measures their growth.
 		grpc.WithInitialWindowSize(16<<20),
 		grpc.WithInitialConnWindowSize(16<<20),
 	)
 }
 
-// do makes the call and returns how many bytes came back.
+// do makes the call and returns the size of the reply in bytes.
 func (s *Step) do(ctx context.Context, conn *grpc.ClientConn, turn int) (int, error) {
 	body := s.Bodies[turn%len(s.Bodies)]
 	if s.Stream {
@@ -72,14 +72,14 @@ func open(ctx context.Context, conn *grpc.ClientConn, method string, body []byte
 	return stream, nil
 }
 
-// received is a reply: its size, and its bytes where they are kept.
+// received is a reply: its size, and its bytes if they are kept.
 type received struct {
 	keep  bool
 	size  int
 	bytes []byte
 }
 
-// asItIs is the codec of messages that are bytes already.
+// asItIs is the codec for messages that are encoded already.
 type asItIs struct{}
 
 var _ encoding.CodecV2 = asItIs{}

@@ -11,7 +11,7 @@ import (
 	"google.golang.org/grpc"
 )
 
-// Result is what one load did, after its warm-up.
+// Result is the result of one load, without its warm-up.
 type Result struct {
 	Operations int `json:"operations"`
 	// Seconds from the first to the last operation.
@@ -24,7 +24,7 @@ type Result struct {
 	P99   float64 `json:"p99"`
 }
 
-// worker is one connection at work.
+// worker repeats the operation on one connection.
 type worker struct {
 	load      *Load
 	conn      *grpc.ClientConn
@@ -55,7 +55,7 @@ func (l *Load) run(ctx context.Context, target string) (Result, error) {
 	return l.sum(workers, time.Since(begin)), errors.Join(failures...)
 }
 
-// workers connects each, with one operation that nobody counts where there is time to warm up.
+// workers connects them; if there is a warm-up, each does one operation that is not counted.
 func (l *Load) workers(ctx context.Context, target string) ([]*worker, error) {
 	var workers []*worker
 	for number := range l.Connections {
@@ -104,14 +104,14 @@ func (w *worker) work(ctx context.Context, begin time.Time, left *atomic.Int64) 
 	}
 }
 
-// due is when an operation of a worker begins, given the rate of all of them.
+// due is when an operation of a worker starts, given the rate of all workers together.
 func (w *worker) due(begin time.Time, turn int) time.Time {
 	first := begin.Add(-seconds(w.load.WarmUp))
 	operations := (turn-1)*w.load.Connections + w.number
 	return first.Add(seconds(float64(operations) / w.load.Rate))
 }
 
-// operation makes the calls, with other bytes for every worker and turn, and times the last.
+// operation makes the calls, with different bytes for each worker and turn, and times the last.
 func (w *worker) operation(ctx context.Context, turn int) (time.Duration, int, error) {
 	steps := w.load.Steps
 	for i := range steps {

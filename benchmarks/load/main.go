@@ -1,10 +1,9 @@
 // Command load puts load on a gRPC server and reports how it did.
 //
 // It reads a Job as JSON from standard input and writes its Report as JSON to
-// standard output. Messages are bytes to it, made by whoever wrote the job, so
-// that one generator serves the board, etcd and an echo alike and spends
-// nothing on encoding. Every reply's status is checked: a single error ends
-// the run.
+// standard output. The job contains messages that are encoded already, so that
+// the same generator can load the board, etcd and an echo, and spends no time
+// on encoding. It checks the status of every reply: one error ends the run.
 package main
 
 import (
@@ -17,49 +16,49 @@ import (
 	"time"
 )
 
-// Job is what to do: the loads run side by side, while the watchers watch.
+// Job is the work: the loads run concurrently, while the watchers watch.
 type Job struct {
 	Target string `json:"target"`
 	Loads  []Load `json:"loads"`
 	Watch  *Watch `json:"watch"`
 }
 
-// Load is one kind of work, repeated.
+// Load is one operation, repeated.
 type Load struct {
 	// Steps are the calls of one operation, in order. Only the last is timed.
 	Steps []Step `json:"steps"`
 	// Connections each do one operation at a time.
 	Connections int `json:"connections"`
-	// WarmUp is for how many seconds nothing is counted.
+	// WarmUp is the number of seconds before counting starts.
 	WarmUp float64 `json:"warm_up"`
 	// Seconds to run after that; 0 to run until Operations are done.
 	Seconds float64 `json:"seconds"`
 	// Operations to do in all, when Seconds is 0.
 	Operations int `json:"operations"`
 	// Rate in operations a second over all connections; 0 for as fast as
-	// possible. Latency is then counted from when an operation was due.
+	// possible. With a rate, latency starts when an operation is due.
 	Rate float64 `json:"rate"`
 }
 
-// Step is one call, with the requests to send in turn.
+// Step is one call, and the requests to send in rotation.
 type Step struct {
 	Method string   `json:"method"`
 	Bodies [][]byte `json:"bodies"`
-	// Stream says that the reply is a stream, to be read to its end.
+	// Stream is set if the reply is a stream, which is read to its end.
 	Stream bool `json:"stream"`
 }
 
-// Watch is a number of watchers, each on a connection of its own.
+// Watch is a number of watchers, each on its own connection.
 type Watch struct {
 	Method   string `json:"method"`
 	Body     []byte `json:"body"`
 	Watchers int    `json:"watchers"`
-	// Hold keeps them there until standard input ends, rather than until all
-	// that the loads wrote has been delivered.
+	// Hold keeps the watchers connected until standard input ends, instead of
+	// until they have received every event of the loads.
 	Hold bool `json:"hold"`
 }
 
-// Report is what came of a job.
+// Report is the result of a job.
 type Report struct {
 	Loads []Result   `json:"loads"`
 	Watch *Delivered `json:"watch,omitempty"`

@@ -12,7 +12,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// Delivered is what reached all the watchers together.
+// Delivered is what all watchers together received.
 type Delivered struct {
 	Events   int `json:"events"`
 	Messages int `json:"messages"`
@@ -32,7 +32,7 @@ type watchers struct {
 	count    int
 }
 
-// startWatching returns once every watcher has had its first message.
+// startWatching returns once every watcher has received its first message.
 func startWatching(ctx context.Context, target string, asked Watch) (*watchers, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	w := &watchers{cancel: cancel, failed: make(chan error, asked.Watchers), count: asked.Watchers}
@@ -69,7 +69,7 @@ func (w *watchers) read(stream grpc.ClientStream) error {
 	}
 }
 
-// delivered waits until every watcher has had an event of each write.
+// delivered waits until every watcher has received an event of each write.
 func (w *watchers) delivered(begun time.Time, writes int) (*Delivered, error) {
 	wanted := int64(writes * w.count)
 	poll := time.NewTicker(time.Millisecond)

@@ -1,5 +1,6 @@
 """What a user gets: the built wheel, installed outside of the checkout."""
 
+import email
 import re
 import zipfile
 
@@ -18,7 +19,7 @@ from board_client import BoardClient, Contract
 
 with BoardClient(sys.argv[1], "nebula") as board:
     board.open_board()
-    board.complete_phase("phase", "done", [Contract("phase", "function", "F", "func F()")])
+    board.complete_phase("phase", "done", [Contract("phase", "function", "F")])
     print(board.get_phase_state("phase"), len(board.contracts_for("phase")))
 """
 
@@ -51,10 +52,19 @@ def test_a_client_from_the_wheel_writes_to_a_server_from_the_wheel(client, serve
     assert client.python(WORKER, server.address) == "done 1\n"
 
 
-def test_pip_installs_from_the_repository_as_the_readme_says(tmp_path):
+def test_pip_installs_from_the_repository_as_the_readme_says(wheel, tmp_path):
     (command,) = re.findall(r'^\$ pip install "(.* @ git\+.*)"$', README, re.MULTILINE)
     requirement = Requirement(command)
     assert requirement.url == "git+https://github.com/papapumpkin/quasar-board"
+    assert requirement.extras <= extras(wheel)
     local = f"{requirement.name} @ git+file://{ROOT}"
     pip("install", "--no-deps", "--target", tmp_path, local)
     assert (tmp_path / "board_client" / "py.typed").exists()
+
+
+def extras(wheel):
+    """The extras that the wheel declares."""
+    archive = zipfile.ZipFile(wheel)
+    (path,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+    metadata = email.message_from_bytes(archive.read(path))
+    return set(metadata.get_all("Provides-Extra"))

@@ -12,6 +12,7 @@ from board_client import calls
 from board_client.arguments import FilePath
 from board_client.backoff import Retry
 from board_client.calls import Scope
+from board_client.errors import BoardError, DeadlineExceeded
 from board_client.model import (
     Archived,
     BoardInfo,
@@ -24,6 +25,7 @@ from board_client.model import (
     EventKindLike,
     FileClaim,
     Met,
+    NotMet,
     OnExpiry,
     OnExpiryLike,
     Phase,
@@ -33,6 +35,9 @@ from board_client.model import (
     Snapshot,
 )
 from board_client.transport import Transport, Watch
+
+LOOKING = 0.5
+"""Seconds that reading the conditions of a `wait_for` may take after its deadline."""
 
 
 class Board:
@@ -245,10 +250,18 @@ class Board:
         """Return as soon as all the conditions hold at one revision.
 
         The timeout bounds the wait: `client.with_options(timeout=300).wait_for(...)`
-        raises DeadlineExceeded after five minutes. The wait survives restarts of the
-        server.
+        raises DeadlineExceeded after five minutes; its `not_met` says which conditions
+        do not hold then, and why. Reading them may take half a second more. The wait
+        survives restarts of the server.
         """
-        return self._transport.persist(calls.wait_for(self.scope, conditions), Retry(self.timeout))
+        try:
+            return self._transport.persist(
+                calls.wait_for(self.scope, conditions), Retry(self.timeout)
+            )
+        except DeadlineExceeded as error:
+            not_met = self._not_met(conditions)
+            failure = error if not_met is None else DeadlineExceeded.of_wait(self.timeout, not_met)
+            raise failure from None
 
     def watch(self, *kinds: EventKindLike, after_revision: int | None = None) -> Watch[Event]:
         """Return the board's events as they happen: each once, in order, without end.
@@ -277,6 +290,19 @@ class Board:
         no longer has the events.
         """
         return self._transport.events(after_revision, until_revision)
+
+    def _not_met(self, conditions: Iterable[Condition]) -> list[NotMet] | None:
+        """Read once which conditions do not hold; return None if that fails."""
+        retry = Retry(LOOKING)
+        not_met: list[NotMet] = []
+        try:
+            for condition in conditions:
+                call = calls.not_met(self.scope, condition)
+                if found := self._transport.once(call, retry.left()):
+                    not_met.append(found)
+        except BoardError:
+            return None
+        return not_met
 
     def _with(self, transport: Transport) -> Self:
         """Return a copy whose calls use another transport."""

@@ -6,7 +6,7 @@ arguments; `async_board` documents them, and a transport sends what they return.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
@@ -36,6 +36,7 @@ from board_client.model import (
     FileClaim,
     FileFree,
     Met,
+    NotMet,
     OnExpiry,
     OnExpiryLike,
     Phase,
@@ -49,6 +50,7 @@ from board_client.model import (
 from board_client.v1 import board_pb2 as pb
 
 T = TypeVar("T")
+U = TypeVar("U")
 Part = TypeVar("Part")
 Word = TypeVar("Word", bound=StrEnum)
 
@@ -177,8 +179,9 @@ def list_contracts(
     name: str | None = None,
     package: str | None = None,
     status: ContractStatusLike | None = None,
+    page_size: int = 0,
 ) -> Listing[Contract]:
-    """Make a ListContracts call."""
+    """Make a ListContracts call; a `page_size` of 0 is the server's choice."""
     request = pb.ListContractsRequest(
         board=scope.board,
         producer=optional_text("producer", producer),
@@ -186,6 +189,7 @@ def list_contracts(
         name=optional_text("name", name),
         package=optional_text("package", package),
         status=_STATUSES.number("status", status or ""),
+        page_size=page_size,
     )
     return Listing("ListContracts", request, lambda r: map(_contract, r.contracts))
 
@@ -282,6 +286,29 @@ def wait_for(scope: Scope, conditions: Iterable[Condition]) -> Call[Met]:
         board=scope.board, conditions=[_condition(condition) for condition in conditions]
     )
     return Call("WaitFor", request, _met)
+
+
+def not_met(scope: Scope, condition: Condition) -> Call[NotMet | None]:
+    """Make a call whose result says why a condition does not hold; None if it does."""
+
+    def unless(holds: bool, actual: str = "") -> NotMet | None:
+        return None if holds else NotMet(condition, actual)
+
+    match condition:
+        case PhaseIn(phase_id, states):
+            state = get_phase_state(scope, phase_id)
+            return _then(state, lambda actual: unless(actual in states, actual))
+        case FileFree(filepath):
+            return _then(file_owner(scope, filepath), lambda owner: unless(not owner, owner))
+        case ContractPublished() as wanted:
+            fields = {field: getattr(wanted, field) or None for field in asdict(wanted)}
+            listing = list_contracts(scope, page_size=1, **fields)
+            return Call(listing.method, listing.request, lambda r: unless(bool(r.contracts)))
+
+
+def _then(call: Call[T], read: Callable[[T], U]) -> Call[U]:
+    """Return a call whose result is made of another call's."""
+    return Call(call.method, call.request, lambda response: read(call.result(response)))
 
 
 def open_session(

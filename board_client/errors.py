@@ -7,9 +7,12 @@ import grpc
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
+from board_client.model import NotMet
 from board_client.v1 import board_pb2 as pb
 
 DOMAIN = "board.v1"
+
+_ALL_MET = "the conditions hold now, but did not hold together in time"
 
 _DETAILS_KEY = "grpc-status-details-bin"
 
@@ -237,11 +240,28 @@ class LimitExceeded(BoardError):
 
 
 class DeadlineExceeded(BoardError):
-    """No answer came in time. A write may or may not have happened: read to find out."""
+    """No answer came in time. A write may or may not have happened: read to find out.
+
+    `not_met` has the conditions of a `wait_for` that did not hold after its deadline,
+    and why; it is None for other calls, and where they could not be read.
+    """
+
+    not_met: Sequence[NotMet] | None = None
+
+    @classmethod
+    def of_wait(cls, timeout: float, not_met: Sequence[NotMet]) -> "DeadlineExceeded":
+        """Return the error of a `wait_for` whose timeout, in seconds, has passed."""
+        why = f"not met: {'; '.join(map(str, not_met))}" if not_met else _ALL_MET
+        error = cls(
+            f"wait_for: deadline of {timeout:g} s passed; {why}",
+            code=grpc.StatusCode.DEADLINE_EXCEEDED,
+        )
+        error.not_met = tuple(not_met)
+        return error
 
     @classmethod
     def of(cls, target: str, timeout: float) -> "DeadlineExceeded":
-        """Say that the board at `target` gave no answer within `timeout` seconds."""
+        """Return the error of a call that had no answer within `timeout` seconds."""
         return cls(
             f"the board at {target} gave no answer within {timeout:g} s",
             code=grpc.StatusCode.DEADLINE_EXCEEDED,

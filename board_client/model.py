@@ -8,7 +8,7 @@ types of that name say so to a type checker.
 from dataclasses import KW_ONLY, dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from os import PathLike
+from os import PathLike, fspath
 from typing import Literal
 
 
@@ -267,6 +267,34 @@ class FileFree:
 
 
 Condition = PhaseIn | ContractPublished | FileFree
+
+
+@dataclass(frozen=True, slots=True)
+class NotMet:
+    """A condition that did not hold when `wait_for` ran out of time; its str says why.
+
+    `actual` is the state of the phase ("" if it does not exist) or the owner of the
+    file, and "" for a contract.
+    """
+
+    condition: Condition
+    actual: str
+
+    def __str__(self) -> str:
+        match self.condition:
+            case PhaseIn(phase_id, states):
+                wanted = " or ".join(state.upper() for state in states)
+                stands = f"is {self.actual.upper()}" if self.actual else "does not exist"
+                return f'phase "{phase_id}" {stands}, wanted {wanted}'
+            case FileFree(filepath):
+                return f'file "{fspath(filepath)}" is claimed by "{self.actual}"'
+            case ContractPublished() as contract:
+                fields = [
+                    f'{name} "{value}"'
+                    for name in ("kind", "name", "producer", "package")
+                    if (value := getattr(contract, name))
+                ]
+                return f"contract with {', '.join(fields)} is not published"
 
 
 @dataclass(frozen=True, slots=True)

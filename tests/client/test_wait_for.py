@@ -19,6 +19,7 @@ from board_client import (
     PhaseIn,
     Unavailable,
 )
+from tests.faults.network import Proxy
 from tests.support.servers import server_process, server_thread
 
 PATIENCE = 30
@@ -94,6 +95,50 @@ def test_a_wait_ends_with_the_clients_timeout(client):
     with pytest.raises(DeadlineExceeded):
         client.with_options(timeout=0.3).wait_for(PhaseIn("p", "done"))
     assert 0.25 < time.monotonic() - began < 10
+
+
+def test_a_wait_that_runs_out_of_time_says_which_conditions_are_not_met_and_why(client):
+    client.set_phase_state("a", "running")
+    client.set_phase_state("met", "done")
+    client.claim_file("a.go", "p")
+    conditions = [
+        PhaseIn("a", "done", "failed"),
+        PhaseIn("met", "done"),
+        PhaseIn("absent", "done"),
+        FileFree("a.go"),
+        FileFree("free.go"),
+        ContractPublished("T", kind="type", producer="p"),
+    ]
+    with pytest.raises(DeadlineExceeded) as caught:
+        client.with_options(timeout=0.3).wait_for(*conditions)
+    assert str(caught.value) == (
+        'wait_for: deadline of 0.3 s passed; not met: phase "a" is RUNNING, wanted DONE or FAILED; '
+        'phase "absent" does not exist, wanted DONE; file "a.go" is claimed by "p"; '
+        'contract with kind "type", name "T", producer "p" is not published'
+    )
+    assert [(each.condition, each.actual) for each in caught.value.not_met] == [
+        (conditions[0], "running"),
+        (conditions[2], ""),
+        (conditions[3], "p"),
+        (conditions[5], ""),
+    ]
+
+
+def test_conditions_that_hold_only_after_the_deadline_are_said_to_hold_now():
+    late = DeadlineExceeded.of_wait(5, [])
+    why = "the conditions hold now, but did not hold together in time"
+    assert str(late) == f"wait_for: deadline of 5 s passed; {why}"
+    assert late.not_met == ()
+
+
+def test_a_wait_whose_server_falls_silent_ends_without_a_reason(connect, server, board):
+    with Proxy(server) as proxy:
+        far = connect(proxy.address, board, timeout=0.5)
+        far.claim_file("a.go", "p")
+        proxy.hold_requests()
+        with pytest.raises(DeadlineExceeded, match=r"gave no answer within 0\.5 s") as caught:
+            far.wait_for(FileFree("a.go"))
+        assert caught.value.not_met is None
 
 
 def test_a_board_that_nobody_opened_cannot_be_waited_on(client):

@@ -1,6 +1,6 @@
-"""Archive a board: store all that it holds as JSON lines, then empty it.
+"""Archive a board: write its records to a file as JSON lines, then remove them.
 
-The first line tells of the board: its name, ID, and revision. Every other is an
+The first line has the board's name, ID and revision. Every other line is an
 object with one key, `phase`, `contract` or `claim`, and the record under it.
 """
 
@@ -17,51 +17,51 @@ from board_client.model import Archived, Contract, FileClaim, Phase, Snapshot
 from board_client.sync import BoardClient
 
 ATTEMPTS = 5
-"""How often a board that changes under way is archived anew."""
+"""How often archiving is tried on a board that changes meanwhile."""
 
 REFUSED = (RevisionMismatch, BoardReplaced, PermissionDenied)
-"""Errors after which no attempt of the call, not even a late one, will have emptied the board.
+"""Errors after which no attempt of the call, not even a late one, empties the board.
 
-After any other it may be empty. STORE_FULL, say, answers one attempt, and one before it
-that got no answer may still be on its way.
+After any other error the board may be empty: STORE_FULL, for example, answers one
+attempt, and an earlier attempt without an answer may still arrive.
 """
 
 
 def archive(client: BoardClient, file: Path) -> Archived:
-    """Write the client's board to the file, sync it, and remove what it holds from the board.
+    """Write the client's board to a new file, sync it, and remove its records from the board.
 
-    Nothing is removed that is not in the file, which stays only where the board may be
-    empty. Raises FileExistsError rather than overwrite one, RevisionMismatch if the board
-    changes during each attempt, BoardReplaced if another takes its place, and what else the
-    calls raise.
+    Nothing is removed that is not in the file. On an error the file is deleted, unless the
+    board may be empty. Raises FileExistsError if the file exists, RevisionMismatch if the
+    board changes during each attempt, BoardReplaced if another board takes its place, and
+    the other errors of the calls.
     """
-    file.open("x").close()  # from here on the file is ours
-    all_there_is = False
+    file.open("x").close()  # from here on the file may be deleted
+    may_be_empty = False
     try:
         for attempt in range(1, ATTEMPTS + 1):
             snapshot = client.get_snapshot()
             _write(file, snapshot, _name(client, snapshot))
-            all_there_is = True  # should no answer come, the board may be empty
+            may_be_empty = True  # even if no answer comes
             try:
                 return client.archive_board(snapshot.revision, snapshot.board_id)
             except BoardError as error:
-                all_there_is = not isinstance(error, REFUSED)
+                may_be_empty = not isinstance(error, REFUSED)
                 if attempt == ATTEMPTS or not isinstance(error, RevisionMismatch):
                     raise
     finally:
-        if not all_there_is:
+        if not may_be_empty:
             file.unlink(missing_ok=True)
     raise AssertionError("the last attempt returns or raises")
 
 
 def _name(client: BoardClient, snapshot: Snapshot) -> str:
-    """Return the board's name, also where the client means the default board by none."""
+    """Return the board's name, also if the client uses the default board."""
     boards = client.list_boards() if not client.board else []
     return next((b.name for b in boards if b.board_id == snapshot.board_id), client.board)
 
 
 def lines(snapshot: Snapshot, board: str) -> Iterator[str]:
-    """Make the lines of an archive, without their ends."""
+    """Yield the lines of an archive, without line ends."""
     yield _line("board", {"name": board, "id": snapshot.board_id, "revision": snapshot.revision})
     for phase in snapshot.phases:
         yield _line("phase", _plain(phase))

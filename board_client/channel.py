@@ -28,21 +28,21 @@ OPTIONS: list[tuple[str, str | int]] = [
     ("grpc.max_receive_message_length", MAX_MESSAGE),
     # The clients retry calls themselves: see docs/decisions/0008-retries-of-our-own.md.
     ("grpc.enable_retries", 0),
-    # A connection on which nothing comes back is given up after 17 s: a ping after 12 s, as
-    # often as servers allow it, and 5 s for its answer. (The last of these is for the pings
-    # by which gRPC measures bandwidth, which keep that of keepalive from being sent.)
+    # A silent connection is closed after 17 s: a ping after 12 s, the shortest time that
+    # servers allow, and 5 s for its answer. (The last option is for the pings by which gRPC
+    # measures bandwidth: while one is unanswered, no keepalive ping is sent.)
     ("grpc.keepalive_time_ms", 12_000),
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.http2.ping_timeout_ms", 5_000),
-    # A server that restarts is found again soon.
+    # Reconnect soon to a server that restarts.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
-    # Whatever http_proxy, https_proxy and grpc_proxy say: they would get tokens unencrypted,
-    # and a target on this machine means this machine.
+    # Ignore http_proxy, https_proxy and grpc_proxy: a proxy would get tokens unencrypted, and
+    # a target on this machine would be looked up on the proxy's.
     ("grpc.enable_http_proxy", 0),
 ]
 
-# Channels with equal options share one connection; the second of a client must not.
+# Channels with equal options share a connection; a client's second channel must have its own.
 _OPTIONS_OF_SECOND = [*OPTIONS, ("grpc.use_local_subchannel_pool", 1)]
 
 KEYED = frozenset(
@@ -54,9 +54,9 @@ KEYED = frozenset(
 
 
 def metadata(method: str) -> Metadata:
-    """Return the metadata of a call and of its retries: a write has an idempotency key.
+    """Return a call's metadata: for a write an idempotency key, so that it is done once.
 
-    The key begins with the time: the board then stores the latest side by side.
+    The key begins with the time, so that the board stores recent keys side by side.
     """
     if method not in KEYED:
         return ()
@@ -64,11 +64,11 @@ def metadata(method: str) -> Metadata:
 
 
 class Connection:
-    """A client's way to its server, for all clients that share it.
+    """The channels from a client to its server, for all clients that share them.
 
-    It is a channel, opened by the first call, and a second one once `switch` asks
-    for it. `kind` is the module that has channels, `grpc` or `grpc.aio`. Raises
-    BadCredentials, and InvalidArgument for a target that names nothing.
+    The first call opens a channel, and the first call after `switch` a second one.
+    `kind` is the module that makes channels, `grpc` or `grpc.aio`. Raises
+    BadCredentials, and InvalidArgument for a target that is not valid.
     """
 
     def __init__(self, kind: Any, target: str, credentials: Credentials) -> None:
@@ -86,10 +86,10 @@ class Connection:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def __reduce__(self) -> NoReturn:
-        """Refuse to be pickled or deep-copied, in words that say what to do."""
+        """Refuse to be pickled or deep-copied."""
         raise TypeError(
-            f"a client of the board at {self.target} cannot be pickled or copied, for it has "
-            "a connection; make another with the same target"
+            f"a client of the board at {self.target} cannot be pickled or copied: it has a "
+            "connection; make another client with the same target"
         )
 
     @property
@@ -99,7 +99,7 @@ class Connection:
 
     @property
     def forked(self) -> bool:
-        """Whether this is the copy of it in a process that its own has forked."""
+        """Whether this process is a fork of the one that made the connection."""
         return self._process != os.getpid()
 
     def method(self, name: str) -> Any:
@@ -116,21 +116,21 @@ class Connection:
         return getattr(self._stubs[line], name)
 
     def answered(self) -> None:
-        """Remember that a server has answered: it is worth waiting for from now on."""
+        """Note that a server has answered, so that calls are retried for longer from now on."""
         self._answered = True
 
     def switch(self, line: int) -> None:
-        """Use the other of two channels, unless that was done since `self.line` was `line`.
+        """Use the other channel, unless another call has switched since `line` was current.
 
-        For a connection on which answers do not come: the other has one of its own.
+        The other channel has a connection of its own: this one gets no answers.
         """
         if self.line == line:
             self.line = 1 - line
 
     def closing(self) -> list[Any]:
-        """Refuse calls from now on, and return the channels, which the caller closes.
+        """Refuse calls from now on, and return the channels for the caller to close.
 
-        In a forked process there are none: they are its parent's.
+        In a forked process there are none: the channels are the parent's.
         """
         if self.forked:
             self.closed = True
@@ -154,9 +154,9 @@ class Connection:
             )
 
     def _open(self, line: int) -> int:
-        """Open the channels up to that of `line`; return which to use.
+        """Open the channels up to number `line`; return the number of the one to use.
 
-        Where the files of credentials cannot be read now, that is the first.
+        If the files of the credentials cannot be read now, that is the first.
         """
         with self._opening:
             if self.closed:
@@ -184,9 +184,9 @@ class Connection:
 
 
 class _Bearing:
-    """A channel, as far as generated stubs need one, whose calls bear a token.
+    """A channel for generated stubs that adds the token to each call.
 
-    gRPC's own call credentials want TLS even to this machine, and a thread for each call.
+    gRPC's call credentials require TLS even on one machine, and a thread for each call.
     """
 
     def __init__(self, channel: Any, bearer: Callable[[], Metadata]) -> None:
@@ -204,7 +204,7 @@ class _Bearing:
 
 
 class _BearingMethod:
-    """A method of a stub; `future` is for the renewals of a client without an event loop."""
+    """A method of a stub. `future` is for the renewals of a client without an event loop."""
 
     def __init__(self, method: Any, bearer: Callable[[], Metadata]) -> None:
         self._method = method

@@ -1,4 +1,4 @@
-"""Credentials: what a client shows a server, and by what it knows the server."""
+"""Credentials: how a client authenticates itself, and how it verifies the server."""
 
 import os
 import re
@@ -22,13 +22,13 @@ _TOKEN = re.compile(r"[\x21-\x7e]+")
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """How to reach a server that is not open to everybody on this machine.
+    """Credentials for a server that requires TLS, a client certificate or a token.
 
-    `tls` encrypts, and trusts the CAs that the system trusts; `ca` is a PEM file
-    of those to trust instead. `cert` and `key` are PEM files, for servers that
-    ask for a client's certificate. A `token`, or a `token_file` that holds one
-    and is read again when it changes, says who calls. Unix sockets are not
-    encrypted: the file's mode guards them.
+    `tls` encrypts connections and trusts the CAs of the system; `ca` is a PEM file
+    with the CAs to trust instead. `cert` and `key` are PEM files of the client's
+    certificate. `token` authenticates each call; so does `token_file`, a file that
+    has the token and is read for each call. Connections to Unix sockets are not
+    encrypted: the mode of the socket's file protects them.
     """
 
     tls: bool = False
@@ -39,7 +39,7 @@ class Credentials:
     token_file: FilePath | None = None
 
     def __post_init__(self) -> None:
-        """Make each file a Path. Raises TypeError for what can be none."""
+        """Convert each file to a Path. Raises TypeError for what is neither text nor a path."""
         arguments.text("token", self.token)
         for name in ("ca", "cert", "key", "token_file"):
             given = getattr(self, name)
@@ -48,7 +48,7 @@ class Credentials:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Credentials":
-        """Take them from BOARD_TLS=1, BOARD_TLS_CA, _CERT, _KEY, BOARD_TOKEN, BOARD_TOKEN_FILE."""
+        """Read BOARD_TLS=1, BOARD_TLS_CA, _CERT and _KEY, BOARD_TOKEN and BOARD_TOKEN_FILE."""
 
         def path(name: str) -> Path | None:
             given = environment.get(name)
@@ -70,11 +70,11 @@ class Credentials:
 
     @property
     def has_token(self) -> bool:
-        """Whether calls bear a token."""
+        """Whether calls have a token."""
         return bool(self.token or self.token_file)
 
     def checked(self, target: str) -> "Credentials":
-        """Return them, if they can be used for this target. Raises BadCredentials."""
+        """Return these credentials. Raises BadCredentials if they do not fit the target."""
         if (self.cert is None) != (self.key is None):
             raise BadCredentials.unusable(
                 "a client certificate and its key go together",
@@ -94,13 +94,13 @@ class Credentials:
         return self
 
     def for_channel(self) -> grpc.ChannelCredentials:
-        """Read the files, and make what a TLS channel needs. Raises BadCredentials."""
+        """Read the files and return gRPC's credentials of a channel. Raises BadCredentials."""
         return grpc.ssl_channel_credentials(
             _bytes("ca", self.ca), _bytes("key", self.key), _bytes("cert", self.cert)
         )
 
     def context(self) -> ssl.SSLContext:
-        """Make the same for Python's own TLS, which says what is wrong. Raises BadCredentials."""
+        """Return the same for Python's TLS, whose errors have a reason. Raises BadCredentials."""
         context = ssl.create_default_context()
         context.set_alpn_protocols(["h2"])
         if self.ca:
@@ -113,7 +113,7 @@ class Credentials:
         return context
 
     def bearer(self) -> Callable[[], Metadata]:
-        """Return a function that gives the metadata with the token, as it now is."""
+        """Return a function that returns the metadata with the current token."""
         if self.token_file:
             return _Reread(Path(self.token_file))
         metadata = _metadata("token", self.token, "the text given") if self.token else ()
@@ -121,10 +121,10 @@ class Credentials:
 
 
 class _Reread:
-    """The metadata of a token that is in a file; the last one stands while there is none.
+    """The metadata with the token of a file; while the file has none, with its last token.
 
-    The file is read for each call: two changes within one tick of the clock leave a
-    file whose time and size are those that were seen.
+    The file is read for each call: a change within one tick of the clock may leave the
+    file's time and size as they were.
     """
 
     def __init__(self, path: Path) -> None:
@@ -136,7 +136,7 @@ class _Reread:
             self._metadata = self._read()
         except BadCredentials:
             if not self._metadata:
-                raise  # later it may be gone, or half written
+                raise  # after the first read, the file may be absent or half written
         return self._metadata
 
     def _read(self) -> Metadata:

@@ -1,4 +1,4 @@
-"""Why a server cannot be reached: ask Python's own sockets and TLS, for gRPC has only a text."""
+"""Why a server cannot be reached: try with Python's sockets and TLS; gRPC gives only a text."""
 
 import copy
 import socket
@@ -13,21 +13,21 @@ from board_client.errors import BadCredentials, BoardError, Unavailable
 from board_client.target import address_of, is_unix, socket_path_of
 
 PATIENCE = 2.0
-"""Seconds that looking into it may take; a call waits no longer than to its deadline."""
+"""Seconds that a diagnosis may take. A call waits for it until its deadline at most."""
 
-# OpenSSL's codes of a chain that ends in nobody whom we trust: X509_V_ERR_*
+# OpenSSL's codes of a chain that does not end in a trusted CA: X509_V_ERR_*
 # DEPTH_ZERO_SELF_SIGNED_CERT, SELF_SIGNED_CERT_IN_CHAIN,
 # UNABLE_TO_GET_ISSUER_CERT_LOCALLY, UNABLE_TO_VERIFY_LEAF_SIGNATURE.
 _UNKNOWN_CA = frozenset({18, 19, 20, 21})
 
 
 def unexplained(error: BoardError) -> bool:
-    """Return whether the cause is still to be found: gRPC, not the board, says UNAVAILABLE."""
+    """Return whether the cause is unknown: UNAVAILABLE from gRPC and not from the board."""
     return isinstance(error, Unavailable) and not error.reason
 
 
 class Diagnosis:
-    """Looks into it in a thread, once at a time for all calls that a client has lost."""
+    """Diagnoses a server in a thread, one attempt at a time for all failed calls of a client."""
 
     def __init__(self, target: str, credentials: Credentials) -> None:
         self._target = target
@@ -37,11 +37,11 @@ class Diagnosis:
         self._found.set_result(None)
 
     def begin(self) -> "Future[BoardError | None]":
-        """Return what will hold an error that names the cause, or None where none is found."""
+        """Return the future of an error that names the cause, None if none is found."""
         with self._starting:
             if self._found.done():
                 self._found = Future()
-                self._found.set_running_or_notify_cancel()  # a call that waits cannot cancel it
+                self._found.set_running_or_notify_cancel()  # no waiting call can cancel it
                 threading.Thread(target=self._look, args=(self._found,), daemon=True).start()
             return self._found
 
@@ -53,13 +53,13 @@ class Diagnosis:
 
 
 def explained(error: BoardError, found: BoardError | None) -> BoardError:
-    """Return the error to raise: the one that was found, where there is one."""
-    return copy.copy(found) if found else error  # each call raises one of its own
+    """Return the error to raise: the one found by the diagnosis, if any."""
+    return copy.copy(found) if found else error  # each call raises its own copy
 
 
 def _why_unreachable(target: str, credentials: Credentials) -> BoardError | None:
     if "," in target:
-        return None  # several addresses, each with a cause of its own
+        return None  # there are several addresses; each may have its own cause
     try:
         with _connected(target) as connection:
             if is_unix(target):
@@ -68,16 +68,16 @@ def _why_unreachable(target: str, credentials: Credentials) -> BoardError | None
                 return _why_not_plain(connection, target)
             host, _ = address_of(target)
             with _wrapped(connection, credentials.context(), host) as secured:
-                # A server greets first; one that refuses our certificate hangs up instead.
+                # A server sends first, but one that refuses our certificate closes the connection.
                 return None if secured.recv(1) else _why_refused(target, credentials)
     except ssl.SSLCertVerificationError as error:
         return _why_not_trusted(error, target)
     except ssl.SSLError as error:
-        # Alerts come from a server that speaks TLS, and do not like what we showed.
+        # A server that sends an alert speaks TLS and refuses our certificate.
         if "ALERT" in (error.reason or ""):
             return _why_refused(target, credentials)
         return BadCredentials.of(f"the board at {target} does not speak TLS")
-    except (OSError, UnicodeError) as error:  # nobody listens; a host that no resolver takes
+    except (OSError, UnicodeError) as error:  # no server listens, or no resolver takes the host
         why = getattr(error, "strerror", None) or str(error)
         return Unavailable(
             f"no board answers at {target} ({why}); `board serve` starts one",
@@ -99,7 +99,7 @@ def _connected(target: str) -> socket.socket:
 
 
 class _Wrapped(ssl.SSLSocket):
-    """Closes itself: `wrap_socket` leaves it open where the connection was reset before."""
+    """Closes itself: `wrap_socket` leaves it open if the connection was already reset."""
 
     def __del__(self) -> None:
         self.close()

@@ -1,4 +1,4 @@
-"""BoardError and its kinds: what a call raises, told apart by reason and never by text."""
+"""BoardError and its subclasses: what a call raises. Match the class, never the text."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,10 +18,10 @@ _DETAILS_KEY = "grpc-status-details-bin"
 
 
 class BoardError(Exception):
-    """Base of all that a call can raise.
+    """Base class of the errors of calls.
 
-    `code` is the gRPC status, `reason` the board's ErrorReason without its prefix
-    ("" when the error did not come from the board), `metadata` what goes with it.
+    `code` is the gRPC status. `reason` is the board's ErrorReason without its prefix,
+    "" if the error is not the board's own; `metadata` is that of the reason.
     """
 
     def __init__(
@@ -39,16 +39,16 @@ class BoardError(Exception):
 
 
 class InvalidArgument(BoardError):
-    """A field breaks its limits. Nothing was changed; mend the call."""
+    """An argument is not valid, and nothing was changed. Correct the call."""
 
     @property
     def field(self) -> str:
-        """Name of the first field at fault, such as `contracts[3].name`."""
+        """Name of the first field that is not valid, such as `contracts[3].name`."""
         return self.metadata.get("field", "")
 
     @classmethod
     def of(cls, field: str, description: str) -> "InvalidArgument":
-        """Refuse a value before it is sent."""
+        """Return the error of a value that is refused before it is sent."""
         return cls(
             f"{field}: {description}",
             code=grpc.StatusCode.INVALID_ARGUMENT,
@@ -58,19 +58,19 @@ class InvalidArgument(BoardError):
 
 
 class BoardNotFound(BoardError):
-    """Nobody has opened a board of that name; open it, or correct the name."""
+    """The board does not exist. Create it with open_board(), or correct its name."""
 
     @property
     def board(self) -> str:
-        """Name of the board that is not there."""
+        """Name of the board."""
         return self.metadata.get("board", "")
 
 
 class FileAlreadyClaimed(BoardError):
-    """Another phase has the file. Wait until it is free, or do something else.
+    """Another phase has claimed the file. Wait until it is free, or work on another.
 
-    `conflicts` has the path and the owner of each file, of as many as the
-    server could name.
+    `conflicts` has the path and the owner of each such file, as many as fit into
+    the reply.
     """
 
     conflicts: Sequence[tuple[str, str]] = ()
@@ -82,12 +82,12 @@ class FileAlreadyClaimed(BoardError):
 
     @property
     def owner(self) -> str:
-        """ID of the phase that has it."""
+        """ID of the phase that has claimed it."""
         return self.metadata.get("owner", "")
 
 
 class StateMismatch(BoardError):
-    """The phase is not in the expected state. Read it again and decide anew."""
+    """The phase is not in the expected state, and nothing was changed. Read it again."""
 
     @property
     def phase_id(self) -> str:
@@ -96,17 +96,17 @@ class StateMismatch(BoardError):
 
     @property
     def expected(self) -> str:
-        """State that the call expected; "" where there was to be no such phase."""
+        """State that the call expected; "" if it expected that the phase does not exist."""
         return self.metadata.get("expected", "")
 
     @property
     def actual(self) -> str:
-        """State that the phase is in; empty when there is no such phase."""
+        """State of the phase; "" if it does not exist."""
         return self.metadata.get("actual", "")
 
 
 class RevisionMismatch(BoardError):
-    """The board is not at the expected revision: it has changed since. Read it again."""
+    """The board has changed since the expected revision. Read it again."""
 
     @property
     def expected(self) -> int:
@@ -115,12 +115,12 @@ class RevisionMismatch(BoardError):
 
     @property
     def actual(self) -> int:
-        """Revision that the board was at."""
+        """Revision of the board."""
         return int(self.metadata.get("actual", "0"))
 
 
 class SessionExpired(BoardError):
-    """The session has ended and its work was handed on. Drop it."""
+    """The session has ended, and another worker may have its work. Drop that work."""
 
     @property
     def session_id(self) -> str:
@@ -129,55 +129,54 @@ class SessionExpired(BoardError):
 
 
 class RevisionCompacted(BoardError):
-    """Events that old are no longer kept. Take a snapshot, and watch from its revision."""
+    """The board no longer has events that old. Take a snapshot, and watch from its revision."""
 
     @property
     def oldest_revision(self) -> int:
-        """The oldest revision to watch from."""
+        """The oldest revision from which a watch can resume."""
         return int(self.metadata.get("oldest_revision", "0"))
 
 
 class BoardReplaced(BoardError):
-    """The board is another than it was: deleted, or made anew. Take a snapshot."""
+    """The board was deleted, or restored from a backup. Take a snapshot."""
 
     @property
     def board_id(self) -> str:
-        """ID of the board that is there now; empty when there is none."""
+        """ID of the board that now has this name; "" if there is none."""
         return self.metadata.get("board_id", "")
 
 
 class WatchTooSlow(BoardError):
-    """The watcher did not keep up. Resume after `last_revision`; `watch` does it by itself."""
+    """The watcher read too slowly. Resume after `last_revision`, as `watch` does by itself."""
 
     @property
     def last_revision(self) -> int:
-        """The revision up to which everything was sent."""
+        """The revision up to which every event was sent."""
         return int(self.metadata.get("last_revision", "0"))
 
 
 class Unavailable(BoardError):
-    """The board cannot be reached, or cannot serve now. Retry with backoff."""
+    """No server answers, or the server cannot serve now. Retry with backoff."""
 
 
 class StoreUnavailable(Unavailable):
-    """The server answers, its storage does not."""
+    """The server's storage fails. Retry with backoff; the server's log has the cause."""
 
 
 class ShuttingDown(Unavailable):
-    """The server is going down."""
+    """The server is shutting down. Retry with backoff."""
 
 
 class StoreFull(BoardError):
-    """The server's disk is full. Tell a person."""
+    """The server's disk is full. Its operator must free space."""
 
 
 class BadCredentials(BoardError):
-    """Certificates or a token that cannot be used: ours, or the server's.
+    """The client's or the server's credentials cannot be used; a retry does not help.
 
-    A file that cannot be read, a server that is not trusted or does not trust
-    us, or a token that would travel unencrypted. Trying again helps nobody.
-    `fields` are those of Credentials that help if they are given, or mended; the
-    text is `why`, and then `remedy` with them.
+    A file cannot be read, one side does not trust the other's certificate, or a token
+    would be sent unencrypted. `fields` are the fields of Credentials to set or to
+    correct. The text is `why`, followed by `remedy` and the fields.
     """
 
     why: str = ""
@@ -192,7 +191,7 @@ class BadCredentials(BoardError):
         *fields: str,
         code: grpc.StatusCode = grpc.StatusCode.UNAUTHENTICATED,
     ) -> "BadCredentials":
-        """Say what is wrong, and what to do with which fields, such as `give its CA with`, `ca`."""
+        """Return the error of a cause, with a remedy and its fields: `give its CA with`, `ca`."""
         error = cls(why, code=code)
         error.why, error.remedy, error.fields = why, remedy, fields
         values = {"tls": "True"}
@@ -202,45 +201,45 @@ class BadCredentials(BoardError):
 
     @classmethod
     def unusable(cls, why: str, remedy: str, *fields: str) -> "BadCredentials":
-        """Refuse our own before they are shown to anybody."""
+        """Return the error of a client's credentials that are refused before anything is sent."""
         return cls.of(why, remedy, *fields, code=grpc.StatusCode.INVALID_ARGUMENT)
 
     @property
     def before_sent(self) -> bool:
-        """Whether ours cannot be used as they are, so that no server was asked."""
+        """Whether the client's credentials were refused before anything was sent."""
         return self.code is grpc.StatusCode.INVALID_ARGUMENT
 
     def worded(self, names: Mapping[str, str]) -> str:
-        """Return the text with names of its own for the fields, such as a command's options."""
+        """Return the text with other names for the fields, such as a command's options."""
         if not self.fields:
             return str(self)
         return f"{self.why}; {self.remedy} {' or '.join(names[field] for field in self.fields)}"
 
 
 class Unauthenticated(BoardError):
-    """The server asks for a token and knows none that the call shows. Ask its operator for one."""
+    """The server requires a token and does not know the call's. Ask its operator for one."""
 
 
 class PermissionDenied(BoardError):
-    """The token may not do this. Ask the server's operator."""
+    """The token's role does not allow this call. Ask the server's operator."""
 
 
 class LimitExceeded(BoardError):
-    """The server does as much of this at once as it is willing to. End some of it."""
+    """The caller, or all callers, have reached a limit of the server. End some of these calls."""
 
     @property
     def limit(self) -> str:
-        """What there is too much of, such as `watches`."""
+        """Name of the limit, such as `watches`."""
         return self.metadata.get("limit", "")
 
     @property
     def maximum(self) -> int:
-        """How much of it there may be."""
+        """Value of the limit."""
         return int(self.metadata.get("maximum", "0"))
 
 
 class DeadlineExceeded(BoardError):
-    """No answer came in time. A write may or may not have happened: read to find out.
+    """No answer came in time. A write may have been done or not: read to find out.
 
     `not_met` has the conditions of a `wait_for` that did not hold after its deadline,
     and why; it is None for other calls, and where they could not be read.
@@ -269,11 +268,11 @@ class DeadlineExceeded(BoardError):
 
 
 class ClientClosed(BoardError):
-    """The client was closed before the call, or during it. Make another."""
+    """The client was closed before or during the call. Make another client."""
 
     @classmethod
     def of(cls, target: str) -> "ClientClosed":
-        """Say that the client of the board at `target` is closed."""
+        """Return the error of a closed client of the board at `target`."""
         return cls(
             f"this client of the board at {target} is closed; make another",
             code=grpc.StatusCode.CANCELLED,
@@ -281,11 +280,11 @@ class ClientClosed(BoardError):
 
 
 class InternalError(BoardError):
-    """The server failed; report `error_id`, which its log has too."""
+    """The server failed. Report `error_id`: the server's log has it too."""
 
     @property
     def error_id(self) -> str:
-        """What the server's log calls this failure."""
+        """ID of this failure in the server's log."""
         return self.metadata.get("error_id", "")
 
 
@@ -311,26 +310,28 @@ assert set(_BY_REASON) < {name.removeprefix("ERROR_REASON_") for name in pb.Erro
 
 
 def from_rpc_error(error: grpc.RpcError, target: str, timeout: float) -> BoardError:
-    """Tell what a failed call means. `target` and `timeout` (seconds) go into the message."""
+    """Return the BoardError of a failed call. `target` and `timeout` (seconds) are for its text."""
     code: grpc.StatusCode = error.code()
     details: str = error.details() or ""
     status = _status(error)
     info = error_details_pb2.ErrorInfo()
     if any(detail.Unpack(info) for detail in status.details) and info.domain == DOMAIN:
         kind = _BY_REASON.get(info.reason, BoardError)
-        if kind is BoardNotFound:  # the server speaks of its RPCs
+        if kind is BoardNotFound:  # the server names its RPC instead
             details = f'board "{info.metadata["board"]}" does not exist; open_board() makes it'
-        told = kind(details, code=code, reason=info.reason, metadata=info.metadata)
-        if isinstance(told, FileAlreadyClaimed):
-            told.conflicts = _conflicts(status) or [(told.filepath, told.owner)]
-        return told
+        failure = kind(details, code=code, reason=info.reason, metadata=info.metadata)
+        if isinstance(failure, FileAlreadyClaimed):
+            failure.conflicts = _conflicts(status) or [(failure.filepath, failure.owner)]
+        return failure
     match code:
         case grpc.StatusCode.UNAVAILABLE:
             return Unavailable(
                 f"no board answers at {target} ({details}); `board serve` starts one",
                 code=code,
             )
-        case grpc.StatusCode.CANCELLED:  # not by us: a server that stops ends calls so
+        case (
+            grpc.StatusCode.CANCELLED
+        ):  # by a server that shuts down: the caller has not cancelled the call
             return Unavailable(f"the board at {target} ended the call ({details})", code=code)
         case grpc.StatusCode.DEADLINE_EXCEEDED:
             return DeadlineExceeded.of(target, timeout)
@@ -339,8 +340,8 @@ def from_rpc_error(error: grpc.RpcError, target: str, timeout: float) -> BoardEr
 
 
 def _status(error: grpc.RpcError) -> status_pb2.Status:
-    """Read the status with its details; one without any where the server sent none."""
-    trailing: Any = error.trailing_metadata()  # pairs, whatever its stubs say
+    """Return the status with its details; an empty one if the server sent none."""
+    trailing: Any = error.trailing_metadata()  # a sequence of pairs, although its type stubs differ
     for key, value in trailing or ():
         if key == _DETAILS_KEY:
             try:

@@ -1,4 +1,4 @@
-"""Read small files whole, and nothing that could go on for ever.
+"""Read small regular files; refuse files that have no end.
 
 The server has its own reader, files/reload.py: neither package may import the other.
 """
@@ -15,8 +15,7 @@ LARGEST = 4 * 2**20
 def content(path: Path) -> bytes:
     """Read a regular file of at most LARGEST bytes. Raises OSError, whose strerror says why.
 
-    Anything else is refused without waiting: a FIFO may never get a writer, and a device may
-    never end.
+    Other files are refused at once: a FIFO may never get a writer, and a device may never end.
     """
     with open(path, "rb", opener=_open) as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):

@@ -1,4 +1,4 @@
-"""How a session is kept: when it is renewed, and when it counts as lost.
+"""When a session is renewed, and when it counts as lost.
 
 The logic of both clients, without threads or tasks:
 
@@ -6,7 +6,7 @@ lease = Lease(ttl, when OpenSession was sent)
 until lease.lost():
     if lease.due(): send a renewal with a deadline of lease.left() seconds,
         by another connection if lease.unanswered; lease.sent()
-    wait lease.pause() seconds, or for an answer, which is for lease.take()
+    wait lease.pause() seconds or for an answer; lease.take(the answer)
 """
 
 import time
@@ -27,7 +27,7 @@ from board_client.errors import (
 )
 
 LEAVING = 2.0
-"""Seconds that closing a session may take where its block ends by Ctrl-C or a cancellation."""
+"""Seconds that closing a session may take if Ctrl-C or a cancellation ends its block."""
 
 _FINAL = (
     SessionExpired,
@@ -38,14 +38,14 @@ _FINAL = (
     InvalidArgument,
     ClientClosed,
 )
-"""What no later renewal mends."""
+"""Errors after which no later renewal can succeed."""
 
 
 class Lease:
-    """What a client knows of its session's life, by its own monotonic clock.
+    """A session's lease, by the client's own monotonic clock.
 
-    The session lives at least one ttl from when the last renewal that was answered
-    reached the server, which is not before it was sent.
+    The server keeps the session for one ttl after a renewal reaches it, so at least
+    for one ttl after the last answered renewal was sent.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Lease:
         self._ends = sent + self._ttl
         self._next = sent + self._ttl / 3
         self.unanswered = False
-        """Whether the last renewal has had no answer yet, not even an error."""
+        """Whether the last renewal has no answer yet, not even an error."""
 
     def lost(self) -> bool:
         """Return whether the session may have expired."""
@@ -71,13 +71,13 @@ class Lease:
         return self._ends - self._clock()
 
     def pause(self) -> float:
-        """Return the seconds until something is to be done."""
+        """Return the seconds until a renewal is due or the session may expire."""
         return max(0.0, min(self._next, self._ends) - self._clock())
 
     def sent(self) -> float:
-        """Note that a renewal is sent, and return when, for `take`.
+        """Note that a renewal is sent now; return the time, which `take` needs.
 
-        Another follows after a third of the ttl, whether or not this one is answered.
+        The next is due after a third of the ttl, whether or not this one is answered.
         """
         now = self._clock()
         self._next = now + self._ttl / 3
@@ -85,7 +85,7 @@ class Lease:
         return now
 
     def take(self, sent: float, error: BoardError | None) -> BoardError | None:
-        """Take the answer to a renewal; return the error if it means that the session is lost."""
+        """Note the answer to a renewal; return its error if the session is lost by it."""
         self.unanswered = False
         if error is None:
             self._ends = max(self._ends, sent + self._ttl)
@@ -97,7 +97,7 @@ class Lease:
 
 
 def unrenewed(session_id: str, ttl: timedelta) -> SessionExpired:
-    """Make the error of a session that counts as lost since no renewal was answered in time."""
+    """Return the error of a session that is lost because no renewal was answered in time."""
     return SessionExpired(
         f'session "{session_id}" could not be renewed for {ttl.total_seconds():g} s, its ttl: '
         "the server may have ended it; drop its work",

@@ -1,4 +1,4 @@
-"""Targets: where a server listens, as callers write it."""
+"""Targets: the address of a server, as callers write it."""
 
 import ipaddress
 import re
@@ -11,7 +11,7 @@ DEFAULT_PORT = 7447
 DEFAULT_TARGET = f"127.0.0.1:{DEFAULT_PORT}"
 
 LONGEST_PATH = 107
-"""Bytes of the longest path that a Unix socket can be connected to by, on Linux."""
+"""Bytes of the longest path of a Unix socket, on Linux."""
 
 _MAX_PORT = 65535
 
@@ -22,9 +22,9 @@ _ADDRESS = re.compile(r"(?P<host>\[[^][/]+\]|[^][:/\s]+)(?::(?P<port>[0-9]{1,5})
 
 
 def normalized(target: str) -> str:
-    """Return a target with its port: `HOST` and `[IPV6]` get the board's own.
+    """Return a target with its port: `HOST` and `[IPV6]` get DEFAULT_PORT.
 
-    Raises InvalidArgument for what is neither HOST:PORT nor unix:PATH.
+    Raises InvalidArgument for a target that is neither HOST:PORT nor unix:PATH.
     """
     if arguments.text("target", target).startswith(_UNIX):
         if target in _NO_SOCKET:
@@ -46,7 +46,7 @@ def is_unix(target: str) -> bool:
 
 
 def is_private(target: str) -> bool:
-    """Return whether a target is sure to be on this machine."""
+    """Return whether a target is certainly on this machine."""
     if is_unix(target):
         return True
     host = address_of(target)[0]
@@ -57,13 +57,13 @@ def is_private(target: str) -> bool:
 
 
 def address_of(target: str) -> tuple[str, int]:
-    """Return the host and the port of a normalized target that is no Unix socket."""
+    """Return the host and port of a normalized target that is not a Unix socket."""
     host, _, port = _SCHEME.sub("", target, count=1).rpartition(":")
     return host.strip("[]"), int(port)
 
 
 def socket_path_of(target: str) -> str:
-    """Return the path of a Unix socket; that of an abstract one begins with NUL."""
+    """Return the path of a Unix socket; the path of an abstract one begins with NUL."""
     if target.startswith("unix-abstract:"):
         return "\0" + target.removeprefix("unix-abstract:")
     return re.sub("^unix:(?://)?", "", target)
@@ -76,9 +76,9 @@ def _with_port(target: str, address: str) -> str:
     if not found or int(found["port"] or 0) > _MAX_PORT:
         raise _refused(target, "must be HOST:PORT or unix:PATH")
     try:
-        found["host"].strip("[]").encode("idna")  # as every resolver does
+        found["host"].strip("[]").encode("idna")  # as resolvers do
     except UnicodeError as error:
-        raise _refused(target, f"has a host that cannot be: {error}") from None
+        raise _refused(target, f"has a host that is not valid: {error}") from None
     return f"{found['host']}:{found['port'] or DEFAULT_PORT}"
 
 

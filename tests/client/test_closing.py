@@ -9,7 +9,7 @@ from board_client import BoardClient, ClientClosed, Credentials, credentials
 
 
 @pytest.mark.parametrize("call", ["list_phases", "get_snapshot", "watch"])
-def test_a_call_that_begins_while_the_client_is_closed_says_so(
+def test_a_call_that_begins_while_the_client_is_closed_raises_client_closed(
     server, board, tmp_path, monkeypatch, call
 ):
     token = tmp_path / "token"

@@ -1,4 +1,4 @@
-"""What a client shows a server: read from files, and read again when they change."""
+"""Credentials: read from files, and read again when these change."""
 
 import os
 
@@ -18,7 +18,7 @@ def file(tmp_path):
 
 
 def put(file, text):
-    """Exchange a file as tools do: at once, by another one."""
+    """Replace a file atomically, as tools do."""
     beside = file.with_suffix(".new")
     beside.write_text(text)
     beside.replace(file)
@@ -43,7 +43,7 @@ def test_a_token_that_is_exchanged_within_a_tick_of_the_clock_is_read(file):
 
 
 @pytest.mark.parametrize("spoil", ["", "two words", None])
-def test_the_last_token_stands_while_the_file_holds_none(file, spoil):
+def test_the_last_token_is_used_while_the_file_has_none(file, spoil):
     put(file, "first")
     shown = Credentials(token_file=file).bearer()
     shown()
@@ -57,7 +57,7 @@ def test_the_last_token_stands_while_the_file_holds_none(file, spoil):
 
 
 @pytest.mark.parametrize("content", ["", "two words", None])
-def test_a_file_that_holds_no_token_from_the_first_is_refused(file, content):
+def test_a_file_that_has_no_token_at_first_is_refused(file, content):
     if content is not None:
         file.write_text(content)
     with pytest.raises(BadCredentials, match=str(file)):
@@ -66,7 +66,7 @@ def test_a_file_that_holds_no_token_from_the_first_is_refused(file, content):
 
 @pytest.mark.parametrize("name", ["ca", "cert", "token_file"])
 @pytest.mark.parametrize("kind", ["FIFO", "device", "too large"])
-def test_a_file_that_could_go_on_for_ever_is_refused(file, name, kind):
+def test_a_file_without_an_end_is_refused(file, name, kind):
     if kind == "FIFO":
         os.mkfifo(file)
     elif kind == "device":
@@ -79,7 +79,7 @@ def test_a_file_that_could_go_on_for_ever_is_refused(file, name, kind):
         Credentials(**{name: file}, **key).checked("127.0.0.1:7447")
 
 
-def test_the_last_token_stands_while_a_fifo_is_in_the_place_of_its_file(file):
+def test_the_last_token_is_used_while_a_fifo_replaces_its_file(file):
     put(file, "first")
     shown = Credentials(token_file=file).bearer()
     shown()
@@ -106,14 +106,14 @@ def test_a_token_file_may_be_given_as_text(file):
 @pytest.mark.parametrize(
     "wrong", [{"ca": b"ca"}, {"token_file": 5}, {"key": True}, {"token": None}]
 )
-def test_what_is_no_file_and_no_token_is_refused_by_name(wrong):
+def test_a_credential_of_a_wrong_type_is_refused_by_name(wrong):
     (name,) = wrong
     with pytest.raises(TypeError, match=f"^{name} must be"):
         Credentials(**wrong)
 
 
 @pytest.mark.parametrize("name", ["ca", "cert", "key", "token_file"])
-def test_a_file_that_is_not_there_is_told_with_the_argument_that_names_it(tmp_path, name):
+def test_a_file_that_does_not_exist_is_reported_with_its_argument(tmp_path, name):
     missing, present = tmp_path / "none", tmp_path / "there"
     present.touch()
     pair = {"cert": present, "key": present} if name in {"cert", "key"} else {}

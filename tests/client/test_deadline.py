@@ -1,4 +1,4 @@
-"""A call ends by its deadline, also where its connection breaks and nobody answers the next."""
+"""A call ends by its deadline, even if its connection breaks and the next gets no answer."""
 
 import asyncio
 import socket
@@ -57,6 +57,6 @@ def test_a_list_of_many_pages_is_one_call_with_one_timeout(server, board, connec
     with Proxy(server) as proxy:
         far = connect(proxy.address, board, timeout=1)
         assert far.file_owner("a.go") == ""
-        proxy.delay(0.45)  # two pages come in time
+        proxy.delay(0.45)  # two pages arrive in time
         with pytest.raises(DeadlineExceeded):
             far.all_contracts()

@@ -1,4 +1,4 @@
-"""What the client looks into when gRPC has only a text for why a server cannot be reached."""
+"""The diagnosis of a server that cannot be reached."""
 
 import gc
 import select
@@ -19,4 +19,4 @@ def test_a_connection_that_was_reset_leaves_no_socket_open():
         accepted.close()
         select.select([connection], [], [])
         assert _why_not_plain(connection, "127.0.0.1:7447") is None
-    gc.collect()  # a socket that is left open is a warning, and so a failure
+    gc.collect()  # an open socket is a warning, which fails the test

@@ -1,4 +1,4 @@
-"""Each error that a call can end in, as the exception that both clients raise for it."""
+"""The exception that both clients raise for each error of a call."""
 
 import asyncio
 import socket
@@ -71,7 +71,7 @@ def test_a_state_of_no_phase(client):
     assert caught.value.actual == ""
 
 
-def test_a_board_that_nobody_opened(client):
+def test_a_board_that_does_not_exist(client):
     with pytest.raises(BoardNotFound) as caught:
         client.with_options(board="nowhere").file_owner("a.go")
     assert caught.value.board == "nowhere"
@@ -146,7 +146,7 @@ FAILURES = {
 
 
 class FailingStore(SqliteStore):
-    """A store in which reading a file's owner fails as the file's name says."""
+    """A store in which reading the owner of a file raises the error that its name selects."""
 
     async def get_file_owner(self, board, filepath):  # noqa: ARG002  the Store's arguments
         raise FAILURES[filepath]
@@ -194,7 +194,7 @@ FAILING = {
 
 
 @pytest.mark.parametrize("fail", FAILING.values(), ids=FAILING)
-def test_no_traceback_of_grpcs_stands_before_an_error(client, fail):
+def test_an_error_has_no_traceback_of_grpc(client, fail):
     with pytest.raises(BoardError) as caught:
         fail(client)
     text = "".join(traceback.format_exception(caught.value))
@@ -205,7 +205,7 @@ def test_no_traceback_of_grpcs_stands_before_an_error(client, fail):
 
 @pytest.fixture
 def mute():
-    """A listener that takes connections and never says a word."""
+    """A listener that accepts connections and never sends anything."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         yield listener
 
@@ -222,7 +222,7 @@ def black_hole(mute):
 
 @pytest.fixture
 def nobody():
-    """An address where nobody listens, and nobody else can."""
+    """An address that is bound, so that no server can listen there, and on which none does."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield "{}:{}".format(*bound.getsockname())
@@ -267,7 +267,7 @@ def test_no_server_on_this_machine_is_reported_soon_and_in_one_line(connect, nob
     assert (caught.value.code, caught.value.reason) == (Code.UNAVAILABLE, "")
 
 
-def test_no_socket_at_a_unix_path_is_told_too(connect, tmp_path):
+def test_a_unix_path_without_a_socket_is_reported_too(connect, tmp_path):
     with pytest.raises(Unavailable, match=r"none\.sock \(No such file or directory\)"):
         connect(f"unix:{tmp_path}/none.sock", timeout=5).file_owner("a.go")
 
@@ -280,7 +280,7 @@ CLOSED = CALLS | {
 
 
 @pytest.mark.parametrize("call", CLOSED.values(), ids=CLOSED)
-def test_a_closed_client_says_so(connect, nobody, call):
+def test_a_call_of_a_closed_client_raises_client_closed(connect, nobody, call):
     client = connect(nobody)
     sharing = client.with_options(board="another")
     client.close()
@@ -293,7 +293,7 @@ UNDER_WAY = CLOSED | {"a watch": lambda client: client.watch()}
 
 
 @pytest.mark.parametrize("call", UNDER_WAY.values(), ids=UNDER_WAY)
-def test_a_call_that_is_under_way_when_the_client_closes_says_so(mute, call):
+def test_closing_the_client_ends_a_call_that_waits_for_its_answer(mute, call):
     client = BoardClient(address_of(mute), timeout=60)
     with ThreadPoolExecutor() as threads:
         ended = threads.submit(call, client)
@@ -308,7 +308,7 @@ UNDER_WAY_TOO = CLOSED | {"a watch": lambda client: anext(client.watch())}
 
 
 @pytest.mark.parametrize("call", UNDER_WAY_TOO.values(), ids=UNDER_WAY_TOO)
-async def test_an_async_call_that_is_under_way_when_the_client_closes_says_so(mute, call):
+async def test_closing_the_client_ends_an_async_call_that_waits_for_its_answer(mute, call):
     client = AsyncBoardClient(address_of(mute), timeout=60)
     ended = asyncio.ensure_future(call(client))
     connection, _ = await asyncio.to_thread(mute.accept)

@@ -1,4 +1,4 @@
-"""A process that is forked while it has a client: the child's copy is not the parent's."""
+"""A process that is forked while it has a client: the child must not use its copy."""
 
 import subprocess
 import sys

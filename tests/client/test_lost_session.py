@@ -1,4 +1,4 @@
-"""How the owner of a session learns that it is lost, and what does not lose it."""
+"""When a session is lost, how its owner is notified, and when it is not lost."""
 
 import asyncio
 import os
@@ -34,11 +34,11 @@ from tests.support.secured import TokenFile, running
 from tests.support.servers import ANY_PORT, server_process, server_thread
 
 PATIENCE = 30
-"""Seconds until a test gives up on something that has to come."""
+"""Seconds after which a test gives up waiting."""
 
 
 def held(target, board="", *, ttl=1, until, meanwhile, **options):
-    """Hold a session with a BoardClient; return it once `until` says that it is time."""
+    """Hold a session with a BoardClient until `until` returns; return the session."""
     with BoardClient(target, board, **options) as client:
         with client.session("w", ttl=ttl) as session:
             meanwhile(session.session_id)
@@ -70,12 +70,12 @@ either = pytest.mark.parametrize("hold", [held, held_by_a_task])
 
 
 def freeze(server):
-    """Stop a server as SIGSTOP does."""
+    """Suspend a server with SIGSTOP."""
     os.kill(server.process.pid, signal.SIGSTOP)
 
 
 @either
-def test_a_session_survives_that_its_connection_falls_silent(tmp_path, hold):
+def test_a_session_survives_a_connection_that_falls_silent(tmp_path, hold):
     with (
         server_thread(tmp_path, board="b") as address,
         Proxy(address) as proxy,
@@ -211,7 +211,7 @@ def test_a_session_is_renewed_each_third_of_its_ttl(lease, clock):
     assert (lease.due(), lease.pause()) == (False, 10)
 
 
-def test_a_renewal_that_fails_is_tried_again_soon(lease, clock):
+def test_a_renewal_that_fails_is_retried_soon(lease, clock):
     clock.now += 10
     assert lease.take(lease.sent(), Unavailable("away")) is None
     assert lease.pause() == 1
@@ -227,7 +227,7 @@ def test_an_answer_counts_from_when_its_renewal_was_sent(lease, clock):
     clock.now += 5
     assert lease.take(second, None) is None
     assert lease.left() == 25
-    assert lease.take(first, None) is None  # late, and worth less than the other
+    assert lease.take(first, None) is None  # late: the other answer counts for longer
     assert lease.left() == 25
     clock.now += 25
     assert lease.lost()
@@ -238,7 +238,7 @@ def test_a_late_answer_is_waited_for_until_the_session_may_have_expired(lease, c
     lease.sent()
     assert lease.left() == 20
     clock.now += 10
-    assert lease.unanswered  # so the next goes by another connection, and this one is kept
+    assert lease.unanswered  # so the next is sent on another connection; this one stays open
     assert lease.due()
 
 
@@ -264,7 +264,7 @@ def test_a_renewal_counts_from_before_it_is_sent(server, board):
 
 
 @pytest.mark.parametrize("hold", [held, held_by_a_task])
-def test_a_session_is_lost_where_its_renewal_fails_in_a_way_that_nobody_expected(
+def test_a_session_is_lost_if_its_renewal_raises_an_unexpected_error(
     server, board, monkeypatch, hold
 ):
     def break_renewals(_):

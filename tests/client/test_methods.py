@@ -37,7 +37,7 @@ def is_now(moment: datetime) -> bool:
 
 
 def given(contract: Contract) -> Contract:
-    """The contract without what the board gave it."""
+    """The contract without its id and time, which the board sets."""
     return replace(contract, id=0, created_at=None)
 
 
@@ -48,7 +48,7 @@ def test_both_clients_have_the_same_methods():
     assert public(BoardClient) == public(AsyncBoardClient)
 
 
-def test_open_board_tells_about_the_board(client):
+def test_open_board_returns_the_board(client):
     info = client.open_board()
     assert type(info) is BoardInfo
     assert (info.name, info.revision) == (client.board, 0)
@@ -58,7 +58,7 @@ def test_open_board_tells_about_the_board(client):
     assert client.open_board() == replace(info, revision=1)
 
 
-def test_list_boards_tells_of_every_board(client):
+def test_list_boards_returns_every_board(client):
     listed = client.list_boards()
     assert client.open_board() in listed
     names = [info.name for info in listed]
@@ -100,19 +100,19 @@ def test_the_worker_is_kept_replaced_or_cleared(client):
     assert client.set_phase_state("p", "running", worker="").worker == ""
 
 
-def test_expected_state_lets_the_change_through(client):
+def test_a_phase_in_the_expected_state_is_changed(client):
     client.set_phase_state("p", "queued")
     assert client.set_phase_state("p", "running", expected_state="queued").state == "running"
 
 
-def test_list_phases_keeps_to_the_states_that_are_named(client):
+def test_list_phases_filters_by_state(client):
     for state in STATES:
         client.set_phase_state(f"is {state}", state)
     assert [phase.state for phase in client.list_phases()] == STATES
     assert [p.state for p in client.list_phases("done", PhaseState.QUEUED)] == ["queued", "done"]
 
 
-def test_publish_contract_returns_it_with_what_the_board_gave(client):
+def test_publish_contract_returns_the_contract_with_its_id_and_time(client):
     sent = Contract(
         "p", ContractKind.METHOD, "Board.Close", signature="func() error", package="board"
     )
@@ -124,7 +124,7 @@ def test_publish_contract_returns_it_with_what_the_board_gave(client):
     assert client.all_contracts() == [contract]
 
 
-def test_words_serve_for_kind_and_status(client):
+def test_a_kind_and_a_status_may_be_given_as_words(client):
     contract = client.publish_contract(Contract("p", "file", "go.mod", status="pending"))
     assert contract.kind is ContractKind.FILE
     assert contract.status is ContractStatus.PENDING
@@ -153,7 +153,7 @@ def test_contracts_of_every_kind_and_status_read_back(client):
     assert [given(contract) for contract in client.all_contracts()] == sent
 
 
-def test_contracts_for_gives_one_producers(client):
+def test_contracts_for_returns_the_contracts_of_one_producer(client):
     client.publish_contracts([Contract(producer, "type", "T") for producer in ("p", "q")])
     assert [contract.producer for contract in client.contracts_for("q")] == ["q"]
     assert client.contracts_for("nobody") == []
@@ -174,7 +174,7 @@ def test_contracts_for_gives_one_producers(client):
     ],
     ids=str,
 )
-def test_list_contracts_keeps_to_what_matches_every_filter(client, where, names):
+def test_list_contracts_returns_what_matches_every_filter(client, where, names):
     client.publish_contracts(
         [
             Contract("p", "type", "A", package="x"),
@@ -214,7 +214,7 @@ def test_complete_phase_ends_a_phases_work(client):
     assert client.complete_phase("p", "failed").phase.state is PhaseState.FAILED
 
 
-def test_get_snapshot_gives_the_whole_board(client):
+def test_get_snapshot_returns_the_whole_board(client):
     client.set_phase_state("p", "running")
     client.publish_contracts(
         [Contract("p", "type", f"T{n}", signature="x" * 2**18) for n in range(10)]
@@ -265,7 +265,7 @@ def test_the_owner_of_an_unclaimed_file_is_empty(client):
     assert client.list_claims() == []
 
 
-def test_release_claims_frees_all_or_those_that_are_named(client):
+def test_release_claims_releases_all_or_the_named_ones(client):
     for path in ("a.go", "b.go", "c.go"):
         client.claim_file(path, "p")
     assert client.release_claims("p", ["a.go", "z.go"]) == 1
@@ -273,7 +273,7 @@ def test_release_claims_frees_all_or_those_that_are_named(client):
     assert client.release_claims("p") == 0
 
 
-def test_claims_for_gives_paths_in_byte_order(client):
+def test_claims_for_returns_paths_in_byte_order(client):
     paths = ["b.go", "é.go", "B.go", "𝄞.go", "\uff41.go"]
     for path in paths:
         client.claim_file(path, "p")
@@ -311,7 +311,7 @@ def test_with_options_gives_a_client_with_another_timeout_on_the_same_connection
     assert client.file_owner("a.go") == "p"
 
 
-def test_closing_twice_is_as_closing_once(connect, server):
+def test_a_client_can_be_closed_twice(connect, server):
     client = connect(server)
     client.open_board()
     client.close()
@@ -332,7 +332,7 @@ async def test_an_async_with_block_closes_the_connection(server, board):
         await client.claim_file("b.go", "p")
 
 
-def test_a_closed_client_leaves_with_no_thread_and_no_warning(server, board):
+def test_a_closed_client_leaves_no_thread_and_no_warning(server, board):
     for _ in range(5):
         with BoardClient(server, board) as client:
             client.open_board()

@@ -1,4 +1,4 @@
-"""A client belongs to one process and one event loop, and says so elsewhere."""
+"""A client belongs to one process and one event loop; elsewhere its calls are refused."""
 
 import asyncio
 import copy
@@ -34,7 +34,7 @@ USES = {
 
 
 @pytest.mark.parametrize("use", USES.values(), ids=USES)
-def test_an_async_client_in_a_second_loop_says_so(server, board, use):
+def test_an_async_client_is_refused_in_a_second_loop(server, board, use):
     async def run(use):
         return await use(client)
 
@@ -49,7 +49,7 @@ def test_an_async_client_in_a_second_loop_says_so(server, board, use):
 
 @pytest.mark.parametrize("kind", [BoardClient, AsyncBoardClient])
 @pytest.mark.parametrize("take", [pickle.dumps, copy.deepcopy], ids=["pickled", "copied"])
-def test_a_client_that_is_pickled_or_copied_says_why_that_cannot_be(kind, take):
+def test_a_client_cannot_be_pickled_or_copied(kind, take):
     for client in (kind("127.0.0.1:1"), kind("127.0.0.1:1").session("w")):
         with pytest.raises(TypeError, match=r"127\.0\.0\.1:1 cannot be pickled or copied"):
             take(client)

@@ -1,4 +1,4 @@
-"""A client outlives its server: its calls are retried until one is there again."""
+"""Calls are retried until a server that was stopped runs again."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -13,11 +13,11 @@ from tests.support.servers import server_thread
 
 @pytest.fixture(params=["tcp", "unix"])
 def listen(request, tmp_path):
-    """Where the server listens, the same before and after."""
+    """The address of the server before and after its restart."""
     if request.param == "unix":
         return f"unix:{tmp_path}/board.sock"
     with server_thread(tmp_path / "probe") as address:
-        return address  # which the system gives to nobody else so soon
+        return address  # the system does not assign it again so soon
 
 
 def test_a_client_finds_its_server_again(connect, tmp_path, listen):
@@ -28,7 +28,7 @@ def test_a_client_finds_its_server_again(connect, tmp_path, listen):
             assert len(client.claims_for("p")) == restart + 1
 
 
-def test_a_call_rides_over_a_restart(tmp_path, listen):
+def test_a_call_survives_a_restart(tmp_path, listen):
     with (
         ThreadPoolExecutor(1) as pool,
         BoardClient(listen) as client,
@@ -41,7 +41,7 @@ def test_a_call_rides_over_a_restart(tmp_path, listen):
             assert client.claims_for("p") == ["before.go", "meanwhile.go"]
 
 
-async def test_a_tasks_call_rides_over_a_restart(tmp_path, listen):
+async def test_a_tasks_call_survives_a_restart(tmp_path, listen):
     async with AsyncBoardClient(listen) as client:
         with server_thread(tmp_path / "boards", listen=listen):
             await client.claim_file("before.go", "p")
@@ -53,7 +53,7 @@ async def test_a_tasks_call_rides_over_a_restart(tmp_path, listen):
 
 
 class FailsNowAndThen(SqliteStore):
-    """A store whose writer fails after each third commit, unexpectedly."""
+    """A store whose writer raises an unexpected error after each third commit."""
 
     def __init__(self, directory):
         super().__init__(directory, on_commit=self._fail_now_and_then)
@@ -65,7 +65,7 @@ class FailsNowAndThen(SqliteStore):
             raise ZeroDivisionError
 
 
-def test_calls_watches_and_sessions_ride_over_a_writer_that_fails(tmp_path):
+def test_calls_watches_and_sessions_survive_a_writer_that_fails(tmp_path):
     with (
         server_thread(tmp_path, board="nebula", store=FailsNowAndThen) as address,
         BoardClient(address, timeout=60) as client,
@@ -75,10 +75,10 @@ def test_calls_watches_and_sessions_ride_over_a_writer_that_fails(tmp_path):
             for number in range(8):
                 session.claim_file(f"{number}.go", "p")
             assert client.renew_session(session.session_id).ttl == timedelta(hours=1)
-        told = [next(watch) for _ in range(18)]
+        seen = [next(watch) for _ in range(18)]
         watch.close()
         assert client.claims_for("p") == []
         assert client.get_snapshot().revision == 10
-    revisions = [event.revision for event in told]
+    revisions = [event.revision for event in seen]
     assert revisions == [*range(1, 10), *[10] * 9]
-    assert [event.record.filepath for event in told[1:9]] == [f"{n}.go" for n in range(8)]
+    assert [event.record.filepath for event in seen[1:9]] == [f"{n}.go" for n in range(8)]

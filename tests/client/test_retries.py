@@ -1,4 +1,4 @@
-"""docs/retries.md says what the client does when a server does not answer."""
+"""docs/retries.md agrees with the client."""
 
 import math
 import re

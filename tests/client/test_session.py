@@ -1,4 +1,4 @@
-"""session: renewed in the background while its block runs, and what its owner is told."""
+"""session: renewed in the background while its block runs; its owner is notified of its loss."""
 
 import asyncio
 import threading
@@ -18,7 +18,7 @@ from board_client import (
 from tests.support.servers import server_process, server_thread
 
 PATIENCE = 30
-"""Seconds until a test gives up on something that has to come."""
+"""Seconds after which a test gives up waiting."""
 
 
 @pytest.fixture
@@ -34,7 +34,7 @@ async def tasks_client(server, board):
 
 
 def ends_of_others(client, count):
-    """Let so many sessions of a second's ttl, which nobody renews, end one after the other."""
+    """Open sessions of one second's ttl, one after the other, and wait until each expires."""
     with closing(client.watch("session")) as events:
         for _ in range(count):
             unrenewed = client.open_session("other", ttl=1).session_id
@@ -144,12 +144,12 @@ async def test_a_tasks_session_outlives_its_ttl_while_its_block_runs(tasks_clien
         assert not session.lost.is_set()
 
 
-def test_the_owner_of_a_session_is_told_that_it_is_lost(client):
-    told = threading.Event()
-    with client.session("w1", ttl=1, on_lost=told.set) as session:
+def test_a_session_that_is_lost_notifies_its_owner(client):
+    notified = threading.Event()
+    with client.session("w1", ttl=1, on_lost=notified.set) as session:
         session.set_phase_state("p", "running")
-        client.close_session(session.session_id)  # as the server does when its time is up
-        assert told.wait(PATIENCE)
+        client.close_session(session.session_id)  # as the server does when it expires
+        assert notified.wait(PATIENCE)
         assert session.lost.is_set()
         with pytest.raises(SessionExpired) as caught:
             session.complete_phase("p")
@@ -157,22 +157,22 @@ def test_the_owner_of_a_session_is_told_that_it_is_lost(client):
     assert client.get_phase_state("p") == "failed"
 
 
-async def test_the_owner_of_a_tasks_session_is_told_that_it_is_lost(tasks_client):
-    told = asyncio.Event()
-    async with tasks_client.session("w1", ttl=1, on_lost=told.set) as session:
+async def test_a_tasks_session_that_is_lost_notifies_its_owner(tasks_client):
+    notified = asyncio.Event()
+    async with tasks_client.session("w1", ttl=1, on_lost=notified.set) as session:
         await tasks_client.close_session(session.session_id)
         async with asyncio.timeout(PATIENCE):
-            await told.wait()
+            await notified.wait()
             await session.lost.wait()
         with pytest.raises(SessionExpired):
             await session.claim_file("a.go", "p")
 
 
 def test_a_session_is_not_lost_when_it_is_closed(client):
-    told = threading.Event()
-    with client.session("w1", ttl=1, on_lost=told.set) as session:
+    notified = threading.Event()
+    with client.session("w1", ttl=1, on_lost=notified.set) as session:
         pass
-    assert not told.is_set()
+    assert not notified.is_set()
     assert not session.lost.is_set()
 
 
@@ -201,7 +201,7 @@ def test_a_ttl_under_a_second_or_over_a_day_is_refused(client, ttl):
     assert client.list_sessions() == []
 
 
-def test_a_word_that_no_session_ends_by_is_refused(client):
+def test_an_unknown_on_expiry_is_refused(client):
     with (
         pytest.raises(InvalidArgument, match="on_expiry"),
         client.session("w1", on_expiry="explode"),
@@ -209,7 +209,7 @@ def test_a_word_that_no_session_ends_by_is_refused(client):
         pytest.fail("the block must not be entered")
 
 
-def test_a_session_rides_over_a_restart_of_its_server(tmp_path):
+def test_a_session_survives_a_restart_of_its_server(tmp_path):
     listen = f"unix:{tmp_path}/board.sock"
     with BoardClient(listen) as client:
         with server_process(tmp_path / "boards", listen=listen) as server:
@@ -229,7 +229,7 @@ def test_a_session_rides_over_a_restart_of_its_server(tmp_path):
             assert client.list_sessions() == []
 
 
-def test_a_block_ends_well_though_its_server_has_gone(tmp_path):
+def test_a_block_ends_without_an_error_if_its_server_is_gone(tmp_path):
     listen = f"unix:{tmp_path}/board.sock"
     with BoardClient(listen, timeout=1) as client:
         with server_thread(tmp_path / "boards", listen=listen):
@@ -268,9 +268,9 @@ async def test_the_end_of_a_tasks_block_never_swallows_a_cancellation(tasks_clie
     async def work(entered):
         async with tasks_client.session("w1"):
             entered.set()
-        await asyncio.Event().wait()  # for ever, where a cancellation was swallowed
+        await asyncio.Event().wait()  # forever, if a cancellation was swallowed
 
-    for steps in range(40):  # one at each turn of the loop that the block's end takes
+    for steps in range(40):  # cancel at each turn of the loop that the block's end takes
         entered = asyncio.Event()
         task = asyncio.create_task(work(entered))
         await entered.wait()

@@ -1,4 +1,4 @@
-"""What an editor and a type checker know of the methods."""
+"""The signatures, docstrings and types of the methods, as editors and type checkers show them."""
 
 import inspect
 import pydoc

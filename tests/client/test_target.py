@@ -1,4 +1,4 @@
-"""Targets: what callers may write, what it means, and that nothing stands in between."""
+"""Targets: the forms that callers may write; no proxy is used."""
 
 import subprocess
 import sys
@@ -44,7 +44,7 @@ def test_a_target_without_a_port_means_7447(kind, given, meant):
     ],
 )
 @pytest.mark.parametrize("kind", [BoardClient, AsyncBoardClient])
-def test_what_is_no_target_is_refused_by_its_field(kind, target):
+def test_a_target_that_is_not_valid_is_refused_by_its_field(kind, target):
     with pytest.raises(InvalidArgument) as caught:
         kind(target)
     assert caught.value.field == "target"
@@ -62,7 +62,7 @@ PROXIES = ("http_proxy", "https_proxy", "grpc_proxy")
 
 @pytest.fixture
 def elsewhere(tmp_path):
-    """A server of its own, with another board, in the place of a proxy."""
+    """Another server, with another board, as the proxy."""
     with server_thread(tmp_path / "elsewhere") as address, Proxy(address) as proxy:
         yield proxy
 

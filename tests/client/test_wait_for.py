@@ -1,4 +1,4 @@
-"""wait_for: one call that returns when what it asks for is so, over servers that come and go."""
+"""wait_for: returns when its conditions hold, also across restarts of the server."""
 
 import asyncio
 import time
@@ -23,7 +23,7 @@ from tests.faults.network import Proxy
 from tests.support.servers import server_process, server_thread
 
 PATIENCE = 30
-"""Seconds until a test gives up on something that has to come."""
+"""Seconds after which a test gives up waiting."""
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_a_waiter_is_answered_when_all_its_conditions_hold(client, plain, pool):
     ],
     ids=str,
 )
-def test_a_condition_that_cannot_be_meant_is_refused(client, condition, field):
+def test_a_condition_that_is_not_valid_is_refused(client, condition, field):
     with pytest.raises(InvalidArgument) as caught:
         client.wait_for(condition)
     assert caught.value.field.endswith(field)
@@ -141,13 +141,13 @@ def test_a_wait_whose_server_falls_silent_ends_without_a_reason(connect, server,
         assert caught.value.not_met is None
 
 
-def test_a_board_that_nobody_opened_cannot_be_waited_on(client):
+def test_a_board_that_does_not_exist_cannot_be_waited_on(client):
     with pytest.raises(BoardNotFound):
         client.with_options(board="nowhere").wait_for(FileFree("a.go"))
 
 
 def test_a_board_that_is_deleted_ends_the_wait(connect, tmp_path, listen, pool):
-    """Whoever looks first, the waiter's own call or the server."""
+    """The waiter's retry and the server race; either error is correct."""
     with server_thread(tmp_path / "boards", listen=listen):
         client = connect(listen, timeout=PATIENCE)
         client.open_board()
@@ -158,7 +158,7 @@ def test_a_board_that_is_deleted_ends_the_wait(connect, tmp_path, listen, pool):
             waiting.result()
 
 
-def test_a_wait_rides_over_a_restart(connect, tmp_path, listen, pool):
+def test_a_wait_survives_a_restart(connect, tmp_path, listen, pool):
     with BoardClient(listen) as plain:
         with server_process(tmp_path / "boards", listen=listen) as server:
             client = connect(listen, timeout=4 * PATIENCE)

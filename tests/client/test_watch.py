@@ -1,4 +1,4 @@
-"""watch: the board's events as they happen, over servers that come and go."""
+"""watch: the board's events as they happen, also across restarts of the server."""
 
 import asyncio
 import threading
@@ -27,7 +27,7 @@ from tests.support.loops import runner
 from tests.support.servers import server_process, server_thread
 
 PATIENCE = 30
-"""Seconds until a test gives up on something that has to come."""
+"""Seconds after which a test gives up waiting."""
 
 
 class Watched:
@@ -83,7 +83,7 @@ class AsyncWatched(Watched):
 
 @pytest.fixture(params=[BoardClient, AsyncBoardClient])
 def watch(request):
-    """Begin a watch with a client of either kind; it stands from there on."""
+    """Start a watch with a client of either kind."""
     begun = []
 
     def watch(target, *kinds, board="", snapshots=False, **asked):
@@ -118,7 +118,7 @@ def claim(client, *paths):
         client.claim_file(path, "p")
 
 
-def test_a_watch_tells_what_happens_after_it_began(watch, server, board, plain):
+def test_a_watch_has_every_event_after_its_start(watch, server, board, plain):
     claim(plain, "before.go")
     events = watch(server, board=board)
     held = plain.claim_file("a.go", "p")
@@ -136,16 +136,16 @@ def test_every_kind_of_event_has_its_record(watch, server, board, plain):
     held = plain.claim_file("a.go", "p")
     plain.release_claims("p")
     plain.close_session(session.session_id)
-    told = events.take(5)
-    assert [event.change for event in told] == [
+    seen = events.take(5)
+    assert [event.change for event in seen] == [
         *("session_opened", "contract", "claimed", "released", "session_ended")
     ]
-    assert [event.record for event in told[1:4]] == [contract, held, held]
-    assert {told[0].record.session_id, told[4].record.session_id} == {session.session_id}
-    assert [event.cause for event in told] == ["call"] * 4 + ["session_closed"]
+    assert [event.record for event in seen[1:4]] == [contract, held, held]
+    assert {seen[0].record.session_id, seen[4].record.session_id} == {session.session_id}
+    assert [event.cause for event in seen] == ["call"] * 4 + ["session_closed"]
 
 
-def test_a_watch_keeps_to_the_kinds_that_are_named(watch, server, board, plain):
+def test_a_watch_filters_by_kind(watch, server, board, plain):
     events = watch(server, "contract", "phase", board=board)
     claim(plain, "a.go")
     contract = plain.publish_contract(Contract("p", "type", "T"))
@@ -154,7 +154,7 @@ def test_a_watch_keeps_to_the_kinds_that_are_named(watch, server, board, plain):
     assert [event.record for event in events.take(2)] == [contract, phase]
 
 
-def test_a_watch_goes_on_from_a_revision(watch, server, board, plain):
+def test_a_watch_can_resume_after_a_revision(watch, server, board, plain):
     claim(plain, *(f"{n}.go" for n in range(5)))
     events = watch(server, board=board, after_revision=2)
     assert [event.record.filepath for event in events.take(3)] == ["2.go", "3.go", "4.go"]
@@ -162,9 +162,9 @@ def test_a_watch_goes_on_from_a_revision(watch, server, board, plain):
 
 def test_a_watch_can_start_from_a_snapshot(watch, server, board, plain):
     claim(plain, "before.go")
-    told = watch(server, board=board, snapshots=True)
+    seen = watch(server, board=board, snapshots=True)
     claim(plain, "after.go")
-    snapshot, event = told.take(2)
+    snapshot, event = seen.take(2)
     assert isinstance(snapshot, Snapshot)
     assert [held.filepath for held in snapshot.claims] == ["before.go"]
     assert event.record.filepath == "after.go"
@@ -175,7 +175,7 @@ def test_a_watch_can_start_from_a_snapshot(watch, server, board, plain):
     [({"after_revision": -1}, "after_revision"), ({"after_revision": 99}, "after_revision")],
     ids=str,
 )
-def test_a_revision_that_cannot_be_is_refused_where_the_watch_begins(
+def test_a_revision_that_is_not_valid_is_refused_when_the_watch_starts(
     watch, server, board, asked, field
 ):
     with pytest.raises(InvalidArgument) as caught:
@@ -188,37 +188,37 @@ def test_a_kind_that_the_board_does_not_know_is_refused(watch, server, board):
         watch(server, "weather", board=board)
 
 
-def test_a_board_that_nobody_opened_cannot_be_watched(watch, server):
+def test_a_board_that_does_not_exist_cannot_be_watched(watch, server):
     with pytest.raises(BoardNotFound):
         watch(server, board="nowhere")
 
 
-def test_a_watch_that_never_stood_gives_up(watch, listen):
+def test_a_watch_that_never_started_gives_up(watch, listen):
     with pytest.raises(Unavailable):
         watch(listen)
 
 
 @pytest.mark.parametrize("end", ["kill", "stop"])
-def test_a_watch_rides_over_restarts_without_gap_or_repeat(watch, tmp_path, listen, end):
+def test_a_watch_survives_restarts_without_gap_or_repeat(watch, tmp_path, listen, end):
     with BoardClient(listen) as other:
-        events, told = None, []
+        events, seen = None, []
         for restart in range(2):
             with server_process(tmp_path / "boards", listen=listen) as server:
                 claim(other, f"{restart} before.go")
                 if events is None:
                     events = watch(listen, after_revision=0)
                 claim(other, f"{restart} after.go")
-                told += events.revisions(1)  # it stands again; one more is on its way
+                seen += events.revisions(1)  # it has resumed; one more is on its way
                 getattr(server, end)()
         with server_process(tmp_path / "boards", listen=listen):
-            told += events.revisions(2)
+            seen += events.revisions(2)
             claim(other, "last.go")
-            told += events.revisions(1)
-    assert told == list(range(1, 6))
+            seen += events.revisions(1)
+    assert seen == list(range(1, 6))
 
 
 def test_a_watch_without_a_start_loses_nothing_to_a_restart(watch, tmp_path, listen):
-    """Even where no event has come before the server went away."""
+    """Even if no event arrived before the server stopped."""
     with BoardClient(listen) as other:
         with server_thread(tmp_path / "boards", listen=listen):
             claim(other, "before.go")
@@ -228,7 +228,7 @@ def test_a_watch_without_a_start_loses_nothing_to_a_restart(watch, tmp_path, lis
             assert events.revisions(1) == [2]
 
 
-def test_a_watcher_that_is_too_slow_goes_on_where_it_was(watch, tmp_path, listen, monkeypatch):
+def test_a_watcher_that_is_too_slow_resumes_where_it_was(watch, tmp_path, listen, monkeypatch):
     monkeypatch.setattr(subscription, "MAX_BEHIND", 2**16)
     with server_thread(tmp_path, listen=listen), BoardClient(listen) as other:
         events = watch(listen)
@@ -244,7 +244,7 @@ def serving(directory, listen, keep_revisions):
     )
 
 
-def test_events_that_are_no_longer_kept_end_a_watch(watch, tmp_path, listen):
+def test_compacted_events_end_a_watch(watch, tmp_path, listen):
     with serving(tmp_path, listen, 5), BoardClient(listen) as other:
         claim(other, *(f"{n}.go" for n in range(30)))
         events = watch(listen, after_revision=3)
@@ -254,23 +254,21 @@ def test_events_that_are_no_longer_kept_end_a_watch(watch, tmp_path, listen):
         assert watch(listen, after_revision=oldest).revisions(1) == [oldest + 1]
 
 
-def test_a_watch_from_a_snapshot_takes_another_where_events_are_no_longer_kept(
-    watch, tmp_path, listen
-):
+def test_a_watch_from_a_snapshot_takes_another_where_events_are_compacted(watch, tmp_path, listen):
     with BoardClient(listen) as other:
         with serving(tmp_path, listen, 5):
             claim(other, "first.go")
-            told = watch(listen, snapshots=True)
-            (snapshot,) = told.take(1)
+            seen = watch(listen, snapshots=True)
+            (snapshot,) = seen.take(1)
             assert snapshot.revision == 1
         elsewhere = f"{listen}-2"
         with serving(tmp_path, elsewhere, 5), BoardClient(elsewhere) as meanwhile:
             claim(meanwhile, *(f"{n}.go" for n in range(30)))
         with serving(tmp_path, listen, 5):
-            (snapshot,) = told.take(1)
+            (snapshot,) = seen.take(1)
             assert (snapshot.revision, len(snapshot.claims)) == (31, 31)
             claim(other, "last.go")
-            assert told.revisions(1) == [32]
+            assert seen.revisions(1) == [32]
 
 
 def remove(directory):
@@ -279,7 +277,7 @@ def remove(directory):
 
 
 @pytest.mark.parametrize("meanwhile", ["serving", "restarting"])
-def test_a_board_that_was_made_anew_ends_a_watch(watch, tmp_path, listen, meanwhile):
+def test_a_board_that_was_replaced_ends_a_watch(watch, tmp_path, listen, meanwhile):
     directory = tmp_path / "boards"
     with BoardClient(listen) as other:
         with server_thread(directory, listen=listen):
@@ -300,19 +298,21 @@ def test_a_board_that_was_made_anew_ends_a_watch(watch, tmp_path, listen, meanwh
             assert caught.value.board_id == new
 
 
-def test_a_watch_from_a_snapshot_goes_on_with_the_board_that_was_made_anew(watch, tmp_path, listen):
+def test_a_watch_from_a_snapshot_continues_with_the_board_that_replaced_its_own(
+    watch, tmp_path, listen
+):
     with BoardClient(listen) as other:
         with server_thread(tmp_path / "boards", listen=listen):
             claim(other, "a.go")
-            told = watch(listen, snapshots=True)
-            (old,) = told.take(1)
+            seen = watch(listen, snapshots=True)
+            (old,) = seen.take(1)
         remove(tmp_path / "boards")
         with server_thread(tmp_path / "boards", listen=listen):
-            (new,) = told.take(1)
+            (new,) = seen.take(1)
             assert (new.revision, new.claims) == (0, [])
             assert new.board_id != old.board_id
             claim(other, "b.go")
-            assert told.revisions(1) == [1]
+            assert seen.revisions(1) == [1]
 
 
 def test_leaving_the_loop_ends_the_watch(server, board, plain):
@@ -323,7 +323,7 @@ def test_leaving_the_loop_ends_the_watch(server, board, plain):
         claim(client, "b.go")
 
 
-def test_a_watch_that_nobody_reads_ends_with_its_client(server, board):
+def test_an_unread_watch_ends_with_its_client(server, board):
     threads = threading.active_count()
     with BoardClient(server, board) as client:
         watches = [client.watch() for _ in range(3)]
@@ -425,7 +425,7 @@ async def test_a_watch_whose_start_is_cancelled_leaves_no_task_behind(server, bo
         assert asyncio.all_tasks() == before
 
 
-async def test_a_watch_that_is_dropped_under_way_leaves_no_task_behind(server, board):
+async def test_a_watch_that_is_dropped_while_it_runs_leaves_no_task_behind(server, board):
     async with AsyncBoardClient(server, board) as client:
         await client.list_phases()
         before = asyncio.all_tasks()

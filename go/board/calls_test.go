@@ -128,6 +128,21 @@ func TestAStateThatIsNotAsExpectedIsToldWithTheOneThereIs(t *testing.T) {
 	}
 }
 
+func TestAPhaseThatIsToBeAbsentIsCreatedOnce(t *testing.T) {
+	t.Parallel()
+	client := fresh(t)
+	if _, err := client.SetPhase(t.Context(), "p", board.StateQueued, board.IfAbsent()); err != nil {
+		t.Error(err)
+	}
+	_, err := client.SetPhase(t.Context(), "p", board.StateRunning, board.IfAbsent())
+	var e *board.Error
+	if !errors.Is(err, board.ErrStateMismatch) || !errors.As(err, &e) || e.Metadata["actual"] != board.StateQueued {
+		t.Errorf("got %v, want ErrStateMismatch", err)
+	}
+	_, err = client.SetPhase(t.Context(), "q", board.StateRunning, board.IfState(""))
+	wantInvalid(t, "expected_state", err)
+}
+
 func TestPhasesAreListedAsTheyWerePostedAndByState(t *testing.T) {
 	t.Parallel()
 	client := fresh(t)

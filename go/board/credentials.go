@@ -3,7 +3,6 @@ package board
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"os"
 	"sync/atomic"
 
 	grpccredentials "google.golang.org/grpc/credentials"
@@ -100,7 +99,7 @@ func (c credentials) config() (*tls.Config, error) {
 		config = &tls.Config{}
 	}
 	if c.ca != "" {
-		pem, err := os.ReadFile(c.ca)
+		pem, err := readFile(c.ca)
 		if err != nil {
 			return nil, badCredentials("the CAs cannot be read: %w", err)
 		}
@@ -130,12 +129,24 @@ func (p *keyPair) read() error {
 	if p.certFile == "" || p.keyFile == "" {
 		return badCredentials("a client's certificate and its key go together")
 	}
-	pair, err := tls.LoadX509KeyPair(p.certFile, p.keyFile)
+	pair, err := loadPair(p.certFile, p.keyFile)
 	if err != nil {
 		return badCredentials("the certificate %s with the key %s cannot be used: %w", p.certFile, p.keyFile, err)
 	}
 	p.last.Store(&pair)
 	return nil
+}
+
+func loadPair(certFile, keyFile string) (tls.Certificate, error) {
+	cert, err := readFile(certFile)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	key, err := readFile(keyFile)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	return tls.X509KeyPair(cert, key)
 }
 
 func (p *keyPair) current(*tls.CertificateRequestInfo) (*tls.Certificate, error) {

@@ -39,12 +39,22 @@ func ByWorker(worker string) PhaseOption {
 }
 
 // IfState makes SetPhase a compare-and-set: it is refused with ErrStateMismatch
-// unless the phase is in this state.
+// unless the phase is in this state. For a phase that must not exist, use
+// [IfAbsent]; IfState("") is ErrInvalidArgument.
 func IfState(state string) PhaseOption {
 	return PhaseOption{func(r *boardv1.SetPhaseStateRequest) error {
 		number, err := states.required("expected_state", state)
 		r.ExpectedState = &number
 		return err
+	}}
+}
+
+// IfAbsent makes SetPhase create the phase: it is refused with ErrStateMismatch if
+// the phase exists, in whatever state.
+func IfAbsent() PhaseOption {
+	return PhaseOption{func(r *boardv1.SetPhaseStateRequest) error {
+		r.ExpectedState = boardv1.PhaseState_PHASE_STATE_UNSPECIFIED.Enum()
+		return nil
 	}}
 }
 

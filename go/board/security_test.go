@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -306,6 +307,37 @@ func TestCredentialsThatCannotBeUsedAreRefusedBeforeAnythingIsSent(t *testing.T)
 		if refused.cause != nil && !errors.Is(err, refused.cause) {
 			t.Errorf("%v is not %v", err, refused.cause)
 		}
+	}
+}
+
+// A FIFO that nobody writes to would make its reader wait for ever.
+func TestAFileOfCredentialsThatIsNoRegularFileIsRefusedAndNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	large := filepath.Join(t.TempDir(), "large")
+	write(t, large, strings.Repeat("x", 4<<20+1))
+	one := newAuthority(t).issue("one")
+	for _, given := range []board.Option{
+		board.WithCA(fifo), board.WithCertificate(fifo, one.key), board.WithCertificate(one.cert, fifo), board.WithTokenFile(fifo),
+	} {
+		wantRefused(t, board.ErrBadCredentials, fifo+": not a regular file", "127.0.0.1:1", given)
+	}
+	wantRefused(t, board.ErrBadCredentials, large+": larger than 4194304 bytes", "127.0.0.1:1", board.WithTokenFile(large))
+}
+
+func TestATokenFileThatBecomesAFIFOLeavesTheTokenThatItHeld(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "token")
+	write(t, file, "secret")
+	client := fresh(t, board.WithTokenFile(file))
+	if err := errors.Join(os.Remove(file), syscall.Mkfifo(file, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if err := client.SetPhaseState(t.Context(), "p", board.StateDone); err != nil {
+		t.Error(err)
 	}
 }
 

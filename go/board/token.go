@@ -2,7 +2,6 @@ package board
 
 import (
 	"context"
-	"os"
 	"strings"
 	"sync"
 )
@@ -34,7 +33,7 @@ func (b *bearer) RequireTransportSecurity() bool { return b.secure }
 func (b *bearer) read() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	text, err := os.ReadFile(b.path)
+	text, err := readFile(b.path)
 	if err != nil {
 		return badCredentials("the token cannot be read: %w", err)
 	}

@@ -162,6 +162,7 @@ func (w *Watch) follow() {
 		}
 		switch {
 		case errors.Is(err, ErrUnavailable), errors.Is(err, ErrWatchTooSlow):
+		case errors.Is(err, context.DeadlineExceeded) && w.begun(): // of a snapshot
 		case w.snapshots && (errors.Is(err, ErrRevisionCompacted) || errors.Is(err, ErrBoardReplaced)):
 			w.request.AfterRevision = nil
 		default:
@@ -200,9 +201,7 @@ func (w *Watch) stream() error {
 
 // take delivers what a message brings, and only then goes on after it.
 func (w *Watch) take(response *boardv1.WatchResponse) error {
-	select {
-	case <-w.stands:
-	default:
+	if !w.begun() {
 		close(w.stands)
 	}
 	if s := w.taken; s != nil {
@@ -222,6 +221,16 @@ func (w *Watch) take(response *boardv1.WatchResponse) error {
 	w.request.AfterRevision = &response.Revision
 	w.revision.Store(response.Revision)
 	return nil
+}
+
+// begun reports whether the watch has had a message.
+func (w *Watch) begun() bool {
+	select {
+	case <-w.stands:
+		return true
+	default:
+		return false
+	}
 }
 
 func (w *Watch) deliver(e Event) error {

@@ -9,10 +9,12 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/stats"
 
 	"github.com/papapumpkin/quasar-board/go/board"
 	"github.com/papapumpkin/quasar-board/go/boardv1"
@@ -269,6 +271,60 @@ func TestAWatchThatHasMissedWhatIsNoLongerKeptEndsOrTakesASnapshot(t *testing.T)
 		t.Errorf("got %v, want ErrRevisionCompacted with the oldest revision", err)
 	}
 }
+
+// The server freezes when the watch asks for its second snapshot, which runs out of
+// time, and goes on when the watch asks again.
+func TestAWatchFromASnapshotOutlastsASnapshotThatRunsOutOfTime(t *testing.T) {
+	t.Parallel()
+	server := servertest.Start(t, "--keep-revisions", "3")
+	between := newNetwork(t, server.Target)
+	var asked atomic.Int32
+	snapshots := begunCalls{"/board.v1.BoardService/GetSnapshot", func() {
+		switch asked.Add(1) {
+		case 2:
+			server.Freeze()
+		case 3:
+			server.Thaw()
+		}
+	}}
+	near := dial(t, server.Target)
+	client := dial(t, between.target, board.WithTimeout(2*time.Second), board.WithDialOptions(grpc.WithStatsHandler(snapshots)))
+	watch := watching(t, client, board.FromSnapshot())
+	first := next(t, watch)
+	between.cut()
+	for range 10 {
+		begin(t, near, "p")
+	}
+	between.mend()
+	for e := next(t, watch); e.Revision < first.Revision+10; e = next(t, watch) {
+		if e.Snapshot == nil {
+			t.Errorf("got %v, want a snapshot", e)
+		}
+	}
+	if asked.Load() < 3 {
+		t.Errorf("the watch asked for %d snapshots, want a third", asked.Load())
+	}
+}
+
+// begunCalls calls a function before each call of a method is sent.
+type begunCalls struct {
+	method string
+	begun  func()
+}
+
+func (b begunCalls) TagRPC(ctx context.Context, info *stats.RPCTagInfo) context.Context {
+	return context.WithValue(ctx, methodKey{}, info.FullMethodName)
+}
+
+func (b begunCalls) HandleRPC(ctx context.Context, event stats.RPCStats) {
+	if _, is := event.(*stats.Begin); is && ctx.Value(methodKey{}) == b.method {
+		b.begun()
+	}
+}
+
+func (b begunCalls) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context { return ctx }
+
+func (b begunCalls) HandleConn(context.Context, stats.ConnStats) {}
 
 func TestAWatchOfABoardThatIsReplacedEndsOrTakesASnapshot(t *testing.T) {
 	t.Parallel()

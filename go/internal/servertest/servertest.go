@@ -71,6 +71,14 @@ func (s *Server) Freeze() {
 	}
 }
 
+// Thaw lets a frozen server go on, as SIGCONT does.
+func (s *Server) Thaw() {
+	s.t.Helper()
+	if err := s.process.Process.Signal(syscall.SIGCONT); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
 // Stop lets the server drain, and waits for its end.
 func (s *Server) Stop() { s.end(syscall.SIGTERM) }
 

@@ -13,7 +13,7 @@ const maxMessage = 64 << 20
 
 // While there is no connection, calls wait for one within their deadline: that
 // is how they ride over a restart of the server. Calls that were cut off are
-// retried by connections and persistent, not by gRPC: see
+// sent again by connections.retry, not by gRPC: see
 // docs/decisions/0008-retries-of-our-own.md.
 const serviceConfig = `{
 	"methodConfig": [{"name": [{"service": "board.v1.BoardService"}], "waitForReady": true}]

@@ -5,15 +5,9 @@ import (
 	"sync"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/status"
 )
-
-// maxAttempts is how often a call is sent, not counting the wait for a
-// connection.
-const maxAttempts = 6
 
 // connections carry the calls of a client, and of all that share its
 // connection: over one connection, and over a second once switchFrom asks for
@@ -42,25 +36,14 @@ func (c *connections) Invoke(ctx context.Context, method string, request, reply 
 	if keyed[method] {
 		ctx = metadata.AppendToOutgoingContext(ctx, "board-request-id", newRequestID())
 	}
-	pause := patience{}
-	for attempt := 1; ; attempt++ {
-		err := c.conn().Invoke(ctx, method, request, reply, opts...)
-		if !isAway(ctx, err) || c.isClosed() || attempt == maxAttempts || !pause.wait(ctx) {
-			return err
-		}
-	}
+	return c.retry(ctx, attemptsOf(method), func() error {
+		return c.conn().Invoke(ctx, method, request, reply, opts...)
+	})
 }
 
 // NewStream begins a streaming call.
 func (c *connections) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 	return c.conn().NewStream(ctx, desc, method, opts...)
-}
-
-// isAway reports whether a call failed because the server is away: a server that
-// stops ends calls as cancelled.
-func isAway(ctx context.Context, err error) bool {
-	code := status.Code(err)
-	return code == codes.Unavailable || code == codes.Canceled && ctx.Err() == nil
 }
 
 // conn returns the connection that calls use now.

@@ -24,11 +24,20 @@ type Snapshot struct {
 // Snapshot reads the whole board at one revision. Watch with AfterRevision and
 // OfBoard goes on from it; Watch with FromSnapshot does both.
 func (c *calls) Snapshot(ctx context.Context) (*Snapshot, error) {
-	return call(ctx, c, persistent(c.readSnapshot), &boardv1.GetSnapshotRequest{Board: c.board})
+	return call(ctx, c, c.readSnapshot, &boardv1.GetSnapshotRequest{Board: c.board})
 }
 
-// readSnapshot puts the parts of a snapshot together.
-func (c *calls) readSnapshot(ctx context.Context, request *boardv1.GetSnapshotRequest, opts ...grpc.CallOption) (*Snapshot, error) {
+// readSnapshot reads a snapshot, and reads it anew if its stream breaks.
+func (c *calls) readSnapshot(ctx context.Context, request *boardv1.GetSnapshotRequest, opts ...grpc.CallOption) (s *Snapshot, err error) {
+	err = c.conns.retry(ctx, maxAttempts, func() error {
+		s, err = c.readParts(ctx, request, opts...)
+		return err
+	})
+	return s, err
+}
+
+// readParts puts the parts of a snapshot together.
+func (c *calls) readParts(ctx context.Context, request *boardv1.GetSnapshotRequest, opts ...grpc.CallOption) (*Snapshot, error) {
 	stream, err := c.stub.GetSnapshot(ctx, request, opts...)
 	if err != nil {
 		return nil, err

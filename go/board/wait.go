@@ -17,9 +17,11 @@ type Condition interface {
 	// condition writes it; the error names the field, which lies in `field`.
 	condition(field string) (*boardv1.WaitCondition, error)
 
-	// check reads whether the condition holds now: nil if so, else what stands
-	// against it.
-	check(ctx context.Context, c *calls) (*Unmet, error)
+	// look reads whether the condition holds now, and what NotMet.Actual says.
+	look(ctx context.Context, c *calls) (holds bool, actual string, err error)
+
+	// unless says why the condition does not hold.
+	unless(actual string) string
 }
 
 // PhaseIn holds while the phase is in one of the states.
@@ -56,7 +58,7 @@ type ContractPublished struct {
 	Package  string
 }
 
-// String returns the condition, such as `contract with kind "type", name "T" is published`.
+// String returns the condition, such as `contract with name "T", kind "type" is published`.
 func (c ContractPublished) String() string {
 	return fmt.Sprintf("contract with %s is published", c.fields())
 }
@@ -65,7 +67,7 @@ func (c ContractPublished) String() string {
 func (c ContractPublished) fields() string {
 	var set []string
 	for _, field := range []struct{ name, value string }{
-		{"kind", c.Kind}, {"name", c.Name}, {"package", c.Package}, {"producer", c.Producer},
+		{"name", c.Name}, {"kind", c.Kind}, {"producer", c.Producer}, {"package", c.Package},
 	} {
 		if field.value != "" {
 			set = append(set, fmt.Sprintf("%s %q", field.name, field.value))
@@ -106,7 +108,7 @@ type Met struct {
 // and for a server that goes away and comes back too.
 //
 // If the deadline of ctx passes, WaitFor reads which of the conditions do not
-// hold, for half a second at most, and returns a [*WaitTimeoutError].
+// hold, for a second at most, and returns a [*WaitTimeoutError].
 func (c *calls) WaitFor(ctx context.Context, conditions ...Condition) (*Met, error) {
 	request := &boardv1.WaitForRequest{Board: c.board}
 	for i, one := range conditions {
@@ -119,9 +121,9 @@ func (c *calls) WaitFor(ctx context.Context, conditions ...Condition) (*Met, err
 	patient := *c
 	patient.timeout = 0
 	began := time.Now()
-	response, err := call(ctx, &patient, persistent(c.stub.WaitFor), request)
+	response, err := call(ctx, &patient, c.stub.WaitFor, request)
 	if err != nil {
-		return nil, c.whyUnmet(ctx, began, conditions, err)
+		return nil, c.whyNotMet(ctx, began, conditions, err)
 	}
 	return &Met{response.GetRevision(), each(response.GetPhases(), phase), each(response.GetContracts(), contract)}, nil
 }

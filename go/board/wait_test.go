@@ -140,21 +140,21 @@ func TestAWaitThatRunsOutOfTimeSaysWhichConditionsAreNotMetAndWhy(t *testing.T) 
 	}
 	want := `wait_for: deadline of 0.05 s passed; not met: phase "a" is RUNNING, wanted DONE; ` +
 		`phase "b" does not exist, wanted DONE or FAILED; ` +
-		`contract with kind "type", name "T", producer "a" is not published; file "a.go" is claimed by "a"`
+		`no contract with name "T", kind "type", producer "a" is published; file "a.go" is claimed by "a", wanted free`
 	if err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
-	var unmet []int
-	for _, u := range timedOut.Unmet {
-		unmet = append(unmet, u.Index)
+	var indexes []int
+	var actual []string
+	for _, n := range timedOut.NotMet {
+		indexes, actual = append(indexes, n.Index), append(actual, n.Actual)
 	}
-	if !slices.Equal(unmet, []int{1, 2, 3, 4}) {
-		t.Fatalf("got the conditions %v, want 1 to 4", unmet)
+	if !slices.Equal(indexes, []int{1, 2, 3, 4}) || !slices.Equal(actual, []string{board.StateRunning, "", "", "a"}) {
+		t.Fatalf("got the conditions %v with %q", indexes, actual)
 	}
-	first, last := timedOut.Unmet[0], timedOut.Unmet[3]
-	if first.Phase == nil || first.Phase.State != board.StateRunning || first.Condition.String() != `phase "a" is DONE` ||
-		last.Owner != "a" || last.Condition != board.FileFree("a.go") {
-		t.Errorf("got %+v and %+v", first, last)
+	first, last := timedOut.NotMet[0], timedOut.NotMet[3]
+	if first.Condition.String() != `phase "a" is DONE` || last.Condition != board.FileFree("a.go") {
+		t.Errorf("got the conditions %v and %v", first.Condition, last.Condition)
 	}
 }
 
@@ -170,6 +170,27 @@ func TestAWaitOnAFrozenServerEndsWithItsDeadline(t *testing.T) {
 		t.Errorf("got %v, want context.DeadlineExceeded without conditions", err)
 	}
 	server.Kill()
+}
+
+func TestAWaitAndASnapshotEndWithTheirClient(t *testing.T) {
+	t.Parallel()
+	waits := sentCalls{"/board.v1.BoardService/WaitFor", make(chan struct{}, 1)}
+	client := fresh(t, board.WithDialOptions(grpc.WithStatsHandler(waits)))
+	ended := make(chan error, 1)
+	go func() {
+		_, err := client.WaitFor(context.WithoutCancel(t.Context()), board.PhaseIn("p", board.StateDone))
+		ended <- err
+	}()
+	<-waits.sent
+	if err := client.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := <-ended; !errors.Is(err, board.ErrClosed) {
+		t.Errorf("got %v, want ErrClosed", err)
+	}
+	if _, err := client.Snapshot(t.Context()); !errors.Is(err, board.ErrClosed) {
+		t.Errorf("got %v, want ErrClosed", err)
+	}
 }
 
 func TestAConditionThatCannotBeIsNamed(t *testing.T) {

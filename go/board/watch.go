@@ -154,14 +154,14 @@ func (w *Watch) Revision() int64 { return w.revision.Load() }
 func (w *Watch) follow() {
 	defer close(w.events)
 	var pause patience
-	for {
+	for attempt := 1; ; attempt++ {
 		before := w.request.AfterRevision
 		err := w.stream()
 		if w.request.AfterRevision != before { // it has brought something
 			pause = patience{}
 		}
 		switch {
-		case errors.Is(err, ErrUnavailable), errors.Is(err, ErrWatchTooSlow):
+		case errors.Is(err, ErrUnavailable) && (w.begun() || attempt < maxAttempts), errors.Is(err, ErrWatchTooSlow):
 		case errors.Is(err, context.DeadlineExceeded) && w.begun(): // of a snapshot
 		case w.snapshots && (errors.Is(err, ErrRevisionCompacted) || errors.Is(err, ErrBoardReplaced)):
 			w.request.AfterRevision = nil

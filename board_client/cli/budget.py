@@ -1,7 +1,7 @@
-"""A text that is shortened to a budget: what it holds first, and what it says of the rest.
+"""Shorten a text to a budget: choose its items by rank, and count what is left out.
 
-The text is put together from sections of lists. If all of it is too long, it begins
-as the headings alone, and is filled with items, rank by rank, as long as they fit.
+The text consists of sections of lists. If it is too long, it starts as the headings
+alone, and is filled with items, rank by rank, as long as they fit.
 """
 
 import sys
@@ -15,11 +15,11 @@ from board_client.cli.output import plural
 BYTES_PER_TOKEN = 4
 
 _MOST_SAVED = 200
-"""More bytes than notes about what is left out get shorter by when one more item is shown."""
+"""An upper bound of the bytes that showing one more item saves in the notes."""
 
 
 class Rank(IntEnum):
-    """In which order items are shown. FIRST are those that the reader needs most."""
+    """Order in which items are shown. FIRST are those that the reader needs most."""
 
     FIRST = 0
     CONTRADICTION = 1
@@ -48,9 +48,9 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """Lists of what `noun` names, under a heading that is always shown.
+    """Lists of items, each a `noun`, under a heading that is always shown.
 
-    Of `optional` lists, each is what `list_noun` names.
+    An optional list is a `list_noun`.
     """
 
     heading: str
@@ -60,7 +60,7 @@ class Section:
 
 
 class BudgetTooSmallError(Exception):
-    """Even the shortest form is longer; it takes `needed` tokens."""
+    """The budget is too small even for the shortest form, which takes `needed` tokens."""
 
     def __init__(self, needed: int) -> None:
         super().__init__(f"the shortest form takes {needed} tokens")
@@ -68,12 +68,12 @@ class BudgetTooSmallError(Exception):
 
 
 def tokens(size: int) -> int:
-    """Return how many tokens so many bytes take: an estimate, 4 bytes each, rounded up."""
+    """Return the estimated tokens of a number of bytes: 4 bytes each, rounded up."""
     return -(-size // BYTES_PER_TOKEN)
 
 
 def shortened(title: str, sections: Sequence[Section], budget: int | None) -> str:
-    """Return the text, in at most `budget` tokens; what was left out is said at its end.
+    """Return the text in at most `budget` tokens; its last line counts what is left out.
 
     Raises BudgetTooSmallError.
     """
@@ -90,7 +90,7 @@ def shortened(title: str, sections: Sequence[Section], budget: int | None) -> st
 
 @dataclass(slots=True)
 class _Left:
-    """What of a section is not shown: items, details of items that are, and whole lists."""
+    """Counts of what a section does not show: items, details of shown items, whole lists."""
 
     section: Section
     items: int
@@ -98,7 +98,7 @@ class _Left:
     details: int = 0
 
     def note(self) -> str:
-        """Return the line about lists; where none is shown, the section's heading has said it."""
+        """Return the line that counts lists; if none is shown, the section's heading does."""
         if self.lists in {0, len(self.section.lists)}:
             return ""
         return f"\nAnd {self.lists:,} more {self.section.list_noun}{'s' * (self.lists > 1)}.\n"

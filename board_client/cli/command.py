@@ -1,4 +1,4 @@
-"""Command: a command that runs for us, and gets the signals that we get."""
+"""Command: a child process of `board run`, with the signals that `board run` gets."""
 
 import os
 import select
@@ -21,11 +21,11 @@ _TIED = Path(__file__).with_name("tied.py")
 
 
 class Command:
-    """A command that runs for the time of a `with` block, with our input and output.
+    """A command that runs during a `with` block, with our input and output.
 
-    It is a process group of its own, so that a signal reaches all that it
-    starts, unless its input is the terminal, which only our group can read.
-    Should we be killed, it gets SIGTERM. Signals that come after its end make `pause` return.
+    It is a process group of its own, so that a signal reaches every process that it
+    starts, unless its input is the terminal, which only our group can read. If we are
+    killed, it gets SIGTERM. A signal after its end makes `pause` return.
     """
 
     def __init__(self, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
@@ -41,7 +41,7 @@ class Command:
     def __enter__(self) -> Self:
         self._handlers = {number: signal.signal(number, self._forward) for number in _FORWARDED}
         adopt_orphans()
-        # -I, -S: neither the directory nor the packages that are installed have a say in it.
+        # -I, -S: import nothing from the working directory or from installed packages.
         tie = [sys.executable, "-I", "-S", str(_TIED), str(os.getpid())]
         self._process = subprocess.Popen(
             [*tie, *self._arguments],
@@ -65,25 +65,25 @@ class Command:
         os.close(self._late)
 
     def wait(self) -> int:
-        """Return its exit code once it has ended: 128 + N where signal N ended it, as shells do."""
+        """Wait for its end; return its exit code, or 128 + N if signal N ended it, as shells do."""
         assert self._process
         while (ended := self._next_to_end()) != self._process.pid:
-            with suppress(ChildProcessError):  # the thread that ends them was faster
-                os.waitpid(ended, 0)  # it had lost its parent
+            with suppress(ChildProcessError):  # the thread that ends them has collected it
+                os.waitpid(ended, 0)  # an orphan that we adopted
         code = self._process.wait()
         return code if code >= 0 else 128 - code
 
     def pause(self, seconds: float) -> bool:
-        """Wait; return False, at once, if a signal has come since the command ended."""
+        """Wait; return False at once if a signal has come since the command ended."""
         return not select.select([self._late], [], [], seconds)[0]
 
     def end(self, grace: float) -> None:
-        """End it and all that it has started; kill what is left after `grace` seconds."""
+        """End it and every process that it has started; kill what is left after `grace` seconds."""
         end_descendants(grace)
         self._reap()
 
     def _reap(self) -> None:
-        """Collect what has ended, but the command itself, which `wait` collects."""
+        """Collect ended processes, but not the command itself, which `wait` collects."""
         assert self._process
         with suppress(ChildProcessError):  # there are none
             while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT | os.WNOHANG):
@@ -114,17 +114,17 @@ class Command:
             return True
 
     def _restore_terminal(self) -> None:
-        """Leave the terminal's modes as they were: a command that was killed could not."""
+        """Restore the terminal's modes, which a command that was killed could not do."""
         if self._terminal is None:
             return
-        # An interactive shell has made itself the foreground, and we would be stopped.
+        # If an interactive shell is in the foreground, SIGTTOU would stop us.
         handler = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
         with suppress(OSError, termios.error):  # the terminal is gone
             termios.tcsetattr(0, termios.TCSANOW, self._terminal)
         signal.signal(signal.SIGTTOU, handler)
 
     def _in_foreground(self) -> bool:
-        """Tell whether what the terminal sends us, it sends the command too."""
+        """Return whether the terminal sends its signals to the command too."""
         try:
             return self._interactive and os.tcgetpgrp(0) == os.getpgrp()
         except OSError:  # the terminal is gone

@@ -1,7 +1,7 @@
-"""The processes that this process has started, directly or not, and how to end them all.
+"""Descendants: the processes that this process has started, directly or not.
 
-A process group would not do: an interactive shell gives each of its jobs a group
-of its own, and a coding agent starts its tools in sessions of their own. Linux only.
+A process group is not enough: an interactive shell gives each job a group of its own,
+and a coding agent starts its tools in sessions of their own. Linux only.
 """
 
 import ctypes
@@ -19,13 +19,13 @@ from pathlib import Path
 _PR_SET_CHILD_SUBREAPER = 36
 _GONE = frozenset({"Z", "X"})
 _MOST_AT_ONCE = 100
-"""How many processes to wait for together: each takes a file descriptor."""
+"""The most processes to wait for at once: each takes a file descriptor."""
 _SECONDS_TO_DIE = 5.0
-"""How long a process may take to end after SIGKILL; one in a system call that hangs never does."""
+"""Time for a process to end after SIGKILL; one in a system call that hangs never does."""
 
 
 def adopt_orphans() -> None:
-    """Become the parent of every descendant whose own parent ends, so that none gets away."""
+    """Become the parent of every descendant whose parent ends, so that none is lost."""
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
@@ -45,7 +45,7 @@ def _send_all(*numbers: signal.Signals) -> None:
 
 
 def _kill_all(deadline: float) -> None:
-    """Send SIGKILL until none is left: one may have forked in the meantime."""
+    """Send SIGKILL until none is left: a process may fork in the meantime."""
     while time.monotonic() < deadline:
         _send_all(signal.SIGKILL)
         if not _wait_for_any(deadline):
@@ -74,7 +74,7 @@ def _wait_for_any(deadline: float) -> bool:
 
 
 def _opened(stack: ExitStack) -> Iterator["_Process"]:
-    """Yield living descendants, the first at least, for as long as files may be opened."""
+    """Yield living descendants, at least one, until no more files can be opened."""
     found = False
     for pid in _living():
         with suppress(ProcessLookupError):
@@ -90,14 +90,14 @@ def _opened(stack: ExitStack) -> Iterator["_Process"]:
 
 
 class _Process:
-    """A process by a file descriptor, which unlike its ID is never another's."""
+    """A process by its pidfd, which unlike its ID is never reused."""
 
     def __init__(self, pid: int) -> None:
         """Open it. Raises ProcessLookupError if it has ended, and OSError."""
         self.descriptor = os.pidfd_open(pid)
 
     def send(self, number: signal.Signals) -> None:
-        with suppress(ProcessLookupError, PermissionError):  # ended, or another user's by now
+        with suppress(ProcessLookupError, PermissionError):  # ended, or it has changed its user
             signal.pidfd_send_signal(self.descriptor, number)
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
-"""Digest: what of a board a reader is told, whole or since a revision.
+"""Digest: the part of a board that a prompt shows, whole or since a revision.
 
-It says nothing of ids, revisions and times, and its order is that of the names,
-so that boards with equal content have equal digests.
+It has no IDs, revisions or times, and is ordered by names, so that boards with equal
+content have equal digests.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,11 +22,11 @@ from board_client.model import (
 
 @dataclass(frozen=True, slots=True)
 class Digest:
-    """What is told of a board, each list in the order of its names.
+    """The records to show, each list ordered by names.
 
-    `states` has the state of every phase, told or not; `causes` why a phase
-    changed, where no caller did it; `freed` are claims that have gone. If the reader
-    works on a `phase`, `needed` are the phases that it depends on, the nearest first.
+    `states` has the state of every phase, shown or not; `causes` has why a phase
+    changed, if no caller changed it; `freed` are claims that were released. If the
+    reader works on a `phase`, `needed` are the phases that it depends on, the nearest first.
     """
 
     title: str
@@ -43,16 +43,16 @@ class Digest:
 
     @property
     def focus(self) -> Sequence[str]:
-        """The phases of which the reader needs everything."""
+        """The phases whose records come first."""
         return (self.phase, *self.needed)
 
     def __bool__(self) -> bool:
-        """Tell whether there is anything to tell."""
+        """Return whether there is anything to show."""
         return bool(self.phases or self.contracts or self.claims or self.freed)
 
 
 def whole(board: Snapshot) -> Digest:
-    """Tell all of a board."""
+    """Return the digest of a whole board."""
     return Digest(
         "Board",
         "It is empty.",
@@ -65,9 +65,9 @@ def whole(board: Snapshot) -> Digest:
 
 
 def changed(board: Snapshot, events: Iterable[Event]) -> Digest:
-    """Tell what the events have made of a board, each thing once, as it now is.
+    """Return the digest of what the events changed, each record once, as it now is.
 
-    The events are those that led to the snapshot, in their order.
+    The events are those before the snapshot, in order.
     """
     phases: dict[str, Phase] = {}
     causes: dict[str, EventCause] = {}

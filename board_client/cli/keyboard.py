@@ -1,4 +1,4 @@
-"""Keys, as they are pressed."""
+"""Keys of the terminal, one at a time."""
 
 import os
 import select
@@ -12,9 +12,9 @@ from contextlib import contextmanager
 
 @contextmanager
 def keys() -> Iterator[Callable[[float], str]]:
-    """Yield a function that waits some seconds for a key, and returns it or "".
+    """Yield a function that waits the given seconds for a key, and returns it or "".
 
-    Where standard input is no terminal, no key comes.
+    If standard input is not a terminal, it always returns "".
     """
     if not sys.stdin.isatty():
         yield _no_key

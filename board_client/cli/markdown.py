@@ -1,8 +1,8 @@
-r"""Text of others within Markdown that goes into a prompt.
+r"""Untrusted text as Markdown for a prompt.
 
-Names and signatures come from whoever published them. As code spans and fenced
-blocks they cannot end the code that they stand in, nor begin a heading or a
-list; and what no reader would see is shown as its escape, as `visible` has it.
+Names and signatures come from workers. As code spans and fenced blocks they cannot
+end their code, nor begin a heading or a list. Characters without a glyph are shown
+as their escapes, see `visible`.
 """
 
 import re
@@ -10,23 +10,23 @@ import re
 from board_client.cli.visible import visible
 
 INDENT = "  "
-"""What begins a line that belongs to an item of a list."""
+"""Indentation of lines that belong to a list item."""
 
 
 def code_span(text: str) -> str:
-    """Return text, which may not be empty, as code within a line."""
+    """Return text, which must not be empty, as a code span."""
     shown = visible(text)
     fence = "`" * (_longest_run(shown) + 1)
-    # Markdown takes one space off both ends, where both have one.
+    # Markdown strips one space from both ends if both have one.
     spaced = shown.strip(" ") and shown[0] == shown[-1] == " "
     pad = " " if spaced or "`" in (shown[0], shown[-1]) else ""
     return f"{fence}{pad}{shown}{pad}{fence}"
 
 
 def code_of_item(text: str) -> str:
-    """Return code that follows the words of an item: on their line, or a block where it has more.
+    """Return code to follow the words of a list item: a code span, or a block for several lines.
 
-    In a block, a tab is four spaces.
+    In a block, a tab becomes four spaces.
     """
     if "\n" not in text:
         return f": {code_span(text)}"

@@ -1,7 +1,6 @@
 """Read a nebula: a directory with a nebula.toml and a Markdown file for each phase.
 
-Everything is checked before anything is used, and every problem is told with
-the file and the line at fault.
+Everything is checked before anything is used. Every problem names its file and line.
 """
 
 import re
@@ -28,7 +27,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """One phase file: its head, its ID, and the IDs of the phases it waits for."""
+    """One phase file: its head, its ID, and the IDs of the phases that it depends on."""
 
     head: TomlLines
     phase_id: str
@@ -48,7 +47,7 @@ class Nebula:
 
 
 def read_nebula(directory: Path) -> Nebula:
-    """Read a nebula and check it whole. Raises BadInput with all that is wrong."""
+    """Read and check a nebula. Raises BadInput with every problem."""
     files = _phase_files(directory)
     problems: list[Problem] = []
     name = _noting(problems, _read_name, directory / "nebula.toml")
@@ -75,10 +74,10 @@ def needed_by(nebula: Nebula, phase_id: str) -> list[str]:
 
 
 def board_name(name: str) -> str:
-    """Return the board name for a nebula's name; "" if none can be made of it.
+    """Return the board name for a nebula's name; "" if there is none.
 
-    A name that a board may have stays. In others, each run of characters that
-    board names do not have becomes one hyphen, and none is left at the ends.
+    A valid board name stays. In others, each run of invalid characters becomes one
+    hyphen, and hyphens at the ends are removed.
     """
     if _BOARD_NAME.fullmatch(name) and len(name) <= MAX_BOARD_NAME:
         return name
@@ -86,7 +85,7 @@ def board_name(name: str) -> str:
 
 
 def _noting(problems: list[Problem], read: Callable[[Path], T], path: Path) -> T | None:
-    """Read one file; note what is wrong with it, and go on."""
+    """Read one file. Add its problems to the list instead of raising them."""
     try:
         return read(path)
     except BadInput as bad:
@@ -186,13 +185,13 @@ def _unknown_dependencies(phases: Sequence[Phase]) -> Iterator[Problem]:
 
 
 def _cycles(phases: Sequence[Phase]) -> Iterator[Problem]:
-    """Tell one cycle, set its phases aside, and look for another."""
+    """Yield one cycle, remove its phases, and look for another."""
     left = {phase.phase_id: phase for phase in reversed(phases)}  # of equal IDs, the first
     while True:
         try:
             TopologicalSorter({id_: phase.depends_on for id_, phase in left.items()}).prepare()
         except CycleError as error:
-            # graphlib lists each before those that wait for it; told is who waits for whom.
+            # graphlib lists each phase before those that wait for it; print it the other way.
             waiting: list[str] = error.args[1][::-1]
             start = min(range(len(waiting) - 1), key=lambda at: left[waiting[at]].head.path)
             cycle = [*waiting[start:-1], *waiting[: start + 1]]

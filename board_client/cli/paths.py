@@ -1,9 +1,8 @@
-"""Paths as the board has them: from the root of the repository, one for each file.
+"""Paths on the board: relative to the root of the repository, one for each file.
 
 `./a`, `a//`, `x/../a` and an absolute path name one file, and two phases that write
-them differently must not both have it. Symbolic links are followed: what is claimed
-is the file that an editor would change, whatever name it was opened by. The board
-itself compares paths byte for byte.
+them differently must not both claim it. Symbolic links are followed: the claim is of
+the file that an editor would change. The board compares paths byte for byte.
 """
 
 import os
@@ -16,7 +15,7 @@ _FOR_HOOKS = frozenset({"GIT_DIR", "GIT_COMMON_DIR"})
 
 
 def repository_paths(paths: Iterable[str]) -> list[str]:
-    """Return each path as the board has it, without repeats, in the order given.
+    """Return each path as it is on the board, without repeats, in the order given.
 
     Raises Failure for one that is not inside the repository.
     """
@@ -26,7 +25,7 @@ def repository_paths(paths: Iterable[str]) -> list[str]:
 
 
 def repository_path(path: str) -> str:
-    """Return a path as the board has it. Raises Failure if it is not inside the repository."""
+    """Return a path as it is on the board. Raises Failure if it is not inside the repository."""
     return repository_paths([path])[0]
 
 
@@ -44,8 +43,8 @@ def _from_root(path: str, root: str) -> str:
 
 
 def _root() -> str:
-    """Return the root of the repository; the working directory where there is none."""
-    # A repository of another user's, as in a container, is one too: nothing of it is run.
+    """Return the root of the repository, or the working directory if there is none."""
+    # Accept a repository of another user, as in a container: nothing in it is run.
     command = ["git", "-c", "safe.directory=*", "rev-parse", "--show-toplevel"]
     try:
         found = subprocess.run(command, env=_environment(), capture_output=True, check=False)
@@ -57,10 +56,10 @@ def _root() -> str:
 
 
 def _environment() -> dict[str, str]:
-    """Return our environment, for git to look for the repository from the working directory up.
+    """Return an environment in which git searches from the working directory upwards.
 
-    Git sets GIT_DIR for the hooks and aliases of a linked worktree, and then takes the
-    working directory for the root. With GIT_WORK_TREE, which names the root, both count.
+    For hooks and aliases of a linked worktree, git sets GIT_DIR, and would then take the
+    working directory for the root. GIT_WORK_TREE names the root: with it, keep both.
     """
     if "GIT_WORK_TREE" in os.environ:
         return dict(os.environ)

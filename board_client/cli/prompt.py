@@ -18,7 +18,7 @@ _WHY = {
 
 
 _URGENT = {*(PhaseState.RUNNING, PhaseState.BLOCKED, PhaseState.FAILED, PhaseState.HUMAN_DECISION)}
-"""States of phases that somebody works on, or has to look at."""
+"""States of phases that need attention now."""
 
 
 def prompt(digest: Digest, budget: int | None = None) -> str:
@@ -67,7 +67,7 @@ def _phase(phase: Phase, digest: Digest) -> Item:
 
 
 def _needed_contracts(digest: Digest) -> Section:
-    """Return the contracts that a phase builds on, by producer."""
+    """Return the contracts of the phases that a phase depends on, by producer."""
     lists = []
     for producer in digest.needed:
         those = [each for each in digest.contracts if each.producer == producer]

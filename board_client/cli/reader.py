@@ -1,4 +1,4 @@
-"""What reads our standard output, and that it may go away while nothing is written."""
+"""Notice that the reader of standard output is gone, even if nothing is written."""
 
 import _thread
 import errno
@@ -12,7 +12,7 @@ from typing import NoReturn
 
 
 def end_with_the_reader() -> None:
-    """Raise BrokenPipeError in the main thread once the pipe that we write to has no reader.
+    """Raise BrokenPipeError in the main thread once the pipe at standard output has no reader.
 
     Without it, `board watch | head -1` would go on until the next event.
     """
@@ -25,7 +25,7 @@ def end_with_the_reader() -> None:
 
 def _look(output: int) -> None:
     poll = select.poll()
-    poll.register(output, 0)  # that the other end is closed is told unasked
+    poll.register(output, 0)  # POLLERR, for a closed other end, is always reported
     poll.poll()
     _thread.interrupt_main(signal.SIGPIPE)
 

@@ -4,9 +4,9 @@ from board_client.model import Change, Contract, Event, FileClaim, Phase, Sessio
 
 
 class Replica:
-    """A copy of a board. Fed with every event after its snapshot, it equals a later snapshot.
+    """A copy of a board. With every event after its snapshot applied, it equals a later one.
 
-    Except for when sessions end: a renewal is no event.
+    Only the expiry of sessions may differ: a renewal is not an event.
     """
 
     def __init__(self, snapshot: Snapshot) -> None:
@@ -18,7 +18,7 @@ class Replica:
         self._sessions = {session.session_id: session for session in snapshot.sessions}
 
     def apply(self, event: Event) -> None:
-        """Change what the event says has changed."""
+        """Apply one event."""
         self.revision = event.revision
         match event.record:
             case Phase() as phase:
@@ -35,7 +35,7 @@ class Replica:
                 self._sessions[session.session_id] = session
 
     def snapshot(self) -> Snapshot:
-        """Return the board as it stands, each list in the order that the board gives it."""
+        """Return the board with all events applied, each list in the order of the board."""
         return Snapshot(
             self.revision,
             self.board_id,

@@ -1,4 +1,4 @@
-"""Take a phase for a worker: of several that try at once, one gets it."""
+"""Take a phase for a worker; of several that try at once, one gets it."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
@@ -44,12 +44,11 @@ def taken(phase: Phase) -> str:
 
 @contextmanager
 def _lock(ours: "Board", phase_id: str) -> Iterator[None]:
-    """Keep all others out of this block for the phase.
+    """Hold a lock on the phase during the block.
 
-    The board compares a phase's state, not its session, and cannot create a phase
-    only if it is absent. A claim it gives to one owner alone, so a claim is the lock:
-    of a name that no file has, for an owner that is the session, which frees it if
-    we die.
+    The board compares a phase's state but not its session. Only one owner can have a
+    claim, so a claim is the lock: its path is no file's, and its owner is the session,
+    so that it is released if this process dies.
     """
     from board_client.errors import BoardError, DeadlineExceeded, FileAlreadyClaimed  # noqa: PLC0415  it imports grpc
 

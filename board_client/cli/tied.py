@@ -1,8 +1,8 @@
 """Become a command that ends when the process that started it does.
 
-Run as a program of its own, by `board run`, with that process's ID and the
-command as arguments: what it asks of the kernel must be asked between fork and
-exec, where a process with threads such as ours can run no Python. Linux only.
+`board run` runs this file as a program, with its own process ID and the command as
+arguments: prctl must be called between fork and exec, where a process with threads
+cannot run Python. Linux only.
 """
 
 import ctypes
@@ -13,14 +13,14 @@ from typing import NoReturn
 
 _PR_SET_PDEATHSIG = 1
 
-# As shells do where a command is not there, or is no program.
+# The codes that shells use.
 _CANNOT_RUN = 126
 _NOT_FOUND = 127
 
 
 def become(parent: int, command: list[str]) -> NoReturn:
     """Run the command in place of this process. It gets SIGTERM when `parent` is gone."""
-    # What Python has set for itself would stay: a command expects to die of these.
+    # Python ignores these, and exec would keep that; a command expects to die of them.
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

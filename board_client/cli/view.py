@@ -1,4 +1,4 @@
-"""View: what `board top` knows of a board, from all that it is told."""
+"""View: the board that `board top` shows, kept up to date by updates."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -12,20 +12,20 @@ _MOST_EVENTS = 5000
 
 @dataclass(frozen=True, slots=True)
 class Sessions:
-    """The sessions that live, with when they now end."""
+    """The sessions that live, with their times of expiry."""
 
     alive: Sequence[Session]
 
 
 class Lost:
-    """The board did not answer."""
+    """The server did not answer."""
 
 
 Update = Snapshot | Event | Sessions | Lost
 
 
 class View:
-    """A board, its latest events, and whether it can be reached."""
+    """A board, its latest events, and whether the server answers."""
 
     def __init__(self, name: str, snapshot: Snapshot, events: Sequence[Event] = ()) -> None:
         self.name = name
@@ -35,7 +35,7 @@ class View:
         self._replica = Replica(snapshot)
 
     def take(self, update: Update) -> None:
-        """Learn what has changed."""
+        """Apply an update."""
         self.connected = not isinstance(update, Lost)
         match update:
             case Snapshot():
@@ -48,5 +48,5 @@ class View:
                 self.sessions = alive
 
     def board(self) -> Snapshot:
-        """Return the board as it stands."""
+        """Return the board with all updates applied."""
         return self._replica.snapshot()

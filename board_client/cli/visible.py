@@ -1,10 +1,10 @@
-r"""Text of others, with every character that has no glyph of its own as an escape.
+r"""Untrusted text, with every character that has no glyph as an escape.
 
 Names, paths and signatures may hold anything. Control characters would break
 lines and steer the terminal; characters that change the direction of writing
-show code in another order than it has; invisible ones hide text from a person
-that a language model reads; noncharacters, and what Unicode has not assigned, a
-terminal shows as it likes. Each is shown as Python writes it, such as \n or \u202e.
+show code in another order than it has; invisible ones hide from a person text
+that a language model reads; terminals differ in how they show noncharacters and
+unassigned code points. Each is shown as Python writes it, such as \n or \u202e.
 """
 
 import re

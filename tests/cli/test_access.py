@@ -7,7 +7,7 @@ import pytest
 from board_client import BoardClient
 from board_server.config.schema import Config
 from board_server.principal import Role
-from tests.cli.conftest import COMMAND, run
+from tests.cli.conftest import COMMAND, run, started
 from tests.support.secured import ANY_PORT, Authority, TokenFile, running
 
 
@@ -56,13 +56,13 @@ def test_a_token_in_a_file_lets_in(board, tokens, tmp_path):
 
 
 def test_variables_do_as_well_as_options(address, authority, tokens):
-    told = run(
+    result = run(
         "boards",
         BOARD_TARGET=address,
         BOARD_TLS_CA=str(authority.ca),
         BOARD_TOKEN=tokens.secrets["reader"],
     )
-    assert told.rows[0][0] == "boards"
+    assert result.rows[0][0] == "boards"
 
 
 def test_a_file_of_a_token_goes_before_a_token_in_the_environment(board, tokens, tmp_path):
@@ -78,16 +78,16 @@ def test_a_file_of_a_token_goes_before_a_token_in_the_environment(board, tokens,
         ({"BOARD_TOKEN": "no-such-token"}, "does not know this token"),
     ],
 )
-def test_a_caller_who_is_not_known_is_told_in_one_line(board, variables, words):
-    told = board("boards", **variables)
-    assert (told.code, told.out, told.err.count("\n")) == (9, "", 1)
-    assert words in told.err
+def test_an_unknown_token_is_refused_in_one_line(board, variables, words):
+    result = board("boards", **variables)
+    assert (result.code, result.out, result.err.count("\n")) == (9, "", 1)
+    assert words in result.err
 
 
-def test_a_caller_who_may_not_is_told_what_it_takes(board, tokens):
-    told = board("phase", "set", "a", "queued", BOARD_TOKEN=tokens.secrets["reader"])
-    assert told.code == 9
-    assert 'the token "reader" has the role reader; this needs worker' in told.err
+def test_a_role_that_is_too_low_is_refused_with_the_role_it_takes(board, tokens):
+    result = board("phase", "set", "a", "queued", BOARD_TOKEN=tokens.secrets["reader"])
+    assert result.code == 9
+    assert 'the token "reader" has the role reader; this needs worker' in result.err
 
 
 def test_a_reader_sees_how_a_board_stands(board, tokens):
@@ -106,13 +106,13 @@ def test_an_archive_that_is_refused_leaves_no_file(board, tokens, tmp_path):
 
 def test_a_server_of_another_ca_is_not_trusted(address, tmp_path, tokens):
     other = Authority(tmp_path, "another")
-    told = run(
+    result = run(
         *("--target", address, "--tls-ca", other.ca, "boards"),
         BOARD_TOKEN=tokens.secrets["reader"],
     )
-    assert (told.code, told.err.count("\n")) == (9, 1)
-    assert f"the certificate of the board at {address} is not trusted" in told.err
-    assert told.err.endswith("; give its CA with --tls-ca\n")
+    assert (result.code, result.err.count("\n")) == (9, 1)
+    assert f"the certificate of the board at {address} is not trusted" in result.err
+    assert result.err.endswith("; give its CA with --tls-ca\n")
 
 
 @pytest.mark.parametrize(
@@ -126,28 +126,28 @@ def test_a_server_of_another_ca_is_not_trusted(address, tmp_path, tokens):
     ],
 )
 def test_a_file_of_ours_that_cannot_be_used_is_bad_input_to_an_option(options, option):
-    told = run(*options, "boards")
-    assert (told.code, told.out, told.err.count("\n")) == (2, "", 1)
-    assert told.err.endswith(f" with {option}\n")
+    result = run(*options, "boards")
+    assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
+    assert result.err.endswith(f" with {option}\n")
 
 
 def test_a_variable_that_holds_no_token_is_named():
-    told = run("boards", BOARD_TOKEN="two words")
-    assert (told.code, told.err.count("\n")) == (2, 1)
-    assert "BOARD_TOKEN" in told.err
-    assert "two words" not in told.err
+    result = run("boards", BOARD_TOKEN="two words")
+    assert (result.code, result.err.count("\n")) == (2, 1)
+    assert "BOARD_TOKEN" in result.err
+    assert "two words" not in result.err
 
 
 def test_a_token_is_not_sent_unencrypted():
-    told = run("--target", "192.0.2.1:7447", "boards", BOARD_TOKEN="secret")
-    assert told.code == 2
-    assert told.err.endswith("; encrypt with --tls or --tls-ca\n")
+    result = run("--target", "192.0.2.1:7447", "boards", BOARD_TOKEN="secret")
+    assert result.code == 2
+    assert result.err.endswith("; encrypt with --tls or --tls-ca\n")
 
 
 def test_a_server_that_speaks_tls_says_so_to_a_command_that_does_not(address):
-    told = run("--target", address, "boards")
-    assert told.code == 9
-    assert "speaks TLS; encrypt with --tls or --tls-ca" in told.err
+    result = run("--target", address, "boards")
+    assert result.code == 9
+    assert "speaks TLS; encrypt with --tls or --tls-ca" in result.err
 
 
 def test_a_client_certificate_is_shown(tmp_path, authority):
@@ -161,8 +161,8 @@ def test_a_client_certificate_is_shown(tmp_path, authority):
     )
     with running(config) as served:
         where = ("--target", served.address, "--tls-ca", authority.ca)
-        told = run(*where, "--tls-cert", client.cert, "--tls-key", client.key, "boards")
-        assert told.rows[0][0] == "boards"
+        result = run(*where, "--tls-cert", client.cert, "--tls-key", client.key, "boards")
+        assert result.rows[0][0] == "boards"
         refused = run(*where, "boards")
         assert refused.code == 9
         assert "asks for a client's certificate; give one with --tls-cert" in refused.err
@@ -172,9 +172,29 @@ def test_a_command_that_run_starts_gets_in_too(board, tokens, tmp_path):
     file = tmp_path / "token"
     file.write_text(tokens.secrets["dispatcher"])
     inner = (COMMAND, "--json", "phase", "get")
-    told = board("--token-file", file, "run", "--phase", "inner", "--", *inner)
-    assert told.code == 0, told.err
-    assert json.loads(told.out)["state"] == "running"
+    result = board("--token-file", file, "run", "--phase", "inner", "--", *inner)
+    assert result.code == 0, result.err
+    assert json.loads(result.out)["state"] == "running"
+
+
+def test_run_says_that_its_token_was_revoked_when_it_loses_its_session(tmp_path, tokens):
+    tokens.add("short-lived", Role.WORKER)
+    config = Config(directory=tmp_path / "boards", listen=(ANY_PORT,), tokens=tokens.path)
+    command = ("run", "--session", "--ttl", "1s", "--", "sh", "-c", "echo ready; exec sleep 600")
+    with (
+        running(config) as served,
+        started(
+            "--target", served.address, *command, BOARD_TOKEN=tokens.secrets["short-lived"]
+        ) as run_it,
+    ):
+        assert run_it.stdout.readline() == "ready\n"
+        tokens.remove("short-lived")
+        _, err = run_it.communicate(timeout=60)
+    assert run_it.returncode == 6
+    assert "is lost: " in err
+    assert "does not know this token" in err
+    assert err.endswith("; the command was ended\n")
+    assert "handed on" not in err
 
 
 def test_a_whole_life_of_a_token(tmp_path):
@@ -183,8 +203,8 @@ def test_a_whole_life_of_a_token(tmp_path):
     assert made.code == 0, made.err
     config = Config(directory=tmp_path / "boards", listen=(ANY_PORT,), tokens=file)
     with running(config) as served, BoardClient(served.address):
-        told = run("--target", served.address, "boards", BOARD_TOKEN=made.out.strip())
-        assert told.code == 0, told.err
+        result = run("--target", served.address, "boards", BOARD_TOKEN=made.out.strip())
+        assert result.code == 0, result.err
     assert run("token", "list", "--file", file).out.startswith("w\tworker")
     assert run("token", "revoke", "w", "--file", file).code == 0
     assert run("token", "list", "--file", file).out == ""

@@ -15,10 +15,10 @@ from tests.cli.terminal import terminal
 
 
 def test_help_lists_the_commands_and_the_exit_codes():
-    told = run("--help", COLUMNS="200")
-    assert told.code == 0
+    result = run("--help", COLUMNS="200")
+    assert result.code == 0
     for word in ("serve", "load", "status", "phase", "contract", "claims", "Exit codes: 0 success"):
-        assert word in told.out
+        assert word in result.out
 
 
 def test_without_arguments_the_help_is_shown():
@@ -63,7 +63,7 @@ def test_top_says_what_it_waits_for():
         shown.shows(f"connecting to 127.0.0.1:{mute.getsockname()[1]} ...")
 
 
-def test_a_server_that_is_no_board_is_told_in_our_words():
+def test_a_server_that_is_not_a_board_is_reported_in_our_words():
     server = grpc.server(ThreadPoolExecutor(1))
     address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
     server.start()
@@ -113,7 +113,7 @@ def test_wrong_usage_exits_with_2(tmp_path):
         assert "Traceback" not in refused.err
 
 
-def test_a_full_disk_under_the_output_is_told(board):
+def test_a_full_disk_under_the_output_is_reported(board):
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
             [COMMAND, "--target", board.target, "status"],

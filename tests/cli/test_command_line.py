@@ -217,5 +217,5 @@ def test_a_name_is_chosen_for_the_commands_that_run_starts(own_server):
     with BoardClient(own_server, "only") as only:
         only.open_board()
         only.set_phase_state("p1", "queued")
-    told = run("--target", own_server, "run", "--", "sh", "-c", "echo $BOARD_NAME")
-    assert told.out == "only\n"
+    result = run("--target", own_server, "run", "--", "sh", "-c", "echo $BOARD_NAME")
+    assert result.out == "only\n"

@@ -38,7 +38,7 @@ def test_a_worker_ends_its_own_phase_as_failed(board):
     assert (ended["published"], ended["released"]) == (0, 0)
 
 
-def test_a_bad_contract_is_told_with_its_line_and_nothing_is_done(board, tmp_path):
+def test_a_bad_contract_is_reported_with_its_line_and_nothing_is_done(board, tmp_path):
     file = tmp_path / "c.jsonl"
     board.client.set_phase_state("p1", "running")
     file.write_bytes(LINE + b"\n" + LINE.replace(b'"T"', b'"' + b"T" * 5000 + b'"'))

@@ -52,7 +52,7 @@ def test_filters_choose_what_is_listed(board):
     ]
 
 
-def test_a_bad_line_is_told_with_file_and_number_and_nothing_is_published(board, tmp_path):
+def test_a_bad_line_is_reported_with_file_and_number_and_nothing_is_published(board, tmp_path):
     file = tmp_path / "c.jsonl"
     good = b'{"producer": "p", "kind": "type", "name": "A"}\n'
     file.write_bytes(good + b'{"producer": "p", "kind": "typ", "name": "B", "sig": ""}\n{\n')
@@ -62,7 +62,7 @@ def test_a_bad_line_is_told_with_file_and_number_and_nothing_is_published(board,
     assert second.startswith(f'{file}:2: unknown key "sig"')
     assert third.startswith(f"{file}:3: not JSON")
 
-    # A limit that only the board knows is told with the line too.
+    # A limit that only the board knows is reported with the line too.
     long_name = json.dumps({"producer": "p", "kind": "type", "name": "B" * 5000})
     file.write_bytes(good + b"\n" + long_name.encode())
     refused = board("contract", "publish", file)

@@ -43,11 +43,11 @@ def problem(line):
         (encoded(nmae="n"), '"nmae"'),
     ],
 )
-def test_a_bad_line_is_told_with_its_number_and_what_is_wrong(line, says):
+def test_a_bad_line_is_reported_with_its_number_and_what_is_wrong(line, says):
     assert says in problem(line)
 
 
-def test_every_bad_line_is_told():
+def test_every_bad_line_is_reported():
     with pytest.raises(BadInput) as refused:
         read_contracts([b"{", encoded(), b"[]"], "-")
     assert [found.line for found in refused.value.problems] == [1, 3]
@@ -98,9 +98,9 @@ def test_contracts_written_as_json_lines_are_read_back_equal(contracts, ascii_on
 
 @given(st.lists(st.binary() | st.text().map(lambda text: text.encode(errors="replace"))))
 def test_whatever_a_line_holds_it_is_read_or_refused_with_its_number(lines):
-    told = []
+    result = []
     try:
         read_contracts(lines, "-")
     except BadInput as refused:
-        told = refused.problems
-    assert all(1 <= found.line <= len(lines) for found in told)
+        result = refused.problems
+    assert all(1 <= found.line <= len(lines) for found in result)

@@ -16,8 +16,10 @@ CONTRACTS = st.lists(
 
 
 @given(CONTRACTS)
-def test_every_two_contracts_that_differ_in_their_signature_alone_are_told_and_no_others(contracts):
-    told = {
+def test_every_two_contracts_that_differ_in_their_signature_alone_are_reported_and_no_others(
+    contracts,
+):
+    result = {
         frozenset((first.producer, second.producer, each.kind, each.package, each.name))
         for each in contradictions(contracts)
         for first, second in combinations(each.contracts, 2)
@@ -29,11 +31,11 @@ def test_every_two_contracts_that_differ_in_their_signature_alone_are_told_and_n
         if (first.kind, first.package, first.name) == (second.kind, second.package, second.name)
         and first.signature != second.signature
     }
-    assert told == true
+    assert result == true
 
 
 @given(CONTRACTS, st.randoms())
-def test_they_are_told_in_one_order(contracts, random):
+def test_they_are_reported_in_one_order(contracts, random):
     before = contradictions(contracts)
     random.shuffle(contracts)
     assert contradictions(contracts) == before

@@ -1,4 +1,4 @@
-"""What of the package works without the extra `[cli]`."""
+"""The package without the extra `[cli]`."""
 
 import subprocess
 import sys

@@ -26,8 +26,8 @@ def test_a_loaded_nebula_is_on_the_board_of_its_name_with_every_phase_queued(tar
     unnamed = {"BOARD_NAME": ""}
     loaded = board("load", NEBULAS / "contract-board", **unnamed)
     assert (loaded.code, loaded.err) == (0, "")
-    told = "loaded 8 phases onto board contract-board: 8 new, 0 kept, 0 changed\n"
-    assert loaded.out == told
+    result = "loaded 8 phases onto board contract-board: 8 new, 0 kept, 0 changed\n"
+    assert loaded.out == result
 
     shown = board("status")
     assert "8 phases (8 queued), 0 claims, 0 contracts" in shown.out
@@ -98,12 +98,12 @@ def test_a_reset_queues_every_phase_again_and_takes_its_worker_away(underway):
     assert datetime.fromisoformat(first["updated_at"]) > before[0].updated_at
 
 
-def test_a_name_that_no_board_can_have_is_made_one_and_told(target):
+def test_a_name_that_no_board_can_have_is_made_one_and_printed(target):
     loaded = Board(target, "")("load", NEBULAS / "dag-engine")
     assert loaded.out == ("loaded 5 phases onto board DAG-Task-Engine: 5 new, 0 kept, 0 changed\n")
 
 
-def test_malformed_files_are_told_with_path_and_line_and_nothing_is_posted(unopened, broken):
+def test_malformed_files_are_reported_with_path_and_line_and_nothing_is_posted(unopened, broken):
     refused = unopened("load", broken)
     assert (refused.code, refused.out) == (2, "")
     first, fifth = refused.err.splitlines()
@@ -113,7 +113,7 @@ def test_malformed_files_are_told_with_path_and_line_and_nothing_is_posted(unope
         client.list_phases()
 
 
-def test_status_tells_claims_and_contracts_of_each_phase(board):
+def test_status_counts_claims_and_contracts_of_each_phase(board):
     board.client.set_phase_state("p1", "running", worker="w1")
     board.client.set_phase_state("p2", "queued")
     board.client.claim_file("go.mod", "p1")

@@ -1,4 +1,4 @@
-"""docs/cli.md tells of every command, option and exit code, and of no others."""
+"""docs/cli.md documents every command, option and exit code, and no others."""
 
 import re
 from pathlib import Path
@@ -44,22 +44,22 @@ OF_THE_SERVER = {"serve", "token", "backup", "restore", "compact", "doctor"}
 @pytest.mark.parametrize("name", sorted(COMMANDS.keys() - OF_THE_SERVER))
 def test_every_option_of_a_command_is_in_its_row_and_no_others(name):
     real = {word for option in COMMANDS[name] for word in option.opts if word.startswith("--")}
-    told = set(re.findall(r"--[a-z-]+", ROWS[name].partition(" -- ")[0]))
-    assert told == real - {"--json", "--help"}
+    result = set(re.findall(r"--[a-z-]+", ROWS[name].partition(" -- ")[0]))
+    assert result == real - {"--json", "--help"}
 
 
 def test_every_exit_code_has_a_row_and_every_row_an_exit_code():
     cells = re.findall(r"^\| ([\d, ]+) \|", MANUAL, re.MULTILINE)
-    told = {int(code) for cell in cells for code in cell.split(",")}
-    assert told == {*ExitCode}
+    result = {int(code) for cell in cells for code in cell.split(",")}
+    assert result == {*ExitCode}
 
 
-def test_the_help_tells_the_exit_codes_too():
+def test_the_help_lists_the_exit_codes_too():
     own = {code for code in ExitCode if code < 100}
     assert {int(code) for code in re.findall(r"\b(\d)\b", EXIT_CODES)} == own
 
 
-def test_every_option_that_stands_before_the_command_is_told():
+def test_every_global_option_is_documented():
     real = {word for option in get_command(app).params for word in option.opts}
     for option in real - {"--version", "--help", "-h", "--show-completion"}:
         assert f"`{option}" in MANUAL or f"`board {option}" in MANUAL, option

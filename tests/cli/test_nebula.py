@@ -151,7 +151,7 @@ def test_a_malformed_nebula_file_is_reported_with_its_line(tmp_path, toml, line)
     assert places(write(tmp_path, toml=toml, a=phase("a"))) == [("nebula.toml", line)]
 
 
-def test_all_problems_are_told_at_once_in_the_order_of_the_files(tmp_path):
+def test_all_problems_are_reported_at_once_in_the_order_of_the_files(tmp_path):
     write(
         tmp_path,
         toml="",
@@ -174,7 +174,7 @@ def test_an_id_in_a_file_that_cannot_be_read_is_not_called_unknown(tmp_path):
     assert places(tmp_path) == [("b.md", 3)]
 
 
-def test_every_separate_cycle_is_told(tmp_path):
+def test_every_separate_cycle_is_reported(tmp_path):
     write(tmp_path, a=phase("a", "a"), b=phase("b", "c"), c=phase("c", "b"), d=phase("d", "b"))
     assert [text for _, _, text in problems(tmp_path)] == [
         "dependency cycle: a -> a",

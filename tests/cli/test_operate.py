@@ -18,8 +18,8 @@ def test_a_board_is_backed_up_while_it_is_served_and_restored_elsewhere(director
     backup = tmp_path / "backup"
     with server_process(directory) as server, BoardClient(server.address) as client:
         client.set_phase_state("a", "queued")
-        told = run("backup", backup, "--dir", directory)
-        assert told.out == f"{backup}: board boards, revision 1, verified\n", told.err
+        result = run("backup", backup, "--dir", directory)
+        assert result.out == f"{backup}: board boards, revision 1, verified\n", result.err
     restored = tmp_path / "again" / "boards"
     restored.mkdir(parents=True)
     assert run("restore", backup, "--dir", restored).code == 0
@@ -30,8 +30,8 @@ def test_a_board_is_backed_up_while_it_is_served_and_restored_elsewhere(director
 def test_the_option_before_the_command_names_the_board(directory, tmp_path):
     with server_process(directory) as server:
         assert run("--target", server.address, "--board", "other", "open").code == 0
-    told = run("--board", "other", "backup", tmp_path / "backup", "--dir", directory)
-    assert told.code == 0, told.err
+    result = run("--board", "other", "backup", tmp_path / "backup", "--dir", directory)
+    assert result.code == 0, result.err
 
 
 def test_a_board_that_nobody_serves_is_examined_and_made_small(directory):
@@ -43,17 +43,17 @@ def test_a_board_that_nobody_serves_is_examined_and_made_small(directory):
 
 def test_a_board_that_is_served_is_not_made_small(directory):
     with server_process(directory):
-        told = run("compact", "--dir", directory)
-    assert told.code == 1
-    assert told.err.count("\n") == 1
+        result = run("compact", "--dir", directory)
+    assert result.code == 1
+    assert result.err.count("\n") == 1
 
 
 def test_an_archive_holds_what_the_board_then_lacks(board, tmp_path):
     board.client.set_phase_state("a", "done")
     file = tmp_path / "archive.jsonl"
-    told = board("archive", file)
-    assert told.code == 0, told.err
-    assert told.out.startswith(f"{file}: 1 phase, 0 contracts and 0 claims")
+    result = board("archive", file)
+    assert result.code == 0, result.err
+    assert result.out.startswith(f"{file}: 1 phase, 0 contracts and 0 claims")
     first, phase = map(json.loads, file.read_text().splitlines())
     assert first["board"]["name"] == board.name
     assert phase["phase"]["phase_id"] == "a"
@@ -70,8 +70,8 @@ def test_an_archive_never_replaces_a_file(board, tmp_path):
     board.client.set_phase_state("a", "done")
     file = tmp_path / "archive.jsonl"
     file.write_text("precious")
-    told = board("archive", file)
-    assert told.code == 2
-    assert "exists already" in told.err
+    result = board("archive", file)
+    assert result.code == 2
+    assert "exists already" in result.err
     assert file.read_text() == "precious"
     assert board.client.get_phase_state("a") == "done"

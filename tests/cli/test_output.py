@@ -65,7 +65,7 @@ def test_an_age_is_in_its_largest_whole_unit(seconds, shown):
     assert age(now - timedelta(seconds=seconds), now) == shown
 
 
-def test_of_very_many_problems_the_first_are_told_and_the_rest_counted():
+def test_of_very_many_problems_the_first_are_printed_and_the_rest_counted():
     bad = BadInput([Problem("f", line, "wrong") for line in range(1, MOST_LINES + 4)])
     lines = bad.lines()
     assert lines[0] == "f:1: wrong"
@@ -109,10 +109,10 @@ def forged(board):
     ],
 )
 def test_no_command_shows_a_terminal_or_a_model_what_a_person_does_not_see(forged, command):
-    told = forged(*command.split(" "), COLUMNS="300", LINES="50")
-    assert (told.code, told.err) == (0, "")
-    assert all(is_seen(character) for character in told.out if character not in "\n\t")
-    assert SHOWN in told.out
+    result = forged(*command.split(" "), COLUMNS="300", LINES="50")
+    assert (result.code, result.err) == (0, "")
+    assert all(is_seen(character) for character in result.out if character not in "\n\t")
+    assert SHOWN in result.out
 
 
 def test_an_error_shows_no_character_that_a_person_does_not_see(forged):

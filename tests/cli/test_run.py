@@ -24,10 +24,10 @@ def script(text):
 
 
 def test_a_command_runs_in_a_session_with_its_phase_running_and_its_files_claimed(board):
-    told = ["BOARD_TARGET", "BOARD_NAME", "BOARD_WORKER", "QUASAR_TASK_ID", "BOARD_SESSION"]
-    show = "; ".join(f"echo ${name}" for name in told)
+    names = ["BOARD_TARGET", "BOARD_NAME", "BOARD_WORKER", "QUASAR_TASK_ID", "BOARD_SESSION"]
+    show = "; ".join(f"echo ${name}" for name in names)
     with board.start(*AS_P1, "--worker", "w1", *script(f"{show}; read line; exit 0")) as run:
-        address, name, worker, phase, session_id = (run.stdout.readline().strip() for _ in told)
+        address, name, worker, phase, session_id = (run.stdout.readline().strip() for _ in names)
         assert (address, name, worker, phase) == (board.target, board.name, "w1", "p1")
 
         (session,) = board.client.list_sessions()
@@ -135,7 +135,7 @@ def test_a_phase_that_was_taken_over_meanwhile_is_not_completed(board):
             assert board.client.get_phase_state("p1") == "running"
 
 
-def test_a_command_that_is_not_there_is_told_before_anything_is_done(board, tmp_path):
+def test_a_command_that_is_not_there_is_reported_before_anything_is_done(board, tmp_path):
     no_program = tmp_path / "text"
     no_program.write_text("no program")
     for command, code in (("nowhere/to/be/found", 127), (no_program, 126)):
@@ -145,12 +145,12 @@ def test_a_command_that_is_not_there_is_told_before_anything_is_done(board, tmp_
 
 
 def test_signals_are_the_commands(board):
-    waits = 'trap "echo told; exit 9" TERM; echo ready; while :; do sleep 0.05; done'
+    waits = 'trap "echo trapped; exit 9" TERM; echo ready; while :; do sleep 0.05; done'
     with board.start(*AS_P1, *script(waits)) as run:
         assert run.stdout.readline() == "ready\n"
         run.terminate()
         out, _ = run.communicate(timeout=60)
-        assert (run.returncode, out) == (9, "told\n")
+        assert (run.returncode, out) == (9, "trapped\n")
     assert board.client.get_phase_state("p1") == "failed"
 
 
@@ -245,7 +245,7 @@ def test_a_signal_ends_the_tries_to_complete_a_phase_while_the_server_is_away(tm
 
 @contextmanager
 def ended(pid):
-    """Yield a function that waits for the end of a process, and tells whether it came."""
+    """Yield a function that waits for the end of a process, and returns whether it came."""
     process = os.pidfd_open(pid)
     try:
         yield lambda: bool(select.select([process], [], [], 60)[0])

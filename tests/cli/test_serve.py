@@ -39,7 +39,7 @@ def test_it_serves_until_sigterm_as_the_same_process(tmp_path):
         assert server.wait(timeout=30) == 0
 
 
-def test_a_limit_of_open_files_that_is_too_low_is_told(tmp_path):
+def test_a_limit_of_open_files_that_is_too_low_is_reported(tmp_path):
     command = ["sh", "-c", 'ulimit -n 300 && exec "$0" "$@"', COMMAND]
     with subprocess.Popen(
         [*command, "serve", tmp_path / "boards", *ANY_PORT],
@@ -50,10 +50,10 @@ def test_a_limit_of_open_files_that_is_too_low_is_told(tmp_path):
     ) as server:
         assert address_in(server.stdout.readline())
         server.terminate()
-        _, told = server.communicate(timeout=30)
+        _, result = server.communicate(timeout=30)
     assert server.returncode == 0
-    assert "300 files may be open" in told
-    assert "max_boards" in told
+    assert "300 files may be open" in result
+    assert "max_boards" in result
 
 
 def test_what_it_makes_is_its_users_alone(tmp_path):
@@ -66,10 +66,10 @@ def test_what_it_makes_is_its_users_alone(tmp_path):
 
 
 def test_its_help_is_the_servers():
-    told = run("serve", "--help")
-    assert told.code == 0
-    assert "Usage: board serve" in told.out
-    assert "--listen" in told.out
+    result = run("serve", "--help")
+    assert result.code == 0
+    assert "Usage: board serve" in result.out
+    assert "--listen" in result.out
 
 
 def test_where_the_server_is_not_installed_it_says_how_to_install_it(tmp_path):
@@ -82,45 +82,45 @@ def test_where_the_server_is_not_installed_it_says_how_to_install_it(tmp_path):
     assert failed.err.count("\n") == 1
 
 
-def test_a_port_in_use_is_told(tmp_path):
+def test_a_port_in_use_is_reported(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        told = refused(tmp_path / "boards", "--listen", address)
-    assert f"cannot listen on {address}: Address already in use" in told
+        result = refused(tmp_path / "boards", "--listen", address)
+    assert f"cannot listen on {address}: Address already in use" in result
 
 
 def test_nothing_is_announced_before_the_port_of_the_metrics_is_there_too(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        told = refused(tmp_path / "boards", *ANY_PORT, "--metrics-listen", address)
-    assert f"cannot listen on {address}: Address already in use" in told
+        result = refused(tmp_path / "boards", *ANY_PORT, "--metrics-listen", address)
+    assert f"cannot listen on {address}: Address already in use" in result
 
 
-def test_a_file_in_the_place_of_a_socket_is_told_and_left_alone(tmp_path):
+def test_a_file_in_the_place_of_a_socket_is_reported_and_left_alone(tmp_path):
     file = tmp_path / "a file"
     file.write_text("in the way")
     for address in (f"unix:{file}", f"unix:{tmp_path}/a%20file"):
-        told = refused(tmp_path / "boards", "--listen", address)
-        assert f"cannot listen on {address}: a file that is no socket is there" in told
+        result = refused(tmp_path / "boards", "--listen", address)
+        assert f"cannot listen on {address}: a file that is no socket is there" in result
     assert file.read_text() == "in the way"
 
 
-def test_a_second_server_on_the_same_directory_is_told_who_serves_it(tmp_path):
+def test_a_second_server_on_the_same_directory_reports_the_process_that_serves_it(tmp_path):
     directory = tmp_path / "boards"
     with server_process(directory) as server:
         before = contents(directory)
-        told = refused(directory, *ANY_PORT)
+        result = refused(directory, *ANY_PORT)
         holder = f"the board is served by process {server.process.pid}"
-        assert f"{directory / 'boards.board.db'}: {holder}" in told
+        assert f"{directory / 'boards.board.db'}: {holder}" in result
         assert contents(directory) == before
         with BoardClient(server.address) as client:
             client.open_board()  # the first serves on
 
 
-def test_a_directory_that_cannot_be_made_is_told(tmp_path):
+def test_a_directory_that_cannot_be_made_is_reported(tmp_path):
     (tmp_path / "file").write_text("in the way")
-    told = refused(tmp_path / "file" / "boards", *ANY_PORT)
-    assert str(tmp_path / "file" / "boards") in told
+    result = refused(tmp_path / "file" / "boards", *ANY_PORT)
+    assert str(tmp_path / "file" / "boards") in result
     assert (tmp_path / "file").read_text() == "in the way"
 
 
@@ -132,15 +132,15 @@ def file(tmp_path):
     return directory / "boards.board.db"
 
 
-def test_a_file_that_is_no_database_is_told_and_left_alone(file):
+def test_a_file_that_is_no_database_is_reported_and_left_alone(file):
     content = b"these are not the bytes of a database\n" * 100
     file.write_bytes(content)
-    told = refused(file.parent, *ANY_PORT)
-    assert f"{file}: not a board file" in told
+    result = refused(file.parent, *ANY_PORT)
+    assert f"{file}: not a board file" in result
     assert contents(file.parent) == {file.name: content}
 
 
-def test_a_database_of_something_else_is_told_and_left_alone(file):
+def test_a_database_of_something_else_is_reported_and_left_alone(file):
     with closing(sqlite3.connect(file)) as db:
         db.execute("CREATE TABLE recipes (name TEXT)")
     before = contents(file.parent)
@@ -148,7 +148,7 @@ def test_a_database_of_something_else_is_told_and_left_alone(file):
     assert contents(file.parent) == before
 
 
-def test_a_board_of_a_newer_version_is_told_and_left_alone(file):
+def test_a_board_of_a_newer_version_is_reported_and_left_alone(file):
     with closing(sqlite3.connect(file)) as db:
         db.execute("PRAGMA user_version = 999")
         db.execute("CREATE TABLE board (task_id TEXT)")
@@ -157,6 +157,6 @@ def test_a_board_of_a_newer_version_is_told_and_left_alone(file):
     assert contents(file.parent) == before
 
 
-def test_a_setting_that_makes_no_sense_is_told(tmp_path):
+def test_a_setting_that_makes_no_sense_is_reported(tmp_path):
     assert "--insecure" in refused(tmp_path / "boards", "--listen", "0.0.0.0:0")
     assert not (tmp_path / "boards").exists()

@@ -72,24 +72,24 @@ def test_its_json_has_exact_values_the_revision_and_the_same_markdown(board):
     board.client.publish_contracts(
         [Contract(p, "type", "T", signature=p, package="x") for p in ("p1", "p2")]
     )
-    told = board("snapshot", "--json").json
-    assert told["revision"] == board.client.open_board().revision
-    assert [each["phase_id"] for each in told["phases"]] == ["p1"]
-    assert [each["signature"] for each in told["contracts"]] == ["p1", "p2"]
-    assert [each["name"] for each in told["contradictions"]] == ["T"]
-    assert told["markdown"] == board("snapshot").out
+    result = board("snapshot", "--json").json
+    assert result["revision"] == board.client.open_board().revision
+    assert [each["phase_id"] for each in result["phases"]] == ["p1"]
+    assert [each["signature"] for each in result["contracts"]] == ["p1", "p2"]
+    assert [each["name"] for each in result["contradictions"]] == ["T"]
+    assert result["markdown"] == board("snapshot").out
 
 
-def test_only_what_has_changed_since_a_revision_is_told(board):
+def test_only_what_has_changed_since_a_revision_is_printed(board):
     fill(board.client, ["p1", "p2"])
     revision = board("snapshot", "--json").json["revision"]
     unchanged = board("snapshot", "--since", str(revision))
     assert unchanged.out == "# Changes on the board\n\nNothing has changed.\n"
 
     board.client.complete_phase("p1", "done", [Contract("p1", "type", "T")])
-    told = board("snapshot", "--since", str(revision), "--json").json
-    assert [each["change"] for each in told["events"]].count("released") == 2
-    text = told["markdown"]
+    result = board("snapshot", "--since", str(revision), "--json").json
+    assert [each["change"] for each in result["events"]].count("released") == 2
+    text = result["markdown"]
     assert "### done (1)\n\n- `p1`, worker `w1`\n" in text
     assert "- type `T` by `p1`\n" in text
     assert "## Released (2)\n\n- `a.go` by `p1` (done)\n- `b.go` by `p1` (done)\n" in text
@@ -102,7 +102,7 @@ def test_changes_since_a_revision_that_never_was_are_bad_input(board, revision):
     assert (refused.code, refused.out, refused.err.count("\n")) == (2, "", 1)
 
 
-def test_changes_that_are_no_longer_kept_are_told_and_what_to_do(tmp_path):
+def test_changes_that_are_no_longer_kept_are_an_error_that_says_what_to_do(tmp_path):
     make_spec_file(tmp_path / "boards" / "boards.board.db")
     with server_thread(tmp_path / "boards") as address:
         board = Board(address, "")

@@ -15,7 +15,7 @@ from tests.cli.conftest import run, started
 from tests.support.servers import server_thread
 
 
-def test_what_holds_already_is_told_at_once(board):
+def test_conditions_that_hold_already_are_printed_at_once(board):
     board.client.set_phase_state("p1", "failed")
     board.client.publish_contract(Contract("p1", "type", "T", package="x"))
     conditions = ("--phase", "p1=done,failed", "--contract", "T", "--file", "a.go")
@@ -23,10 +23,10 @@ def test_what_holds_already_is_told_at_once(board):
     assert (met.code, met.err) == (0, "")
     assert met.out == "phase p1 is failed\ncontract type T is published by p1\nfile a.go is free\n"
 
-    told = board("wait", *conditions, "--json").json
-    assert told["revision"] == 2
-    assert [each["phase_id"] for each in told["phases"]] == ["p1"]
-    assert [each["name"] for each in told["contracts"]] == ["T"]
+    result = board("wait", *conditions, "--json").json
+    assert result["revision"] == 2
+    assert [each["phase_id"] for each in result["phases"]] == ["p1"]
+    assert [each["name"] for each in result["contracts"]] == ["T"]
 
 
 def test_any_contract_that_passes_the_filters_counts(board):
@@ -72,7 +72,7 @@ def test_a_wait_goes_on_over_a_restart_of_the_server(tmp_path):
     assert (waiting.returncode, out, err) == (0, "phase p1 is done\n", "")
 
 
-def test_a_server_that_is_not_there_is_told_at_once_however_long_the_wait():
+def test_a_server_that_is_not_there_is_reported_at_once_however_long_the_wait():
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))  # taken, and nobody listens
         address = f"127.0.0.1:{closed.getsockname()[1]}"
@@ -98,7 +98,7 @@ def test_a_phase_is_named_with_its_states():
             phase_in(text)
 
 
-def test_what_holds_is_not_told_to_stand_against_it(board):
+def test_conditions_that_hold_are_not_among_the_unmet_ones(board):
     board.client.set_phase_state("p1", "done")
     board.client.publish_contract(Contract("p1", "type", "T", package="x"))
     held = [PhaseIn("p1", "done"), FileFree("a.go"), ContractPublished("T", "type", "p1", "x")]

@@ -176,9 +176,9 @@ app.command(cls=Command)(top)
 app.add_typer(session)
 app.command(cls=Command)(archive)
 for name, summary in {
-    "backup": "Copy a board to a file, or every board, while they are served or not.",
+    "backup": "Copy boards to files, while they are served or not.",
     "restore": "Make a board from a backup.",
-    "compact": "Drop old events of a board, and give free pages back to the disk.",
+    "compact": "Drop old events, and give free pages back to the disk.",
     "doctor": "Examine board files, and say what to do.",
 }.items():
     hand_over(app, name, "board_server.sqlite.maintenance", name, summary=summary)

@@ -16,9 +16,9 @@ def archive(
     ctx: typer.Context,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="File to create; must not exist.")],
 ) -> Answer:
-    """Store a board in FILE as JSON lines, then remove all of it from the board.
+    """Store a board in a file, then empty the board.
 
-    Nothing is removed that is not in the file, synced to disk.
+    The file has JSON lines. Nothing is removed that is not in the file, synced to disk.
     """
     from board_client.archive import archive as store  # noqa: PLC0415  it imports grpc
     from board_client.errors import BoardError  # noqa: PLC0415  likewise

@@ -60,7 +60,10 @@ def owner(
     ctx: typer.Context,
     path: Annotated[str, typer.Argument(metavar="PATH", help="A file of the repository.")],
 ) -> Answer:
-    """Print which phase has claimed a file, or an empty line if none has."""
+    """Print which phase has claimed a file.
+
+    If none has, print an empty line.
+    """
     file = repository_path(path)
     with connect_board(settings(ctx)) as client:
         found = client.file_owner(file)

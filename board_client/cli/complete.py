@@ -47,9 +47,10 @@ def complete(
         bool, typer.Option("--create", help="Create the phase if it is not on the board.")
     ] = False,
 ) -> Answer:
-    """End a phase: publish its contracts, set its state, release its files.
+    """End a phase and release its files.
 
-    All of this happens in one transaction. A phase that is not on the board is refused.
+    Publish its contracts, set its state and release its files, in one transaction. A
+    phase that is not on the board is refused.
 
     Example: board complete board-store --contracts contracts.jsonl
     """

@@ -45,10 +45,10 @@ def load(
         typer.Option("--reset", help="Queue phases that are on the board again, without a worker."),
     ] = False,
 ) -> Answer:
-    """Post the phases of a nebula that are not on its board yet, as queued.
+    """Post the phases of a nebula on its board, as queued.
 
-    Phases on the board keep their state and worker. The board gets the nebula's
-    name unless --board names another. If a file is wrong, nothing is posted.
+    Phases that are on the board already keep their state and worker. The board gets the
+    nebula's name unless --board names another. If a file is wrong, nothing is posted.
 
     Example: board load .nebulas/contract-board
     """

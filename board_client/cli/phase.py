@@ -56,7 +56,10 @@ def set_(
         ),
     ] = None,
 ) -> Answer:
-    """Set the state of a phase. Create the phase if it is not on the board."""
+    """Set the state of a phase.
+
+    Create the phase if it is not on the board.
+    """
     if not state:
         phase_id, state = _own_phase(), phase_id
     with connect_board(settings(ctx)) as client:
@@ -89,7 +92,10 @@ def get(
         ),
     ],
 ) -> Answer:
-    """Print the state of a phase, or an empty line (in JSON, null) if there is no such phase."""
+    """Print the state of a phase.
+
+    If there is no such phase, print an empty line, or null as JSON.
+    """
     with connect_board(settings(ctx)) as client:
         found = client.get_phase(phase_id)
     return Answer(found, found.state if found else "")

@@ -77,7 +77,7 @@ def run(
         ),
     ] = timedelta(seconds=10),
 ) -> None:
-    """Run a command as the worker of a phase, and complete the phase by its exit code.
+    """Run a command as the worker of a phase.
 
     Claim the files, set the phase running, and start the command with BOARD_TARGET,
     BOARD_NAME, BOARD_SESSION, BOARD_WORKER, BOARD_PHASE and QUASAR_TASK_ID set, so that

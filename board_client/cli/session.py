@@ -68,7 +68,9 @@ def open_(
     ttl: Ttl = timedelta(seconds=30),
     on_expiry: Expiry = OnExpiry.FAIL.value,
 ) -> Answer:
-    """Open a session and print its ID. It expires unless `session renew` renews it in time.
+    """Open a session and print its ID.
+
+    It expires unless `session renew` renews it in time.
 
     Example: export BOARD_SESSION=$(board session open --ttl 5m)
     """
@@ -79,7 +81,10 @@ def open_(
 
 @session.command(cls=Command)
 def renew(ctx: typer.Context, session_id: SessionId) -> Answer:
-    """Renew a session for its full ttl. If it has ended, exit with 6."""
+    """Renew a session for its full ttl.
+
+    If it has ended, exit with 6.
+    """
     with connect_board(settings(ctx)) as client:
         renewed = client.renew_session(session_id)
     text = f"session {session_id} is renewed until {rfc3339(renewed.expires_at)}"
@@ -88,7 +93,10 @@ def renew(ctx: typer.Context, session_id: SessionId) -> Answer:
 
 @session.command("list", cls=Command)
 def list_(ctx: typer.Context) -> Answer:
-    """List the sessions that live, with the time until each expires unless it is renewed."""
+    """List the sessions that live.
+
+    Print for each the time until it expires unless it is renewed.
+    """
     with connect_board(settings(ctx)) as client:
         found = client.list_sessions()
     now = datetime.now(UTC)
@@ -116,7 +124,10 @@ def close(
         ),
     ],
 ) -> Answer:
-    """Close a session now: release its files, and fail or requeue its running phases."""
+    """Close a session now.
+
+    Release its files, and fail or requeue its running phases.
+    """
     with connect_board(settings(ctx)) as client:
         released = client.close_session(session_id)
     text = f"session {visible(session_id)} is closed, {plural(released, 'file')} released"

@@ -34,7 +34,10 @@ class Standing:
 
 
 def status(ctx: typer.Context) -> Answer:
-    """Show a board: its revision, its phases, and the number of its claims and contracts."""
+    """Show a summary of a board.
+
+    It has the revision, the phases, and the number of claims and contracts.
+    """
     with connect_board(settings(ctx)) as client:
         standing = _read(client)
     return Answer(_record(standing), _text(standing))

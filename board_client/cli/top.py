@@ -33,9 +33,10 @@ def top(
     ctx: typer.Context,
     once: Annotated[bool, typer.Option("--once", help="Draw the view once and exit.")] = False,
 ) -> None:
-    """Show a board live: phases by state, workers and their time left, claims, events.
+    """Show a board live.
 
-    q or Ctrl-C quits. The view resumes when the server restarts.
+    The view has phases by state, workers and their time left, claims and events. q or
+    Ctrl-C quits. The view resumes when the server restarts.
     """
     given = settings(ctx)
     if not (once or sys.stdout.isatty()):

@@ -69,10 +69,10 @@ def wait(
         ),
     ] = _NO_LIMIT,
 ) -> Answer:
-    """Wait until all conditions hold at one moment, and print what met them.
+    """Wait until conditions hold, and print what met them.
 
-    --phase, --contract and --file may be given several times. The wait goes on while
-    the server restarts.
+    All of them must hold at one moment. --phase, --contract and --file may be given
+    several times. The wait goes on while the server restarts.
 
     Example: board wait --phase board-store=done,failed --file go.mod --timeout 5m
     """

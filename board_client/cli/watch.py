@@ -39,10 +39,11 @@ def watch(
         int | None, typer.Option(metavar="N", min=1, help="Stop after this many events.")
     ] = None,
 ) -> Stream:
-    """Print each event as it happens: time, revision, cause, change, and the record.
+    """Print each event as it happens.
 
-    With --json each event is an object on a line of its own. The watch resumes when
-    the server restarts; it stops at Ctrl-C or when nothing reads its output.
+    A line has time, revision, cause, change and the record; with --json it is an object.
+    The watch resumes when the server restarts; it stops at Ctrl-C or when nothing reads
+    its output.
 
     Example: board watch --kind phase --json
     """

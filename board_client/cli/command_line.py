@@ -21,7 +21,7 @@ _GIVEN = "board.global-options"
 
 _GLOBAL = "Global options may stand before or after the command; `board --help` lists them."
 
-# Typer brings its own copy of Click from 0.21 on, so these classes have no public name.
+# Click's classes, of whichever copy this Typer uses: newer ones bring their own.
 _UsageError: Any = typer.BadParameter.__bases__[0]
 _ClickException: Any = _UsageError.__bases__[0]
 

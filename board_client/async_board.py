@@ -36,7 +36,7 @@ from board_client.model import (
     Snapshot,
 )
 
-LOOKING = 0.5
+LOOKING = 1.0
 """Seconds that reading the conditions of a `wait_for` may take after its deadline."""
 
 
@@ -253,7 +253,7 @@ class AsyncBoard:
 
         The timeout bounds the wait: `client.with_options(timeout=300).wait_for(...)`
         raises DeadlineExceeded after five minutes; its `not_met` says which conditions
-        do not hold then, and why. Reading them may take half a second more. The wait
+        do not hold then, and why. Reading them may take a second more. The wait
         survives restarts of the server.
         """
         try:

@@ -12,7 +12,7 @@ from board_client.v1 import board_pb2 as pb
 
 DOMAIN = "board.v1"
 
-_ALL_MET = "the conditions hold now, but did not hold together in time"
+_ALL_MET = "all conditions hold now, but did not hold together before"
 
 _DETAILS_KEY = "grpc-status-details-bin"
 

@@ -287,14 +287,14 @@ class NotMet:
                 stands = f"is {self.actual.upper()}" if self.actual else "does not exist"
                 return f'phase "{phase_id}" {stands}, wanted {wanted}'
             case FileFree(filepath):
-                return f'file "{fspath(filepath)}" is claimed by "{self.actual}"'
+                return f'file "{fspath(filepath)}" is claimed by "{self.actual}", wanted free'
             case ContractPublished() as contract:
                 fields = [
                     f'{name} "{value}"'
-                    for name in ("kind", "name", "producer", "package")
+                    for name in ("name", "kind", "producer", "package")
                     if (value := getattr(contract, name))
                 ]
-                return f"contract with {', '.join(fields)} is not published"
+                return f"no contract with {', '.join(fields)} is published"
 
 
 @dataclass(frozen=True, slots=True)

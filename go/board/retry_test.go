@@ -31,6 +31,8 @@ func TestTheRetriesAreThoseOfTheTable(t *testing.T) {
 		"first pause before a connection is opened again":   seconds(reconnect.Backoff.BaseDelay.Seconds()),
 		"largest pause before a connection is opened again": seconds(reconnect.Backoff.MaxDelay.Seconds()),
 		"largest message": fmt.Sprint(maxMessage, " bytes"),
+
+		"reading of WaitFor's conditions after its deadline": seconds(looking.Seconds()),
 	} {
 		if got := retries(t)[what]; got != want {
 			t.Errorf("docs/retries.md has %q for %s, and Go's client %s", got, what, want)

@@ -7,7 +7,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from board_client import Unavailable, arguments, backoff, channel
+from board_client import Unavailable, arguments, async_board, backoff, channel
 from board_client.backoff import Pauses, Retry
 from board_client.calls import Scope
 from board_client.v1 import board_pb2 as pb
@@ -44,6 +44,7 @@ def test_the_table_has_the_constants_of_the_client():
         "attempts of a stream": f"{backoff.ATTEMPTS}",
         "attempts of a stream that has begun": "unlimited",
         "attempts of WaitFor": "unlimited",
+        "reading of WaitFor's conditions after its deadline": f"{async_board.LOOKING:g} s",
         "timeout of a call": f"{channel.DEFAULT_TIMEOUT:g} s",
         "largest timeout": f"{arguments.LONGEST_TIMEOUT:.0f} s",
         "first pause before a connection is opened again": milliseconds(

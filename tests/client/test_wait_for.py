@@ -113,8 +113,8 @@ def test_a_wait_that_runs_out_of_time_says_which_conditions_are_not_met_and_why(
         client.with_options(timeout=0.3).wait_for(*conditions)
     assert str(caught.value) == (
         'wait_for: deadline of 0.3 s passed; not met: phase "a" is RUNNING, wanted DONE or FAILED; '
-        'phase "absent" does not exist, wanted DONE; file "a.go" is claimed by "p"; '
-        'contract with kind "type", name "T", producer "p" is not published'
+        'phase "absent" does not exist, wanted DONE; file "a.go" is claimed by "p", wanted free; '
+        'no contract with name "T", kind "type", producer "p" is published'
     )
     assert [(each.condition, each.actual) for each in caught.value.not_met] == [
         (conditions[0], "running"),
@@ -126,7 +126,7 @@ def test_a_wait_that_runs_out_of_time_says_which_conditions_are_not_met_and_why(
 
 def test_conditions_that_hold_only_after_the_deadline_are_said_to_hold_now():
     late = DeadlineExceeded.of_wait(5, [])
-    why = "the conditions hold now, but did not hold together in time"
+    why = "all conditions hold now, but did not hold together before"
     assert str(late) == f"wait_for: deadline of 5 s passed; {why}"
     assert late.not_met == ()
 

@@ -90,7 +90,7 @@ def _default_in_use(client: "BoardClient") -> bool:
     from board_client.errors import BoardNotFound, PermissionDenied  # noqa: PLC0415  as above
 
     try:
-        # Nobody claims this name: the call returns at once, with the board's revision.
+        # No phase claims this name: the call returns at once, with the board's revision.
         return client.wait_for(FileFree(f"board {uuid4().hex}")).revision > 0
     except (BoardNotFound, PermissionDenied):
         return False

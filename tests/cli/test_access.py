@@ -96,6 +96,13 @@ def test_a_reader_sees_how_a_board_stands(board, tokens):
     assert shown.out.startswith("board boards, revision ")
 
 
+def test_a_token_for_one_board_means_that_board_where_none_is_named(board, tokens):
+    tokens.add("of-one-board", Role.WORKER, boards=["mine"])
+    assert board("--board", "mine", "open", BOARD_TOKEN=tokens.secrets["dispatcher"]).code == 0
+    claimed = board("claim", "a.go", "--phase", "p", BOARD_TOKEN=tokens.secrets["of-one-board"])
+    assert (claimed.code, claimed.out) == (0, "p has 1 file\n"), claimed.err
+
+
 def test_an_archive_that_is_refused_leaves_no_file(board, tokens, tmp_path):
     file = tmp_path / "archive.jsonl"
     refused = board("archive", file, BOARD_TOKEN=tokens.secrets["dispatcher"])

@@ -1,4 +1,4 @@
-"""`board token`: make, list and revoke the tokens of a file. The server rereads it by itself."""
+"""`board token`: make, list and revoke the tokens in a file, which the server rereads."""
 
 import sys
 from collections.abc import Iterator
@@ -12,9 +12,9 @@ from board_server.auth.token_file import (
     BadTokens,
     Token,
     Tokens,
+    certificate_name,
     digest_of,
     locked,
-    named,
     new_secret,
     principal_of,
     read,
@@ -31,36 +31,38 @@ app = typer.Typer(
 
 File = Annotated[
     Path,
-    typer.Option("--file", "-f", envvar="BOARD_SERVE_TOKENS", help="The file of tokens."),
+    typer.Option("--file", "-f", envvar="BOARD_SERVE_TOKENS", help="Token file."),
 ]
 
 
 @app.callback()
 def tokens() -> None:
-    """Make, list and revoke the tokens of a file. A server that runs rereads it by itself."""
+    """Make, list and revoke the tokens in a file. A running server rereads the file."""
 
 
 @app.command()
 def create(
     file: File,
-    name: Annotated[str, typer.Option(help="Name of the token, for you and for the log.")],
+    name: Annotated[str, typer.Option(help="Name of the token, as the log shows it.")],
     role: Annotated[str, typer.Option(help="reader, worker, dispatcher or admin.")],
     board: Annotated[
         list[str] | None,
-        typer.Option(help="Board that it is for; may be given several times. All, if not given."),
+        typer.Option(
+            help="Allow this board only; may be given several times. Default: all boards."
+        ),
     ] = None,
     worker: Annotated[
-        str | None, typer.Option(help="The only worker's name that it may bear.")
+        str | None, typer.Option(help="Allow this worker's name only. Default: any worker.")
     ] = None,
     certificate: Annotated[
         str | None,
         typer.Option(
-            help="The client certificate that stands for it, instead of a token: its common name, "
+            help="Accept a client certificate with this name instead of a token: a common name, "
             "dns:NAME, uri:NAME or email:NAME."
         ),
     ] = None,
 ) -> None:
-    """Make a token and print it: this once, the file keeps only its hash."""
+    """Make a token and print it. It is printed once: the file keeps only its hash."""
     if worker == "":
         raise _Refused("--worker is empty; leave it out for any worker")
     secret = new_secret(name) if certificate is None else ""
@@ -68,7 +70,7 @@ def create(
         known = read(file).tokens if file.exists() else []
         with _refusing():
             principal = principal_of(name, role, board or None, worker or "")
-            shown = None if certificate is None else named(certificate)
+            shown = None if certificate is None else certificate_name(certificate)
             made = Token(principal, digest_of(secret) if secret else None, shown)
             kept = Tokens([*known, made])
         write(file, kept)
@@ -77,19 +79,19 @@ def create(
 
 
 def _show(secret: str, file: Path, name: str) -> None:
-    """Print a token. Raises BadTokens where it cannot be written: it is in the file then."""
+    """Print a token that is already in the file. Raises BadTokens if it cannot be printed."""
     try:
         print(secret, flush=True)  # noqa: T201
     except OSError as error:
         raise BadTokens(
-            f'{file}: the token "{name}" was made, and cannot be shown: {error.strerror}; '
+            f'{file}: the token "{name}" was made, and cannot be printed: {error.strerror}; '
             f"revoke it and make another"
         ) from error
 
 
 @app.command("list")
 def list_tokens(file: File) -> None:
-    """Tell about the tokens: name, role, boards, worker, certificate; never a secret."""
+    """List the tokens: name, role, boards, worker, certificate; never a secret."""
     for token in read(file).tokens:
         principal = token.principal
         boards = "all boards" if principal.boards is None else ",".join(sorted(principal.boards))
@@ -103,7 +105,7 @@ def list_tokens(file: File) -> None:
 def revoke(
     file: File, name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the token.")]
 ) -> None:
-    """Take a token out of the file. Its watches and waits end within a second or two."""
+    """Remove a token from the file. Its watches and waits end within two seconds."""
     with locked(file):
         known = read(file).tokens
         kept = [token for token in known if token.principal.name != name]
@@ -113,12 +115,12 @@ def revoke(
 
 
 class _Refused(ValueError):
-    """What was asked for makes no sense, whereas the file of tokens may well."""
+    """The arguments are wrong, not the token file."""
 
 
 @contextmanager
 def _refusing() -> Iterator[None]:
-    """Blame what was asked for, not the file, for BadTokens in a `with` block."""
+    """Blame the arguments, not the file, for BadTokens in a `with` block."""
     try:
         yield
     except BadTokens as error:
@@ -126,7 +128,7 @@ def _refusing() -> Iterator[None]:
 
 
 def main() -> None:
-    """Run the command; what is wrong is one line on standard error, and a code of docs/cli.md."""
+    """Run the command. An error is one line on standard error, with an exit code of docs/cli.md."""
     try:
         app(prog_name="board token")
     except _Refused as error:

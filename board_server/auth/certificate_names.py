@@ -1,7 +1,7 @@
-"""The names in client certificates, and how a file of tokens writes them.
+"""The names in client certificates, and how a token file writes them.
 
-They are read from the certificate itself: grpc ends a common name at a NUL, and
-does not say of what kind an alternative name is.
+They are read from the certificate itself: gRPC cuts a common name at a NUL, and does not give
+the kind of an alternative name.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ _ALTERNATIVE: dict[str, _Alternative] = {
     "uri": x509.UniformResourceIdentifier,
     "email": x509.RFC822Name,
 }
-"""The kinds of subject alternative names that can stand for a token."""
+"""The kinds of subject alternative names that a token file may have."""
 
 _COMMON = ""
 """The kind of the common name."""
@@ -35,7 +35,7 @@ class CertificateName(NamedTuple):
 
 
 def parse_name(text: str) -> CertificateName:
-    """Parse a name as a file of tokens has it. Raises ValueError.
+    """Parse a name from a token file. Raises ValueError.
 
     It is `dns:NAME`, `uri:NAME` or `email:NAME`; a bare one is a common name.
     """
@@ -51,10 +51,10 @@ def parse_name(text: str) -> CertificateName:
 
 @lru_cache(maxsize=1024)
 def names_in(pem: bytes) -> tuple[CertificateName, ...]:
-    """Return the names in a certificate in PEM that can stand for a token, the common name first.
+    """Return the names in a PEM certificate that a token file may have, the common name first.
 
-    Names that are not printable are left out, and so are common names where there are
-    several. A certificate that cannot be read has none.
+    Names that are not printable are left out, and so are common names if there are several. A
+    certificate that cannot be read has none.
     """
     try:
         certificate = x509.load_pem_x509_certificate(pem)

@@ -1,8 +1,8 @@
-"""The file of tokens: who may call, by the hash of a secret or a certificate's name.
+"""The token file: principals, by the hash of a token or the name in a client certificate.
 
-A token is `board.NAME.SECRET`; the file has its SHA-256. The secret is 256
-random bits, which nobody guesses however fast the hash: a slow one, made for
-passwords, would only slow the server down.
+A token is `board.NAME.SECRET`; the file has its SHA-256. The secret is 256 random bits, which
+cannot be guessed however fast the hash is; a slow hash, as for passwords, would only slow the
+server down.
 """
 
 import hashlib
@@ -31,11 +31,11 @@ _HASH = re.compile(r"[0-9a-f]{64}")
 _KEYS = {"name", "hash", "certificate", "role", "boards", "worker"}
 _BEARER = "bearer "
 _NOBODY = bytes(32)
-"""Compared with where there is no such token, so that both take the same time."""
+"""The digest to compare with if there is no such token, so that both take the same time."""
 
 
 class BadTokens(BadFile):
-    """A file of tokens, or a change to it, that makes no sense."""
+    """A token file, or a change to it, that is invalid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +48,12 @@ class Token:
 
 
 def digest_of(token: str) -> bytes:
-    """Return what the file keeps of a token."""
+    """Return the hash of a token, which the file keeps."""
     return hashlib.sha256(token.encode(errors="replace")).digest()
 
 
 def new_secret(name: str) -> str:
-    """Make a token of this name."""
+    """Make a token with this name."""
     return f"board.{name}.{secrets.token_urlsafe(32)}"
 
 
@@ -111,19 +111,19 @@ def _secret_in(value: str | bytes) -> str:
 
 
 def read(path: Path) -> Tokens:
-    """Read a file of tokens. Raises BadFile, naming the file and, where one is wrong, the token."""
+    """Read a token file. Raises BadFile, which names the file and the token at fault."""
     return parse(path, content(path))
 
 
 def parse(path: Path, data: bytes) -> Tokens:
-    """Return the tokens in the contents of a file of them. Raises BadTokens, likewise."""
+    """Parse the contents of a token file. Raises BadTokens, which names the token at fault."""
     try:
         document = tomllib.loads(data.decode())
-    except ValueError as error:  # no TOML, or no UTF-8
+    except ValueError as error:  # not TOML, or not UTF-8
         raise BadTokens(f"{path}: {error}") from error
     tables = document.pop("token", [])
     if document or not isinstance(tables, list) or not all(isinstance(t, dict) for t in tables):
-        raise BadTokens(f"{path}: holds something else than [[token]] tables")
+        raise BadTokens(f"{path}: has something else than [[token]] tables")
     try:
         return Tokens(_token(table) for table in tables)
     except BadTokens as error:
@@ -132,12 +132,12 @@ def parse(path: Path, data: bytes) -> Tokens:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Keep other processes from changing a file of tokens, from `read` to `write`.
+    """Lock a token file during a `with` block, from `read` to `write`. Raises BadTokens.
 
-    Waits for one that is at it. The lock is on a file beside it, `FILE.lock`, which
-    stays. Raises BadTokens.
+    Waits for a process that has it locked. The lock is on the file `FILE.lock` beside it, which
+    stays.
     """
-    path = path.resolve()  # behind a link the file is to change, not the link
+    path = path.resolve()  # of a symbolic link the file is replaced, not the link
     try:
         _refuse_others(path)
         lock = FileLock(path.with_name(f"{path.name}.lock"), wait=True)
@@ -148,7 +148,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def _refuse_others(path: Path) -> None:
-    """Refuse what is no file of ours to change, before anything is made. Raises OSError."""
+    """Refuse a file that this user may not change. Raises OSError and BadTokens."""
     try:
         found = path.stat()
     except FileNotFoundError:
@@ -164,7 +164,7 @@ def _refuse_others(path: Path) -> None:
 
 
 def write(path: Path, tokens: Tokens) -> None:
-    """Put the tokens in the place of the file, at once and durably. Raises BadTokens.
+    """Replace the file by these tokens, atomically and durably. Raises BadTokens.
 
     The file keeps its owner and mode; a new one has mode 0600, and the owner of its directory.
     """
@@ -176,7 +176,7 @@ def write(path: Path, tokens: Tokens) -> None:
 
 
 def _token(table: Mapping[str, Any]) -> Token:
-    """Check one table, and make the token of it."""
+    """Make a token of one table. Raises BadTokens."""
     name = table.get("name")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise BadTokens(
@@ -205,12 +205,12 @@ def _checked(name: str, table: Mapping[str, Any]) -> Token:
     return Token(
         principal,
         bytes.fromhex(digest) if digest else None,
-        named(certificate) if certificate else None,
+        certificate_name(certificate) if certificate else None,
     )
 
 
-def named(certificate: str) -> CertificateName:
-    """Parse the name of a certificate that stands for a token. Raises BadTokens."""
+def certificate_name(certificate: str) -> CertificateName:
+    """Parse the name of a client certificate. Raises BadTokens."""
     try:
         return parse_name(certificate)
     except ValueError as error:
@@ -256,6 +256,6 @@ def _table(token: Token) -> str:
 
 
 def _quoted(text: str) -> str:
-    """Write a TOML string; what is not plain is escaped by its number."""
+    """Write a TOML string; characters that are not plain are escaped by number."""
     plain = "".join(c if c.isprintable() and c not in '"\\' else f"\\U{ord(c):08x}" for c in text)
     return f'"{plain}"'

@@ -1,1 +1,1 @@
-"""The gRPC server: ports and TLS, and what each call passes through before its method."""
+"""The gRPC server: listeners, TLS, handlers, limits and the servicer."""

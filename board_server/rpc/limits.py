@@ -1,7 +1,9 @@
-"""Limits: how much one caller, and all together, may have the server do and hold at once.
+"""Limits: how much the server does and holds at once for one principal, and for all.
 
-What is over a limit is refused at once; only a stream waits, until its caller has read
-what was sent before. `wire.methods.ROWS` says what each call can make the server hold.
+A call over a limit is refused at once; only a stream waits, until its client has read enough
+of what was sent before. `wire.methods.ROWS` names the bounds of each method.
+
+On a server without tokens each host counts as one principal.
 """
 
 import asyncio
@@ -19,20 +21,20 @@ from board_server.wire.methods import BATCH, ROWS
 Context = grpc.aio.ServicerContext[Any, Any]
 
 Key = tuple[str, str]
-"""What is counted, and whose it is."""
+"""What is counted, and the principal or host that it is counted for."""
 
 LARGE = 4 * 2**10
-"""Bytes from which on a request or a reply is counted. How many smaller ones there are is
-bounded by the limits on calls, and to count them would cost each call."""
+"""Bytes of the smallest request or reply that is counted. The limits on calls bound how many
+smaller ones there are; counting those would cost every call time."""
 
 COUNTED = ("watches", "waiters", "snapshots")
-"""Calls of which one caller may have only so many at once, as `max_` and the name is set."""
+"""Calls with a limit of their own for one principal. The setting is `max_` and the name."""
 
 SMALL_AT_ONCE = 64
-"""Requests of one caller, other than batches, that may be on their way at once."""
+"""Requests other than batches that one principal may have in transit at once."""
 
 STANDARD: dict[str, tuple[int, int]] = {"health calls": (50, 500), "reflection calls": (4, 40)}
-"""How many calls of the standard services one host or caller may make at once, and all."""
+"""How many calls of the built-in services one principal or host may make at once, and all."""
 
 STANDARD_IN_ALL = sum(most for _, most in STANDARD.values())
 
@@ -46,7 +48,7 @@ def refuse_larger(method: str, size: int) -> None:
 
 
 class Limiter:
-    """Counts what goes on and what is held. Lives on the event loop, and never waits itself."""
+    """Counts calls in progress and bytes held. It is used on the event loop alone."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -59,19 +61,18 @@ class Limiter:
         self._bytes = {"held bytes": limits.held, "unread bytes": limits.unread}
         self.calls = 0
         self.held = 0
-        """Bytes of all callers together."""
-        self._by_caller: Counter[Key] = Counter()
-        self._boards: dict[str, Counter[str]] = {}  # that each caller keeps open
+        """Bytes of all principals together."""
+        self._counts: Counter[Key] = Counter()
+        self._boards: dict[str, Counter[str]] = {}  # that each principal keeps open
         self._turns: dict[Key, Turns] = {}
-        self._waiting: dict[Key, deque[_Waiting]] = {}  # in the order in which they came
+        self._waiting: dict[Key, deque[_Waiting]] = {}  # first come, first served
 
-    def begin(self, method: str, caller: str, context: Context) -> "Holding":
-        """Count a call until it is over: until its caller has its reply, or has gone.
+    def begin(self, method: str, principal: str, context: Context) -> "Holding":
+        """Count a call until it is over: until its client has its reply, or has gone.
 
-        What it lasts for, a watch for example, is counted until its holding's `end`. Raises
-        LimitExceeded.
+        A watch, a wait or a snapshot is counted until `Holding.end`. Raises LimitExceeded.
         """
-        whose = caller or host_of(context)
+        whose = principal or host_of(context)
         if self.calls >= self._limits.calls:
             raise LimitExceeded("calls", self._limits.calls)
         calls = "calls of one caller", whose
@@ -95,13 +96,13 @@ class Limiter:
         return Holding(self, key, whose, context)
 
     def end(self, key: Key) -> None:
-        """Count a watch, a wait or a snapshot no longer."""
+        """Stop counting a watch, a wait or a snapshot."""
         self._less(key, 1)
 
     def session(self, key: Key, board: str) -> Callable[[], None]:
-        """Count a session, and the board that it keeps open; return what is called at its end.
+        """Count a session and the board that it keeps open; return a function to call at its end.
 
-        A `board` of "" stays open anyway. Raises LimitExceeded.
+        A `board` of "" is not counted: it stays open anyway. Raises LimitExceeded.
         """
         _, whose = key
         closed = self._keep_open(board, whose) if board else None
@@ -120,12 +121,12 @@ class Limiter:
         return over
 
     @contextmanager
-    def standard(self, kind: str, caller: str, context: Context) -> Iterator[None]:
-        """Count a call of a standard service, for a `with` block. Raises LimitExceeded.
+    def standard(self, kind: str, principal: str, context: Context) -> Iterator[None]:
+        """Count a call of a built-in service during a `with` block. Raises LimitExceeded.
 
         These have limits of their own, so that strangers cannot use up those of the board.
         """
-        mine, all_of_them = (kind, caller or host_of(context)), (f"{kind} in all", "")
+        mine, all_of_them = (kind, principal or host_of(context)), (f"{kind} in all", "")
         most, most_in_all = STANDARD[kind]
         self._count(all_of_them, most_in_all)
         try:
@@ -138,19 +139,19 @@ class Limiter:
             self._less(all_of_them, 1)
 
     @contextmanager
-    def keeping_open(self, board: str, caller: str, context: Context) -> Iterator[None]:
-        """Count a board that a caller's call keeps open, for the time of a `with` block.
+    def keeping_open(self, board: str, principal: str, context: Context) -> Iterator[None]:
+        """Count a board that a call keeps open during a `with` block. Raises LimitExceeded.
 
-        Only so many boards may be open at once: nobody may have them all. Raises LimitExceeded.
+        The number of open boards is limited; no principal may use all of it.
         """
-        closed = self._keep_open(board, caller or host_of(context))
+        closed = self._keep_open(board, principal or host_of(context))
         try:
             yield
         finally:
             closed()
 
     def _keep_open(self, board: str, whose: str) -> Callable[[], None]:
-        """Count a board that a caller keeps open; return what is called once it does not."""
+        """Count a board that a principal keeps open; return a function that stops counting it."""
         boards = self._boards.get(whose, Counter())
         if board not in boards and len(boards) >= self._limits.boards:
             raise LimitExceeded("boards kept open", self._limits.boards)
@@ -167,10 +168,10 @@ class Limiter:
         return closed
 
     def turns(self, method: str, principal: str) -> "Turns":
-        """Return the turns in which requests of this size are received.
+        """Return the semaphore under which a request of this method is received.
 
-        The bytes of a request are in memory before they are counted. One that has to wait for
-        others of its principal stays with its client meanwhile.
+        The bytes of a request are in memory before they can be counted, so only a few requests
+        of one principal are received at once. gRPC's flow control holds back the others.
         """
         batch = ROWS[method].largest == BATCH
         key = "batches" if batch else "requests", principal
@@ -181,41 +182,41 @@ class Limiter:
         return turns
 
     def fits(self, key: Key, size: int) -> bool:
-        """Tell whether a caller, and all, may hold so much more; one alone may be of any size."""
-        used = self._by_caller[key]
+        """Return whether there is room for more bytes. A first message may be of any size."""
+        used = self._counts[key]
         mine = not used or used + size <= self._bytes[key[0]]
         return mine and (not self.held or self._leaves_enough(key, size))
 
     def refuse(self, key: Key, size: int) -> None:
-        """Raise LimitExceeded where a caller, or all, would hold too much with so much more."""
+        """Raise LimitExceeded if these bytes would exceed a limit."""
         kind, _ = key
-        if self._by_caller[key] + size > self._bytes[kind]:
+        if self._counts[key] + size > self._bytes[kind]:
             raise LimitExceeded(kind, self._bytes[kind])
         if not self._leaves_enough(key, size):
             raise LimitExceeded("held bytes in all", self._limits.held_in_all)
 
     def _leaves_enough(self, key: Key, size: int) -> bool:
-        """Tell whether as much stays free for the others as the caller then has.
+        """Return whether at least as many bytes stay free as the principal would then hold.
 
-        So those who hold all that they may do not leave the next one with nothing.
+        So principals that use all of their limit still leave room for the next one.
         """
-        return self._by_caller[key] + size <= self._limits.held_in_all - self.held - size
+        return self._counts[key] + size <= self._limits.held_in_all - self.held - size
 
     def more(self, key: Key, size: int) -> None:
         """Count bytes, whether or not there is room."""
         if not size:
-            return  # nobody would give it back, and the caller's name would stay for ever
-        self._by_caller[key] += size
+            return  # nothing would ever remove the key
+        self._counts[key] += size
         self.held += size
 
     def less(self, key: Key, size: int) -> None:
-        """Count bytes no longer, and give the room to those who wait for it."""
+        """Stop counting bytes, and give the room to the streams that wait for it."""
         self._less(key, size)
         self.held -= size
         self._give_room()
 
     async def room(self, key: Key, size: int) -> None:
-        """Count bytes, as soon as there is room for them, and behind those who came before."""
+        """Wait until there is room for bytes, first come, first served, and count them."""
         if key not in self._waiting and self.fits(key, size):
             self.more(key, size)
             return
@@ -232,9 +233,9 @@ class Limiter:
             raise
 
     def _give_room(self) -> None:
-        """Count the bytes of those for whom there is room now. Wakes nobody else."""
+        """Wake the streams for which there is room now, and count their bytes."""
         for key, line in list(self._waiting.items()):
-            # One whose caller has gone is about to leave, and to give room to those behind it.
+            # A cancelled stream is about to leave, and then gives room to those behind it.
             while line and not line[0].given.done() and self.fits(key, line[0].size):
                 size, given = line.popleft()
                 self.more(key, size)
@@ -243,18 +244,18 @@ class Limiter:
                 del self._waiting[key]
 
     def _count(self, key: Key, most: int) -> None:
-        if self._by_caller[key] >= most:
+        if self._counts[key] >= most:
             raise LimitExceeded(key[0], most)
-        self._by_caller[key] += 1
+        self._counts[key] += 1
 
     def _less(self, key: Key, amount: int) -> None:
-        self._by_caller[key] -= amount
-        if not self._by_caller[key]:
-            del self._by_caller[key]
+        self._counts[key] -= amount
+        if not self._counts[key]:
+            del self._counts[key]
 
 
 class Turns:
-    """A semaphore that costs less than asyncio's where nobody waits: every call pays for it."""
+    """A semaphore that is cheaper than asyncio's when it is free, since every call takes one."""
 
     __slots__ = ("_waiting", "free")
 
@@ -263,7 +264,7 @@ class Turns:
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def wait(self) -> None:
-        """Wait until a turn is given back, behind those who came before."""
+        """Wait for a turn, first come, first served."""
         turn = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         try:
@@ -276,7 +277,7 @@ class Turns:
             raise
 
     def give_back(self) -> None:
-        """Give a turn back, to the one that has waited longest."""
+        """Give a turn to the call that has waited longest."""
         if not self._waiting:
             self.free += 1
             return
@@ -290,27 +291,27 @@ class Turns:
 
 
 class _Waiting(NamedTuple):
-    """A stream that waits for room: how many bytes of it, and what is done once it has it."""
+    """A stream that waits for room: its bytes, and a future that is done once it has room."""
 
     size: int
     given: asyncio.Future[None]
 
 
 class Holding:
-    """What one call makes the server hold, until it is over."""
+    """Counts what one call makes the server hold in memory: see `call_context.Holding`."""
 
-    __slots__ = ("_caller", "_context", "_held", "_key", "_limiter", "_unread")
+    __slots__ = ("_context", "_held", "_key", "_limiter", "_unread", "_whose")
 
-    def __init__(self, limiter: Limiter, key: Key | None, caller: str, context: Context) -> None:
+    def __init__(self, limiter: Limiter, key: Key | None, whose: str, context: Context) -> None:
         self._limiter = limiter
         self._key = key
-        self._caller = caller
+        self._whose = whose
         self._context = context
         self._held = 0
         self._unread = 0
 
     def hold(self, size: int) -> None:
-        """Count bytes that are kept until the call ends. Raises LimitExceeded."""
+        """Count bytes that stay in memory until the call ends. Raises LimitExceeded."""
         if size < LARGE:
             return
         key = self._of("held bytes")
@@ -319,13 +320,13 @@ class Holding:
         self._held += size
 
     async def room(self, size: int) -> None:
-        """Count bytes of a stream that wait for their reader, as soon as there is room."""
+        """Wait until there is room for bytes that the client has not read, and count them."""
         if size >= LARGE:
             await self._limiter.room(self._of("unread bytes"), size)
             self._unread += size
 
     def resize(self, before: int, after: int) -> None:
-        """Count `after` bytes of a stream in place of `before`, which turned out to be as many."""
+        """Change the count of unread bytes from `before` to `after`."""
         before, after = (size if size >= LARGE else 0 for size in (before, after))
         if before != after:
             key = self._of("unread bytes")
@@ -334,9 +335,9 @@ class Holding:
             self._unread += after - before
 
     def reply(self, size: int, *, changed: bool) -> None:
-        """Count a reply's bytes until the call is over, when the caller has read it or gone.
+        """Count a reply's bytes until the call is over: until its client has read it or has gone.
 
-        Raises LimitExceeded, but not for a call that changed something: its caller must know.
+        Raises LimitExceeded, except for a call that changed the board: its client must know.
         """
         if size < LARGE:
             return
@@ -347,14 +348,14 @@ class Holding:
         _when_over(self._context, lambda: self._limiter.less(key, size))
 
     def session(self, board: str) -> Callable[[], None]:
-        """Count a session, and its board, unless it is ""; return what is called at its end.
+        """Count a session, and its board unless it is ""; return a function to call at its end.
 
         Raises LimitExceeded.
         """
         return self._limiter.session(self._of("sessions"), board)
 
     def end(self) -> None:
-        """Give back what was counted, but for the call, and a reply that has still to be read."""
+        """Stop counting what was counted, except the call and its unread reply."""
         if self._key:
             self._limiter.end(self._key)
         if self._held:
@@ -363,16 +364,16 @@ class Holding:
             self._limiter.less(self._of("unread bytes"), self._unread)
 
     def _of(self, kind: str) -> Key:
-        return kind, self._caller
+        return kind, self._whose
 
 
 def _when_over(context: Context, then: Callable[[], None]) -> None:
-    """Have `then` called once a call is over: its caller has the reply, or has gone."""
+    """Have `then` called once a call is over: its client has the reply, or has gone."""
     called: Any = lambda _: then()  # noqa: E731  its stubs call the argument ctx
     context.add_done_callback(called)
 
 
 def host_of(context: Context) -> str:
-    """Tell from which host a call comes: `ipv4:192.0.2.1`, or `unix`."""
+    """Return the host that a call comes from: `ipv4:192.0.2.1`, or `unix`."""
     peer = context.peer()
     return peer.rpartition(":")[0] or peer

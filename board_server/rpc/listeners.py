@@ -1,4 +1,4 @@
-"""Listeners: the addresses that a server is reached at, each as safe as it can be."""
+"""Listeners: the addresses that a server listens on."""
 
 import errno
 import os
@@ -17,7 +17,7 @@ from board_server.files.identity import Identity, identity, lstat
 from board_server.files.lock import FileLock, Taken
 
 LONGEST = 107
-"""Bytes of the longest path that a Unix socket can be connected to by, on Linux."""
+"""Bytes of the longest path of a Unix socket on Linux."""
 
 
 def listen(
@@ -28,9 +28,9 @@ def listen(
 ) -> str:
     """Let the server listen on an address; return it with the port that was picked.
 
-    A Unix socket is for its owner alone and never encrypted; any other address
-    is encrypted where there are credentials. `listening`, closed once the server
-    has stopped, removes the socket. Raises CannotListen.
+    A Unix socket has mode 0600 and is never encrypted; any other address is encrypted
+    if there are credentials. Close `listening` after the server has stopped: it removes
+    the socket. Raises CannotListen.
     """
     try:
         if address.startswith("unix:"):
@@ -51,11 +51,11 @@ def listen(
 
 @contextmanager
 def _unix_socket(server: grpc.aio.Server, path: Path) -> Iterator[None]:
-    """Listen on a Unix socket for the time of a `with` block, under a lock on a file beside it.
+    """Listen on a Unix socket during a `with` block, holding a lock on a file beside it.
 
-    grpc would take the socket of a server that runs, and remove at the end whatever
-    is at its path then. So grpc gets a path of its own, in a directory that nobody
-    else can enter, and the socket is moved from there. Raises OSError, RuntimeError and Taken.
+    gRPC would replace the socket of a running server, and at the end remove any file at the
+    path. So gRPC binds in a private directory, and the socket is moved from there. Raises
+    OSError, RuntimeError and Taken.
     """
     if len(os.fsencode(path)) > LONGEST:
         raise OSError(errno.ENAMETOOLONG, f"a socket's path has at most {LONGEST} bytes")
@@ -75,7 +75,7 @@ def _unix_socket(server: grpc.aio.Server, path: Path) -> Iterator[None]:
 
 
 def _refuse_used(path: Path) -> None:
-    """Refuse a path unless nothing is there, or a socket that its server has left behind.
+    """Refuse a path that is in use. A socket that no server listens on may be replaced.
 
     Raises OSError and Taken.
     """
@@ -86,7 +86,7 @@ def _refuse_used(path: Path) -> None:
     if not stat.S_ISSOCK(found.st_mode):
         raise FileExistsError(errno.EEXIST, "a file that is no socket is there")
     with socket.socket(socket.AF_UNIX) as probe:
-        probe.setblocking(False)  # one with a full queue would have us wait
+        probe.setblocking(False)  # do not wait if its queue is full
         try:
             probe.connect(str(path))
         except ConnectionRefusedError:
@@ -102,7 +102,7 @@ def _identity(path: Path) -> Identity | None:
 
 
 def _reason(address: str) -> str:
-    """Ask the operating system why; grpc does not tell."""
+    """Return why gRPC could not listen, as the operating system says: gRPC gives no reason."""
     if address.startswith("unix:"):
         return "the path of its directory is too long for a socket"
     host, _, port = address.rpartition(":")

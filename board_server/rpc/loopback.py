@@ -1,10 +1,9 @@
 """Loopback: a call that the server makes to itself, to know that it has read what had arrived.
 
-A renewal that lies unread in a socket cannot keep its session alive. Neither the event
-loop's lag nor a timer shows that it is there: gRPC reads in threads of its own. A call of
-our own that begins after the session's time is up, and comes back, does: it has passed
-through the same kernel, the same threads of gRPC and the same event loop, behind
-everything that had arrived before it.
+A renewal may lie unread in a socket when its session's ttl is over. Neither a timer nor the lag
+of the event loop shows that, because gRPC reads in its own threads. So before it expires a
+session the server calls itself: that call passes through the same kernel, the same threads of
+gRPC and the same event loop, behind all that had arrived before it.
 """
 
 import asyncio
@@ -24,20 +23,20 @@ SERVICE = "board.Loopback"
 METHOD = f"/{SERVICE}/Beat"
 
 LATE = 1.0
-"""Seconds from which on a slow call is logged."""
+"""Seconds after which a slow call is logged."""
 
 START = 10.0
 """Seconds to connect at the start: another local process may have taken the one connection."""
 
 RETRY = 1.0
-"""Seconds until a call that did not come through is made again."""
+"""Seconds until a failed call is repeated."""
 
 
 class Loopback:
-    """A server of one method that answers nothing, and a channel to it.
+    """A server of one empty method, and a channel to it.
 
-    Its socket is an abstract Unix socket, which leaves no file behind. It takes one
-    connection, which is made at the start and is our own; all others are closed.
+    It listens on an abstract Unix socket, which leaves no file behind, and accepts one
+    connection: the channel's, made at the start.
     """
 
     def __init__(self) -> None:
@@ -85,9 +84,9 @@ class Loopback:
         await self._server.stop(None)
 
     async def caught_up(self) -> None:
-        """Return once all calls are read that had arrived when this was called.
+        """Return once all calls that had arrived when this began have been read.
 
-        All who come while one call is under way share the next.
+        Tasks that come while one call is in progress share the next one.
         """
         if self._next is None:
             self._next = asyncio.create_task(self._call())
@@ -97,7 +96,7 @@ class Loopback:
 
     async def _call(self) -> None:
         async with self._turn:
-            self._next = None  # a caller that comes from here on needs a later call
+            self._next = None  # a task that comes from here on needs a later call
             started = time.monotonic()
             await self._come_through()
             late = time.monotonic() - started

@@ -1,4 +1,4 @@
-"""serving: a running server, from its first listening port to its last call."""
+"""A running server, from its first listening port to its last call."""
 
 import asyncio
 import logging
@@ -32,12 +32,12 @@ log = logging.getLogger(__name__)
 MAX_REPLY = 64 * 2**20
 
 PENDING = 20_000
-"""Calls that grpc may not have begun with, of all connections; they take some 20 KiB each."""
+"""Calls of all connections that gRPC may queue, some 20 KiB each."""
 
 HANDSHAKE = 10_000
-"""Milliseconds that a connection has to say who it is and what it speaks."""
+"""Milliseconds that a connection has for its handshakes of TLS and HTTP/2."""
 
-LOOK = 1.0
+CHECK = 1.0
 """Seconds between two checks of the calls in progress."""
 
 SERVICES = [SERVICE.full_name, health.SERVICE_NAME, reflection.SERVICE_NAME]
@@ -53,15 +53,15 @@ async def serving(
 ) -> AsyncIterator[list[str]]:
     """Serve the store; yield the addresses, with the ports that were picked.
 
-    At the end health says NOT_SERVING, new calls are refused, those in flight
-    have `config.grace` seconds, watches end, and the store is closed. No session
-    ends while calls that have arrived are unread. Raises
-    CannotListen, and BadFile where certificates or tokens cannot be used.
+    At shutdown health says NOT_SERVING, new calls are refused, watches end, calls in progress
+    have `config.grace` seconds, and the store is closed. No session expires while calls that
+    have arrived are unread. Raises CannotListen, and BadFile if certificates or tokens cannot
+    be used.
     """
     metrics = metrics or Metrics()
     server = grpc.aio.server(
         options=_options(config),
-        # Our own limit counts the board's calls; this one those of the standard services, too.
+        # The limiter counts the board's calls; this limit counts the built-in services' too.
         maximum_concurrent_rpcs=(
             config.max_calls + config.max_calls_per_connection + STANDARD_IN_ALL
         ),
@@ -111,11 +111,11 @@ async def serving(
 
 @asynccontextmanager
 async def _checking_calls(shared: Shared) -> AsyncIterator[None]:
-    """End the calls that may not go on, for the time of an `async with` block."""
+    """Check the calls in progress during an `async with` block, and end those that must end."""
 
     async def check() -> None:
         while True:
-            await asyncio.sleep(LOOK)
+            await asyncio.sleep(CHECK)
             try:
                 shared.request_timeout.check()
                 await shared.revocation.check()
@@ -133,25 +133,25 @@ def _options(config: Config) -> list[tuple[str, int]]:
     return [
         ("grpc.max_receive_message_length", config.max_request),
         ("grpc.max_send_message_length", MAX_REPLY),
-        # Nothing compressed: to unpack a small request into a large one holds everybody up.
+        # No compression: a small request that unpacks to a large one would delay all calls.
         ("grpc.compression_enabled_algorithms_bitset", 1),
         ("grpc.max_concurrent_streams", config.max_calls_per_connection),
-        # Whoever takes streams back has to answer a ping each time before it may open as many
-        # again: so does gRPC slow down a connection that opens and resets without a pause.
+        # A client that resets streams must answer a ping each time before it may open more: this
+        # slows down a connection that opens and resets streams without a pause.
         ("grpc.http2.ping_on_rst_stream_percent", 100),
-        # Where 1,000 calls have not been begun with, grpc would cancel any at random: those of
-        # an honest burst, too.
+        # By default gRPC cancels calls at random once 1,000 are pending, even those of an
+        # honest burst.
         ("grpc.server.max_pending_requests", PENDING),
         ("grpc.server.max_pending_requests_hard_limit", PENDING),
         ("grpc.max_allowed_incoming_connections", config.max_connections),
         ("grpc.server_handshake_timeout_ms", HANDSHAKE),
-        # A peer that does not answer a ping is gone, whether or not it has calls.
+        # A client that does not answer a ping is disconnected, whether or not it has calls.
         ("grpc.keepalive_time_ms", int(config.keepalive * 1000)),
         ("grpc.keepalive_timeout_ms", int(config.keepalive * 1000)),
         ("grpc.http2.ping_timeout_ms", int(config.keepalive * 1000)),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.max_pings_without_data", 0),
-        # Clients look every 20 s whether a quiet server is still there.
+        # Clients ping a quiet server every 12 s.
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
         # A second server on the same port is a mistake, not a way to share load.
         ("grpc.so_reuseport", 0),

@@ -1,4 +1,4 @@
-"""BoardServicer: one method per RPC. Convert, await the store, convert."""
+"""The service: one method per RPC, which reads the request, awaits the store, writes the reply."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -69,7 +69,7 @@ class BoardServicer(BoardServiceServicer):
         phase = await self._store.get_phase_state(self._named(board), phase_id)
         return pb.GetPhaseStateResponse(phase=responses.phase(phase) if phase else None)
 
-    async def ListPhases(  # type: ignore[override]  # encoded bit by bit
+    async def ListPhases(  # type: ignore[override]  # encoded in parts
         self, request: pb.ListPhasesRequest, context: Context
     ) -> bytes:
         listed, states = lists.list_phases(request)
@@ -150,7 +150,7 @@ class BoardServicer(BoardServiceServicer):
         owner = await self._store.get_file_owner(self._named(board), filepath)
         return pb.GetFileOwnerResponse(owner=owner)
 
-    async def ListClaims(  # type: ignore[override]  # encoded bit by bit
+    async def ListClaims(  # type: ignore[override]  # encoded in parts
         self, request: pb.ListClaimsRequest, context: Context
     ) -> bytes:
         listed, owner = lists.list_claims(request)
@@ -180,7 +180,7 @@ class BoardServicer(BoardServiceServicer):
         board = self._named(requests.board(request))
         holding = _holding()
         room = await self._caches.size(board)
-        await holding.room(room)  # before anything is made that has to be kept
+        await holding.room(room)  # before the snapshot is made
         snapshot = await self._caches.snapshot(board) or await self._caches.stored(board)
         holding.resize(room, snapshot.size)
         for part in snapshot.parts:
@@ -229,7 +229,7 @@ class BoardServicer(BoardServiceServicer):
         )
         return pb.CloseSessionResponse(released=released, revision=revision)
 
-    async def ListSessions(  # type: ignore[override]  # encoded bit by bit
+    async def ListSessions(  # type: ignore[override]  # encoded in parts
         self, request: pb.ListSessionsRequest, context: Context
     ) -> bytes:
         listed = lists.list_sessions(request)
@@ -259,21 +259,21 @@ class BoardServicer(BoardServiceServicer):
 
 
 def _holding() -> Holding:
-    """Return what the call that goes on makes the server hold."""
+    """Return what counts the memory that the current call holds."""
     call = CURRENT.get()
     assert call
     return call.holding
 
 
 LARGE = 2**18
-"""Bytes of a request from which on it is hashed in a thread: some milliseconds' worth."""
+"""Bytes of the smallest request that is hashed in a thread, which takes some milliseconds."""
 
 
 async def _key(context: Context) -> IdempotencyKey | None:
-    """Read the key of a call as its caller's own: nobody is answered with what another was.
+    """Read a call's idempotency key, None if it has none. Raises InvalidArgument.
 
-    The call is all of its request, its session too: what was done for a session that has
-    ended is no answer to another.
+    The key is the principal's own, so nobody gets the reply to another's call. It stands for the
+    whole request, its session included: a reply for a session that has ended answers no other.
     """
     given = requests.request_id(context.invocation_metadata())
     call = CURRENT.get()
@@ -289,13 +289,13 @@ def _digest(data: bytes) -> bytes:
 
 
 AT_ONCE = 200
-"""Records that are encoded before others have their turn: some half a millisecond's worth."""
+"""Records that are encoded before other tasks may run: half a millisecond or so."""
 
 
 async def _encoded(
     items: Sequence[T], encode: Callable[[Sequence[T]], Message], end: Message
 ) -> bytes:
-    """Encode a list's reply, without keeping the event loop from other calls."""
+    """Encode a list's reply in parts, so that it does not block the event loop."""
     parts = []
     for start in range(0, len(items), AT_ONCE):
         parts.append(encode(items[start : start + AT_ONCE]).SerializeToString())

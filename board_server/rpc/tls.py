@@ -1,4 +1,4 @@
-"""The server's certificate and key, and the CA of its clients', reread when they change."""
+"""The server's certificate and key and the clients' CA, reread when the files change."""
 
 import logging
 import re
@@ -18,30 +18,29 @@ from board_server.files.reload import BadFile, Reloader
 log = logging.getLogger(__name__)
 
 WEEK = 7 * 24 * 3600.0
-"""Seconds before a certificate's end from which on the log tells of it, and for one that lasts
-less than four weeks the last quarter: such are renewed in their last days as a matter of course."""
+"""Seconds before a certificate expires in which the log warns. For a certificate that lasts less
+than four weeks it is the last quarter of that time, because such are renewed late by design."""
 
 _CERTIFICATE = re.compile(rb"-----BEGIN (X509 )?CERTIFICATE-----")
 _KEY = re.compile(rb"-----BEGIN ([A-Z0-9]+ )*PRIVATE KEY-----")
 
 
 def server_credentials(files: TlsFiles) -> grpc.ServerCredentials:
-    """Make credentials that look at the files at each handshake. Raises BadFile.
+    """Make credentials that read the files at each handshake. Raises BadFile.
 
-    Files that do not fit each other (a new certificate, still the old key) are
-    passed over until they do. The log tells of a certificate that clients do
-    not trust for its dates, or will soon not.
+    Files that do not match (a new certificate, still the old key) are ignored until they do.
+    The log warns of a certificate that is not valid yet, has expired, or soon will.
     """
     loaded = Reloader(files.paths, lambda *contents: _load(files, *contents))
-    told = ""
+    logged = ""
 
     def current() -> grpc.ServerCertificateConfiguration:
-        nonlocal told
+        nonlocal logged
         configuration, validity = loaded.current()
         warning = validity.warning(time.time())
-        if warning and warning != told:
+        if warning and warning != logged:
             log.warning("%s: %s", files.cert, warning)
-        told = warning
+        logged = warning
         return configuration
 
     return grpc.dynamic_ssl_server_credentials(
@@ -50,13 +49,13 @@ def server_credentials(files: TlsFiles) -> grpc.ServerCredentials:
 
 
 class Validity(NamedTuple):
-    """From when to when a certificate is valid, in seconds since 1970."""
+    """When a certificate is valid, in seconds since 1970."""
 
     begin: float
     end: float
 
     def warning(self, now: float) -> str:
-        """Say what is wrong with a certificate of these dates; "" if nothing is."""
+        """Return what is wrong with a certificate of these dates; "" if nothing is."""
         if now < self.begin:
             return f"the certificate is not valid before {_utc(self.begin)}: clients refuse it"
         if now > self.end:
@@ -73,10 +72,10 @@ def _utc(seconds: float) -> str:
 def _load(
     files: TlsFiles, cert: bytes, key: bytes, ca: bytes | None = None
 ) -> tuple[grpc.ServerCertificateConfiguration, Validity]:
-    """Check the contents of the files, and make of them what grpc takes. Raises BadFile.
+    """Check the contents of the files, and return them as gRPC's configuration. Raises BadFile.
 
-    grpc finds errors only at a handshake, and does not name them. The files are not read
-    again: they could change between the check and the use.
+    gRPC finds errors only at a handshake, and does not describe them. It gets these contents
+    rather than the paths, because the files could change between the check and the use.
     """
     _check_kinds(files, cert, key, ca)
     try:
@@ -109,7 +108,7 @@ def _check_authority(path: Path | None, ca: bytes) -> None:
 
 
 def _check_kinds(files: TlsFiles, cert: bytes, key: bytes, ca: bytes | None) -> None:
-    """Refuse files that hold something else than they should; OpenSSL does not say which."""
+    """Refuse files of the wrong kind; OpenSSL does not say which file is wrong."""
     swapped = ""
     if _KEY.search(cert) and _CERTIFICATE.search(key):
         swapped = "; are --tls-cert and --tls-key swapped?"

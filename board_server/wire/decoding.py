@@ -1,4 +1,4 @@
-"""Requests that are no valid protobuf: say which field is at fault."""
+"""Parse requests, and name the field at fault in one that is not valid protobuf."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -16,18 +16,17 @@ from board_server.errors import InvalidArgument, Violation
 from board_server.wire.validation import MAX_ITEMS
 
 COUNTED = 2**20
-"""Bytes of a request from which on its items are counted before it is parsed."""
+"""Bytes of the smallest request whose items are counted before it is parsed."""
 
 MAX_FIELDS = MAX_ITEMS + 100
-"""Fields that are counted; a valid request has fewer beside its items."""
+"""Fields of a request that are counted; a valid request has fewer than 100 beside its items."""
 
 
 def parser(message: type[Message]) -> Callable[[bytes], Message]:
-    """Make a function that reads such messages, and raises InvalidArgument on what is none.
+    """Make a function that parses messages of this class, and raises InvalidArgument.
 
-    It is no deserializer of grpc's: what those raise reaches the caller as
-    INTERNAL, and they run before anyone knows whether the caller may ask at all.
-    Fields that this server does not know are dropped: nothing keeps or repeats them.
+    It is not given to gRPC as a deserializer: an error in one reaches the client as INTERNAL,
+    and one runs before the call is authorized. Unknown fields are dropped.
     """
 
     def parse(data: bytes) -> Message:
@@ -46,7 +45,7 @@ def parser(message: type[Message]) -> Callable[[bytes], Message]:
 def _refuse_many(descriptor: Any, data: bytes) -> None:
     """Raise InvalidArgument for a batch of more items than any valid one has.
 
-    It looks at the bytes: an empty item is two of them, and a hundred once it is parsed.
+    It counts them in the bytes: an empty item takes two there, and a hundred once parsed.
     """
     fields = Counter(islice(_field_numbers(data), MAX_FIELDS))
     number, items = fields.most_common(1)[0]
@@ -57,7 +56,7 @@ def _refuse_many(descriptor: Any, data: bytes) -> None:
 
 
 def _field_numbers(data: bytes) -> Iterator[int]:
-    """Read the numbers of a message's own fields, up to where it is malformed."""
+    """Read the field numbers of a message, up to where it is malformed."""
     at = 0
     with suppress(IndexError):
         while at < len(data):
@@ -78,7 +77,7 @@ def _field_numbers(data: bytes) -> Iterator[int]:
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """Read a number of seven bits to a byte; return it and where the next byte is."""
+    """Read a varint; return it and the index of the byte after it."""
     value = shift = 0
     while data[at] & 0x80:
         value |= (data[at] & 0x7F) << shift
@@ -97,7 +96,7 @@ def _violation(descriptor: Any, data: bytes) -> Violation:
 
 
 def _not_utf8(message: Message, prefix: str = "") -> Iterator[str]:
-    """Find the byte strings that are no UTF-8, as paths such as `contracts[3].name`."""
+    """Find the byte strings that are not UTF-8, as paths such as `contracts[3].name`."""
     value: Any
     for field, value in message.ListFields():
         values = list(value) if field.is_repeated else [value]
@@ -114,7 +113,7 @@ def _not_utf8(message: Message, prefix: str = "") -> Iterator[str]:
 
 @cache
 def _bytes_twin(descriptor: Any) -> type[Message]:
-    """Make a message class with bytes for strings, which parses whatever text is in them."""
+    """Make the same message class with bytes in place of strings, which parses any text."""
     pool = DescriptorPool()
     _add_with_bytes(pool, descriptor.file, set())
     return message_factory.GetMessageClass(pool.FindMessageTypeByName(descriptor.full_name))

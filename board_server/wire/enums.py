@@ -1,4 +1,4 @@
-"""The enums' words, and the numbers that stand for them on the wire."""
+"""The words of the model's enums, and their numbers on the wire."""
 
 from collections.abc import Mapping
 from enum import StrEnum

@@ -1,4 +1,4 @@
-"""Read the requests of the lists, and their pages."""
+"""Read the requests of the List calls, and their page tokens."""
 
 from typing import NamedTuple
 
@@ -12,14 +12,14 @@ MAX_PAGE_SIZE = 10_000
 
 
 class Listed(NamedTuple):
-    """What every list's request says: the board, the page, and which list it is."""
+    """What each List request has: the board, the page, and the scope of its page tokens."""
 
     board: str
     page: PageRequest
     scope: bytes
 
     def token(self, after: page_tokens.Cursor | None) -> str:
-        """Make the token of the page that follows."""
+        """Make the token of the next page."""
         return page_tokens.encode(self.scope, after)
 
 
@@ -93,14 +93,14 @@ ListRequest = (
 
 
 def _listed(fields: Fields, request: ListRequest, shape: tuple[type, ...]) -> Listed:
-    """Read the board and the page. `shape` is what the list's cursors are made of."""
+    """Read the board and the page. `shape` has the types of the list's cursors."""
     board = fields.board(request.board)
     if request.page_size < 0:
         fields.refuse("page_size", "must not be negative")
     size = min(request.page_size or DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE)
     if len(request.page_token) > page_tokens.MAX_TOKEN:
         fields.refuse("page_token", f"must not be longer than {page_tokens.MAX_TOKEN:,} bytes")
-        fields.done()  # before anything is made of it
+        fields.done()  # before it is parsed
     scope = _scope(request)
     try:
         after = page_tokens.decode(scope, request.page_token, shape)
@@ -111,7 +111,7 @@ def _listed(fields: Fields, request: ListRequest, shape: tuple[type, ...]) -> Li
 
 
 def _scope(request: ListRequest) -> bytes:
-    """Make what tells one list from another: its kind, its board and its filters."""
+    """Make the scope of a list's page tokens: its kind, its board and its filters."""
     bare = type(request)()
     bare.MergeFrom(request)  # type: ignore[arg-type]  # of the same type, which mypy cannot see
     bare.page_size = 0

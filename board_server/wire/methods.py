@@ -1,4 +1,4 @@
-"""The methods of the service: what its descriptor says of each, and one row of what it cannot."""
+"""The methods of the service: what the descriptor says of each, and one row for the rest."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from board_server.wire.validation import MAX_BATCH_BYTES, MAX_SIGNATURE
 SERVICE = pb.DESCRIPTOR.services_by_name["BoardService"]
 
 BESIDE = 64 * 2**10
-"""Bytes of a request beside its largest field: names, paths, an older or newer client's fields."""
+"""Bytes of a request beside its largest field: names, paths, fields of other versions."""
 
 SMALL = 2**20
 BATCH = MAX_BATCH_BYTES + BESIDE

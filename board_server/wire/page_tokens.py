@@ -1,4 +1,4 @@
-"""Page tokens: opaque to callers, and good only for the list they came from."""
+"""Page tokens: opaque to clients, and valid only for the list that they came from."""
 
 import struct
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -8,7 +8,7 @@ from hashlib import blake2b
 Cursor = tuple[str | int, ...]
 
 MAX_TOKEN = 8192
-"""Characters of a token; one that leads on from the longest path that may be claimed has 5,480."""
+"""Most characters of a token; one after the longest path that may be claimed has 5,480."""
 
 _DIGEST_SIZE = 8
 
@@ -17,7 +17,7 @@ _LENGTH = struct.Struct(">I")
 
 
 def encode(scope: bytes, cursor: Cursor | None) -> str:
-    """Make the token that leads on from `cursor`; "" at the end. `scope` is the list's identity."""
+    """Make the token of the page after `cursor`; "" at the end. `scope` identifies the list."""
     if cursor is None:
         return ""
     payload = b"".join(map(_packed, cursor))
@@ -25,7 +25,7 @@ def encode(scope: bytes, cursor: Cursor | None) -> str:
 
 
 def decode(scope: bytes, token: str, shape: tuple[type, ...]) -> Cursor | None:
-    """Read a token's cursor, None for "". Raises ValueError for what `encode` does not make."""
+    """Read a token's cursor, None for "". Raises ValueError if `encode` did not make the token."""
     if not token:
         return None
     if len(token) > MAX_TOKEN:
@@ -48,7 +48,7 @@ def _packed(value: str | int) -> bytes:
 
 
 def _unpacked(payload: bytes, shape: tuple[type, ...]) -> Iterator[str | int]:
-    """Read values of these types. Raises ValueError where there are none."""
+    """Read values of these types. Raises ValueError if the payload is too short."""
     try:
         for kind in shape:
             if kind is int:
@@ -65,5 +65,5 @@ def _unpacked(payload: bytes, shape: tuple[type, ...]) -> Iterator[str | int]:
 
 
 def _digest(scope: bytes, payload: bytes) -> bytes:
-    """Tell tokens of other lists apart. No secret: a token grants nothing."""
+    """Return a digest that only tokens of this list have. It is no secret: they grant nothing."""
     return blake2b(payload, digest_size=_DIGEST_SIZE, key=blake2b(scope).digest()).digest()

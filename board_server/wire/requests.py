@@ -1,4 +1,4 @@
-"""Read the requests of all RPCs but the lists."""
+"""Read the requests of all RPCs except the List calls. All raise InvalidArgument."""
 
 from collections.abc import Iterable
 from datetime import timedelta
@@ -29,13 +29,13 @@ _DAY = 24 * 60 * 60
 
 
 REQUEST_ID_KEY = "board-request-id"
-"""The metadata that stands for one call, however often it is sent."""
+"""The metadata that has a call's idempotency key."""
 
 
 def request_id(metadata: Iterable[tuple[str, str | bytes]] | None) -> str:
-    """Read the ID that a caller has given its call; "" when there is none.
+    """Read the idempotency key of a call; "" if it has none.
 
-    Raises InvalidArgument for several: one alone would protect the call, and nobody knows which.
+    Raises InvalidArgument for several: a retry might have only one of them.
     """
     given = [str(value) for key, value in metadata or () if key == REQUEST_ID_KEY]
     if not given:
@@ -166,7 +166,7 @@ def get_file_owner(request: pb.GetFileOwnerRequest) -> tuple[str, str]:
 
 
 class Watched(NamedTuple):
-    """What Watch's request asks for; `after` is None for now."""
+    """Watch's request. `after` is None for a watch that starts now."""
 
     board: str
     after: int | None
@@ -258,7 +258,7 @@ def _drafts(
     fields: Fields, request: pb.PublishContractsRequest | pb.CompletePhaseRequest
 ) -> list[ContractDraft]:
     fields.batch("contracts", len(request.contracts), request.ByteSize())
-    fields.done()  # before looking into a batch that is too large
+    fields.done()  # before reading a batch that is too large
     return [
         _draft(fields, "", contract) for contract in fields.items("contracts", request.contracts)
     ]
@@ -268,7 +268,7 @@ def _filepaths(
     fields: Fields, request: pb.ReleaseClaimsRequest | pb.ClaimFilesRequest
 ) -> list[str]:
     fields.batch("filepaths", len(request.filepaths), request.ByteSize())
-    fields.done()  # before looking into a batch that is too large
+    fields.done()  # before reading a batch that is too large
     return [
         fields.path(f"filepaths[{index}]", filepath)
         for index, filepath in enumerate(request.filepaths)

@@ -1,4 +1,4 @@
-"""Write what goes back: records, snapshots, and commits for watchers."""
+"""Write replies: records, snapshots, and commits for watches."""
 
 from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -23,7 +23,7 @@ from board_server.model import (
 from board_server.wire import enums
 
 MAX_PART = 900 * 2**10
-"""Bytes of a snapshot's part; with its framing it stays under 1 MiB."""
+"""Most bytes of a part of a snapshot; with its framing it stays under 1 MiB."""
 
 
 def board(board: BoardInfo) -> pb.BoardInfo:
@@ -84,7 +84,7 @@ def session(session: Session) -> pb.Session:
 
 
 def met(revision: int, evidence: Collection[Evidence]) -> pb.WaitForResponse:
-    """Write what met the conditions of WaitFor."""
+    """Write WaitFor's reply."""
     return pb.WaitForResponse(
         revision=revision,
         phases=[phase(found) for found in evidence if isinstance(found, Phase)],
@@ -93,7 +93,7 @@ def met(revision: int, evidence: Collection[Evidence]) -> pb.WaitForResponse:
 
 
 def snapshot_parts(snapshot: Snapshot) -> Iterator[pb.GetSnapshotResponse]:
-    """Write a snapshot in parts; at least one, and each with its revision."""
+    """Write a snapshot in parts, at least one; each has the revision."""
     part = _part(snapshot)
     size = 0
     records: Sequence[Record] = (
@@ -131,12 +131,12 @@ def _part(snapshot: Snapshot) -> pb.GetSnapshotResponse:
 
 
 def tag(message: type[Message], field: str) -> bytes:
-    """Encode the tag of a field that holds messages."""
+    """Encode the tag of a message field."""
     return bytes([message.DESCRIPTOR.fields_by_name[field].number << 3 | 2])
 
 
 def entry(record: Record) -> bytes:
-    """Encode a record with its length before it: a field without its tag."""
+    """Encode a record preceded by its length: a message field without its tag."""
     encoded = _written(record).SerializeToString()
     length = bytearray()
     left = len(encoded)
@@ -148,9 +148,9 @@ def entry(record: Record) -> bytes:
 
 
 def encoded_event(commit: Commit, event: Event) -> bytes:
-    """Write an event of a commit as an encoded WatchResponse of nothing else.
+    """Write an event of a commit as an encoded WatchResponse.
 
-    Protobuf merges messages that stand one behind the other: several of these are one message.
+    Protobuf merges concatenated messages, so several of these make one message.
     """
     response = pb.WatchResponse()
     written = response.events.add(
@@ -158,17 +158,17 @@ def encoded_event(commit: Commit, event: Event) -> bytes:
         time=_timestamp(commit.time),
         cause=enums.CAUSE_NUMBERS[event.cause],
     )
-    # A change is called as its field in the message is.
+    # The value of a Change is the name of its field.
     getattr(written, event.change.value).CopyFrom(_written(event.record))
     return response.SerializeToString()
 
 
 BESIDE = 100
-"""Bytes that an encoded event has beside its texts, more or less."""
+"""About how many bytes an encoded event has beside its texts."""
 
 
 def weight(record: Record) -> int:
-    """Tell about how many bytes an event of this record has when it is encoded."""
+    """Return about how many bytes an encoded event of this record has."""
     match record:
         case Phase():
             return BESIDE + len(record.phase_id) + len(record.worker)
@@ -206,7 +206,7 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 def _timestamp(moment: datetime) -> Timestamp:
-    since = moment - _EPOCH  # whose parts are ready, unlike a number of microseconds
+    since = moment - _EPOCH  # its parts need no division, unlike a number of microseconds
     return Timestamp(seconds=since.days * 86_400 + since.seconds, nanos=since.microseconds * 1000)
 
 

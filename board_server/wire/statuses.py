@@ -1,4 +1,4 @@
-"""From the board's errors to gRPC statuses: one table, and what goes with each."""
+"""The gRPC statuses of the board's errors, with their details."""
 
 import asyncio
 from collections.abc import Iterable, Mapping
@@ -32,14 +32,13 @@ DOMAIN = "board.v1"
 
 DETAILS_KEY = "grpc-status-details-bin"
 
-# Clients accept 8 KiB of headers in all. The details travel in one of them, by
-# four thirds longer, the text in another, three times as long, and a third names
-# the request.
+# Clients accept 8 KiB of headers in all. One has the details, which base64 makes a third longer,
+# one the text, which percent-encoding may make three times as long, and one the request ID.
 MAX_TEXT = 256
-"""Bytes of an error's text."""
+"""Most bytes of an error's text."""
 
 MAX_DETAILS = 5080
-"""Bytes of the status with all its details; the ErrorInfo alone may have 4.5 KiB, for a path."""
+"""Most bytes of a status with its details; an ErrorInfo with a path may have 4.5 KiB."""
 
 _Code = grpc.StatusCode
 
@@ -63,7 +62,7 @@ TABLE: Mapping[type[BoardError], tuple[grpc.StatusCode, pb.ErrorReason.ValueType
 
 
 class Status(NamedTuple):
-    """What `context.abort` takes."""
+    """The arguments of `context.abort`."""
 
     code: grpc.StatusCode
     details: str
@@ -71,13 +70,13 @@ class Status(NamedTuple):
 
 
 def status_of(error: BoardError) -> Status:
-    """Say an error of the board as a status with its ErrorInfo."""
+    """Return the status of an error, with its ErrorInfo."""
     code, reason = TABLE[type(error)]
     return _status(code, str(error), reason, _metadata(error), _more(error))
 
 
 def code_of(error: BaseException) -> grpc.StatusCode:
-    """Tell the code with which a call ends that this is raised in."""
+    """Return the status code of a call that raises this."""
     match error:
         case BoardError():
             return TABLE[type(error)][0]
@@ -88,8 +87,8 @@ def code_of(error: BaseException) -> grpc.StatusCode:
 
 
 def internal(error_id: str) -> Status:
-    """Say a failure that the board has no word for, under the id that the log has it by."""
-    text = f"internal error {error_id}; the server's log tells more"
+    """Return the status of an unexpected error, with the ID under which it is logged."""
+    text = f"internal error {error_id}; see the server's log"
     return _status(_Code.INTERNAL, text, pb.ERROR_REASON_INTERNAL, {"error_id": error_id})
 
 
@@ -125,7 +124,7 @@ def _metadata(error: BoardError) -> dict[str, str]:
 
 
 def _more(error: BoardError) -> Iterable[Message]:
-    """Make the details behind the ErrorInfo."""
+    """Return the details after the ErrorInfo."""
     match error:
         case InvalidArgument():
             violations = [
@@ -157,7 +156,7 @@ def _status(
     status = status_pb2.Status(code=code.value[0], message=short)
     for detail in [info, *more]:
         status.details.add().Pack(detail)
-        if status.ByteSize() > MAX_DETAILS:  # tell of as many as there is room for
+        if status.ByteSize() > MAX_DETAILS:  # as many details as fit
             del status.details[-1]
             break
     return Status(code, short, ((DETAILS_KEY, status.SerializeToString()),))

@@ -1,4 +1,4 @@
-"""Check the fields of a request, and name every one that breaks its limits."""
+"""Check the fields of a request, and name each one that breaks its limits."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,7 +17,7 @@ MAX_SIGNATURE = 2**20
 MAX_ITEMS = 10_000
 MAX_BATCH_BYTES = 32 * 2**20
 MAX_VIOLATIONS = 8
-"""Most fields that one error names; it travels in headers, which are small."""
+"""Most fields that one error names; an error must fit the headers."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
@@ -25,8 +25,8 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 class Fields:
     """Collects what is wrong with a request's fields; `done` raises if anything is.
 
-    Each check returns the value it was given, so that it can stand where the
-    value is used. Limits are in bytes of UTF-8.
+    Each check returns its value, so that it can be used in place of the value. Limits are in
+    bytes of UTF-8.
     """
 
     def __init__(self) -> None:
@@ -41,7 +41,7 @@ class Fields:
         self._item = None
 
     def refuse(self, field: str, description: str) -> None:
-        """Note that a field is wrong, in words that follow its name."""
+        """Add a violation. `description` follows the name of the field: `must not be empty`."""
         if self._item:
             parent, index = self._item
             field = f"{parent}[{index}].{field}"
@@ -83,7 +83,7 @@ class Fields:
         return value
 
     def word(self, field: str, number: int, words: Mapping[int, T], *, instead: T) -> T:
-        """Turn an enum's number into its word; where it has none, refuse it."""
+        """Turn an enum's number into its word; refuse one without a word, and return `instead`."""
         if number not in words:
             self.refuse(field, f"must be one of the defined values, not {number}")
         return words.get(number, instead)

@@ -107,7 +107,7 @@ def test_nothing_stays_counted_whichever_calls_end_and_when(made, turns):
 
     limiter = asyncio.run(run())
     assert (limiter.calls, limiter.held) == (0, 0)
-    assert (dict(limiter._by_caller), limiter._boards, limiter._waiting) == ({}, {}, {})
+    assert (dict(limiter._counts), limiter._boards, limiter._waiting) == ({}, {}, {})
 
 
 @pytest.mark.parametrize("size", [0, 2 * LARGE])

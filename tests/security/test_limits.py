@@ -171,7 +171,7 @@ def test_calls_of_one_caller_leave_room_for_the_others(serve, tokens):
         board = stub(channel)
         headers = raw.headers("GetPhaseState", dict(bearer(greedy)))
         *_, last = (raw.open(headers) for _ in range(8))
-        assert "at most 4 may be" in raw.trailers_of(last)["grpc-message"]
+        assert "the limit is 4" in raw.trailers_of(last)["grpc-message"]
         board.GetPhaseState(sample("GetPhaseState", ""), metadata=bearer(honest))
         told = refused(board, "GetPhaseState", sample("GetPhaseState", ""), bearer(greedy))
         assert told == exceeded("calls of one caller", 4)

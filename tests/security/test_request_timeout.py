@@ -25,7 +25,7 @@ HALF = struct.pack(">BI", 0, 100) + bytes(50)
 
 INVALID_ARGUMENT = str(grpc.StatusCode.INVALID_ARGUMENT.value[0])
 UNAUTHENTICATED = str(grpc.StatusCode.UNAUTHENTICATED.value[0])
-CHECK = "/grpc.health.v1.Health/Check"
+HEALTH_CHECK = "/grpc.health.v1.Health/Check"
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def impatient(monkeypatch):
     """Wait for no request longer than a moment."""
     monkeypatch.setattr(request_timeout, "PATIENCE", 0.1)
     monkeypatch.setattr(builtin_services, "PATIENCE", 0.1)
-    monkeypatch.setattr(server_module, "LOOK", 0.05)
+    monkeypatch.setattr(server_module, "CHECK", 0.05)
 
 
 @pytest.mark.parametrize("method", ["GetPhaseState", "Watch"])
@@ -153,7 +153,7 @@ def test_who_may_not_call_a_method_is_refused_before_the_request_has_come(asking
 @pytest.mark.usefixtures("impatient")
 def test_a_question_about_health_that_does_not_come_is_given_up(server):
     with Raw(server.address) as raw:
-        stream = raw.open(raw.headers("", {":path": CHECK}))
+        stream = raw.open(raw.headers("", {":path": HEALTH_CHECK}))
         assert raw.trailers_of(stream)["grpc-status"] == INVALID_ARGUMENT
 
 

@@ -29,7 +29,7 @@ NEVER = PhaseIn("p", "decomposed")
 
 @pytest.fixture
 def server(tmp_path, tokens, monkeypatch):
-    monkeypatch.setattr(server_module, "LOOK", 0.05)
+    monkeypatch.setattr(server_module, "CHECK", 0.05)
     tokens.add("reader")
     tokens.add("other")
     tokens.add("worker", Role.WORKER)

@@ -138,7 +138,7 @@ class TokenFile:
         secret = "" if certificate else tokens_file.new_secret(name)
         principal = tokens_file.principal_of(name, role.name.lower(), boards, worker)
         digest = tokens_file.digest_of(secret) if secret else None
-        shown = tokens_file.named(certificate) if certificate else None
+        shown = tokens_file.certificate_name(certificate) if certificate else None
         self._tokens.append(tokens_file.Token(principal, digest, shown))
         self._write()
         self.secrets[name] = secret

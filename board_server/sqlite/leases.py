@@ -100,5 +100,7 @@ class Leases:
                 return  # it was closed meanwhile, or the next server renews it
             except BoardError:
                 await asyncio.sleep(RETRY)
+            except Exception:
+                return  # the board is reopened and logs why; that gives the session its full ttl
             else:
                 return

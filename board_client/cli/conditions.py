@@ -1,12 +1,13 @@
 """The conditions of `board wait`: how options become conditions, and which are not met."""
 
 import os
-from collections.abc import Iterator, Sequence
 
 import typer
 
 from board_client.cli.visible import visible
-from board_client.model import Condition, ContractPublished, FileFree, PhaseIn, Snapshot
+from board_client.model import ContractPublished, FileFree, NotMet, PhaseIn
+
+_FIELDS = ("kind", "name", "package", "producer")
 
 
 def phase_in(text: str) -> PhaseIn:
@@ -19,30 +20,16 @@ def phase_in(text: str) -> PhaseIn:
     return PhaseIn(phase_id, *states.split(","))  # type: ignore[arg-type]  # the call checks it
 
 
-def unmet(conditions: Sequence[Condition], board: Snapshot) -> Iterator[str]:
-    """Yield why, for each condition that does not hold on a board."""
-    phases = {phase.phase_id: phase for phase in board.phases}
-    owners = {claim.filepath: claim.owner for claim in board.claims}
-    for condition in conditions:
-        match condition:
-            case PhaseIn(phase_id, states):
-                phase = phases.get(phase_id)
-                if phase is None:
-                    yield visible(f"there is no phase {phase_id}")
-                elif phase.state not in states:
-                    yield visible(f"phase {phase_id} is {phase.state}")
-            case FileFree(filepath):
-                if owner := owners.get(os.fspath(filepath)):
-                    yield visible(f"{owner} has {filepath}")
-            case ContractPublished():
-                wanted = {
-                    field: value
-                    for field in ("kind", "name", "package", "producer")
-                    if (value := getattr(condition, field))
-                }
-                if not any(
-                    all(getattr(each, field) == value for field, value in wanted.items())
-                    for each in board.contracts
-                ):
-                    words = ", ".join(f"{field} {value}" for field, value in wanted.items())
-                    yield visible(f"there is no contract of {words}")
+def against(not_met: NotMet) -> str:
+    """Return in words why a condition does not hold."""
+    match not_met.condition:
+        case PhaseIn(phase_id) if not_met.actual:
+            return visible(f"phase {phase_id} is {not_met.actual}")
+        case PhaseIn(phase_id):
+            return visible(f"there is no phase {phase_id}")
+        case FileFree(filepath):
+            return visible(f"{not_met.actual} has {os.fspath(filepath)}")
+        case ContractPublished() as wanted:
+            fields = ((name, getattr(wanted, name)) for name in _FIELDS)
+            words = ", ".join(f"{name} {value}" for name, value in fields if value)
+            return visible(f"there is no contract of {words}")

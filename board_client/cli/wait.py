@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from board_client.cli.completion import complete_phase
-from board_client.cli.conditions import phase_in, unmet
+from board_client.cli.conditions import against, phase_in
 from board_client.cli.connection import connect_board
 from board_client.cli.contract_lines import KINDS
 from board_client.cli.duration import duration, written
@@ -106,6 +106,7 @@ def _wait(client: "BoardClient", conditions: Sequence[Condition], timeout: timed
     try:
         return client.with_options(timeout=timeout.total_seconds()).wait_for(*conditions)
     except DeadlineExceeded as error:
-        against = list(unmet(conditions, client.get_snapshot()))
-        why = "; ".join(against) or "not all of it held at one moment"
+        if error.not_met is None:  # the server did not answer
+            raise
+        why = "; ".join(map(against, error.not_met)) or "not all of it held at one moment"
         raise Failure(f"not met within {written(timeout)}: {why}", ExitCode.TIMED_OUT) from error

@@ -8,8 +8,8 @@ import pytest
 import typer
 
 from board_client import BoardClient, Contract
-from board_client.cli.conditions import phase_in, unmet
-from board_client.model import ContractPublished, FileFree, PhaseIn
+from board_client.cli.conditions import against, phase_in
+from board_client.model import ContractPublished, NotMet, PhaseIn
 from board_server.sqlite import SqliteStore
 from tests.cli.conftest import run, started
 from tests.support.servers import server_thread
@@ -98,12 +98,8 @@ def test_a_phase_is_named_with_its_states():
             phase_in(text)
 
 
-def test_conditions_that_hold_are_not_among_the_unmet_ones(board):
-    board.client.set_phase_state("p1", "done")
-    board.client.publish_contract(Contract("p1", "type", "T", package="x"))
-    held = [PhaseIn("p1", "done"), FileFree("a.go"), ContractPublished("T", "type", "p1", "x")]
-    assert list(unmet(held, board.client.get_snapshot())) == []
-    other = [ContractPublished("T", "type", "p1", "y")]
-    assert list(unmet(other, board.client.get_snapshot())) == [
+def test_a_contract_that_is_not_published_is_named_by_every_field_that_was_given():
+    wanted = ContractPublished("T", "type", "p1", "y")
+    assert against(NotMet(wanted, "")) == (
         "there is no contract of kind type, name T, package y, producer p1"
-    ]
+    )

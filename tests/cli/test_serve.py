@@ -39,7 +39,7 @@ def test_it_serves_until_sigterm_as_the_same_process(tmp_path):
         assert server.wait(timeout=30) == 0
 
 
-def test_a_limit_of_open_files_that_is_too_low_is_reported(tmp_path):
+def test_a_limit_of_open_files_that_is_too_low_is_logged(tmp_path):
     command = ["sh", "-c", 'ulimit -n 300 && exec "$0" "$@"', COMMAND]
     with subprocess.Popen(
         [*command, "serve", tmp_path / "boards", *ANY_PORT],

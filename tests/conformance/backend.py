@@ -1,4 +1,4 @@
-"""What a backend gives to the suite, and what every part of the suite uses."""
+"""The interface between a backend and the suite, and what the suite's parts share."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
@@ -32,7 +32,7 @@ OpenStore = Callable[[], Store]
 
 
 class Clock:
-    """A clock that the test turns. Each reading moves it on by `step`."""
+    """A clock that the test sets. Each reading advances it by `step`."""
 
     def __init__(self) -> None:
         self.now = datetime(2026, 2, 23, 5, 3, 45, tzinfo=UTC)
@@ -101,7 +101,7 @@ async def revision_of(store: Store, board: str = BOARD) -> int:
 
 
 async def contents(store: Store, board: str = BOARD) -> tuple[Any, ...]:
-    """Read all that a board holds, its revision too."""
+    """Read all records of a board, and its revision."""
     return (
         await revision_of(store, board),
         await items(lambda page: store.list_phases(board, [], page)),
@@ -111,25 +111,25 @@ async def contents(store: Store, board: str = BOARD) -> tuple[Any, ...]:
 
 
 def draft(name: str, producer: str = "store", **fields: Any) -> ContractDraft:
-    """Make a contract of which only the name matters, or what else is given."""
+    """Make a contract; fields that are not given do not matter."""
     fields = {"kind": ContractKind.FUNCTION, "signature": "func()", "package": "board"} | fields
     return ContractDraft(producer, name=name, **fields)
 
 
 async def fill(store: Store, board: str = BOARD) -> None:
-    """Put something of everything on a board."""
+    """Put records of every kind on a board."""
     await store.set_phase_state(board, PhaseChange("store", PhaseState.RUNNING, "w1"))
     await store.publish_contracts(board, [draft("Open"), draft("Close")])
     await store.claim_file(board, "board.go", "store")
 
 
 def key_of(id_: str, method: str = "Write", payload: bytes = b"") -> IdempotencyKey:
-    """Make the key of a call of which only the ID matters, or what else is given."""
+    """Make an idempotency key; fields that are not given do not matter."""
     return IdempotencyKey(id_, method, payload)
 
 
 class Deaf:
-    """A follower that does nothing with what it is told."""
+    """A follower that ignores all commits."""
 
     needed = True
 

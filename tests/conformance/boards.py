@@ -1,4 +1,4 @@
-"""Boards: opening them, listing them, and that they never mix."""
+"""Boards: opened, listed, and never mixed."""
 
 import pytest
 from hypothesis import given, settings
@@ -76,7 +76,7 @@ class BoardsConformance(Conformance):
         listed = await items(store.list_boards)
         assert [info.name for info in listed] == sorted([*NAMES, BOARD], key=str.encode)
 
-    async def test_the_list_tells_of_each_board_what_opening_it_does(self, store):
+    async def test_a_listed_board_has_the_info_of_the_opened_one(self, store):
         await fill(store)
         assert await items(store.list_boards) == [await store.open_board(BOARD)]
 

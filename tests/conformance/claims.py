@@ -25,7 +25,7 @@ PATHS = [
     "\uff41.go",
     "\U0001d11e.go",
 ]
-"""Paths in byte order, which is not that of UTF-16, of any language, or of a file system."""
+"""Paths in byte order, which differs from that of UTF-16, languages and file systems."""
 
 paths = st.lists(
     st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), min_size=1)
@@ -79,7 +79,7 @@ class ClaimsConformance(Conformance):
         assert revision == 2
         assert await store.claim_files(BOARD, ["a.go", "b.go"], "p") == (claims, 2)
 
-    async def test_no_file_is_claimed_if_any_is_anothers_and_each_conflict_is_told(self, store):
+    async def test_no_file_is_claimed_if_any_is_anothers_and_each_conflict_is_named(self, store):
         first, _ = await store.claim_file(BOARD, "b.go", "q")
         second, _ = await store.claim_file(BOARD, "d.go", "r")
         before = await contents(store)
@@ -93,7 +93,7 @@ class ClaimsConformance(Conformance):
         assert await store.claim_files(BOARD, [], "p") == ([], before[0])
         assert await contents(store) == before
 
-    async def test_paths_are_kept_as_given_and_told_apart_byte_for_byte(self, store):
+    async def test_paths_are_kept_as_given_and_compared_byte_for_byte(self, store):
         for path in reversed(PATHS):
             claim, _ = await store.claim_file(BOARD, path, f"owner of {path}")
             assert claim.filepath == path
@@ -181,7 +181,7 @@ class ClaimsConformance(Conformance):
         assert released == len(paths)
         assert await listed(store) == []
 
-    async def test_a_list_tells_the_revision_it_was_read_at(self, store):
+    async def test_a_list_has_the_revision_it_was_read_at(self, store):
         for revision, path in enumerate(PATHS, start=1):
             await store.claim_file(BOARD, path, "p")
             assert (await store.list_claims(BOARD, None, PageRequest(1))).revision == revision

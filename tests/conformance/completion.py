@@ -11,7 +11,7 @@ from tests.conformance.events import changes, listening
 
 
 async def at_work(store, phase="p", board=BOARD):
-    """Let a phase run that holds two files."""
+    """Set a phase running that has two files."""
     await store.set_phase_state(board, PhaseChange(phase, PhaseState.RUNNING, "w1"))
     await store.claim_files(board, [f"{phase}/a.go", f"{phase}/b.go"], phase)
 

@@ -1,4 +1,4 @@
-"""Many callers at once: no update is lost, and nobody sees half of anything."""
+"""Concurrent callers: no update is lost, and nobody reads a half-done write."""
 
 import asyncio
 from collections import Counter

@@ -1,4 +1,4 @@
-"""find: what meets conditions, all at one revision."""
+"""find: the records that meet conditions, all at one revision."""
 
 import asyncio
 
@@ -75,7 +75,7 @@ class ConditionsConformance(Conformance):
         (met,) = await found(store, contract(**fields))
         assert (met.name if met else None) == name
 
-    async def test_of_several_contracts_the_one_with_the_lowest_id_is_told(self, store):
+    async def test_of_several_contracts_the_one_with_the_lowest_id_is_returned(self, store):
         for producer in ("p", "q", "r"):
             await store.publish_contract(BOARD, draft("T", producer))
         first, *_ = (await store.list_contracts(BOARD, ContractFilter(), ALL)).items
@@ -88,7 +88,7 @@ class ConditionsConformance(Conformance):
         (met,) = await found(store, contract(name="T"))
         assert met.status == status
 
-    async def test_each_condition_is_answered_in_its_place_at_the_revision_told(self, store):
+    async def test_each_condition_is_answered_in_its_place_at_the_revision_returned(self, store):
         await fill(store)
         conditions = [
             FileCondition("board.go"),
@@ -130,7 +130,7 @@ class ConditionsConformance(Conformance):
                 free = sum(one is not None for one in evidence)
                 assert free == revision % 2
                 seen.add(revision)
-                await asyncio.sleep(0)  # a point read may answer without giving way
+                await asyncio.sleep(0)  # a point read may return without yielding
             return len(seen)
 
         _, seen = await asyncio.gather(write(), read())

@@ -1,4 +1,4 @@
-"""Contracts: published alone or in batches, and listed."""
+"""Contracts: published one by one or in batches, and listed."""
 
 from dataclasses import asdict, replace
 from datetime import timedelta
@@ -22,7 +22,7 @@ STATUSES = [status for status in ContractStatus if status]
 
 
 def fields_of(contract) -> dict:
-    """What a producer said of a contract."""
+    """Return the fields that the producer gives."""
     return {
         key: value for key, value in asdict(contract).items() if key not in {"id", "created_at"}
     }
@@ -111,7 +111,7 @@ class ContractsConformance(Conformance):
             await store.publish_contract(BOARD, draft("Open", kind=kind))
         assert [contract.kind for contract in await listed(store)] == KINDS
 
-    async def test_names_are_told_apart_byte_for_byte(self, store):
+    async def test_names_are_compared_byte_for_byte(self, store):
         for name in ("open", "Open", "Open ", "O\u0301pen", "\u00d3pen"):
             await store.publish_contract(BOARD, draft(name))
         assert len(await listed(store)) == 5
@@ -159,7 +159,7 @@ class ContractsConformance(Conformance):
         assert after[3].name == "D"
 
     async def test_ids_follow_the_order_of_publication(self, store, clock):
-        clock.step = -timedelta(seconds=1)  # the clock has no say in it
+        clock.step = -timedelta(seconds=1)  # the clock does not matter
         for index in (3, 1, 2):
             await store.publish_contract(BOARD, draft(f"F{index}"))
         contracts = await listed(store)

@@ -1,4 +1,4 @@
-"""Events: every change is one of its revision's, told to followers and kept for those who come."""
+"""Events: every change belongs to one revision, is delivered to followers, and is kept."""
 
 import asyncio
 from collections.abc import Callable
@@ -21,11 +21,11 @@ from tests.conformance.backend import (
 )
 
 PATIENCE = 20
-"""Seconds until a test gives up on something that has to come."""
+"""Seconds that a test waits for an event at most."""
 
 
 class Listener:
-    """A follower that keeps all it is told."""
+    """A follower that keeps all commits."""
 
     needed = True
 
@@ -47,14 +47,14 @@ class Listener:
         return [commit.revision for commit in self.commits]
 
     async def until(self, arrived: Callable[[], Any]) -> None:
-        """Return once the condition holds, which is looked at whenever something is told."""
+        """Return when the condition holds; it is checked after each commit."""
         async with asyncio.timeout(PATIENCE):
             while not arrived():
                 self._told.clear()
                 await self._told.wait()
 
     async def change(self, change: Change) -> Commit:
-        """Return the first commit with such a change, once it is told."""
+        """Return the first commit with such a change, when it is delivered."""
         found: list[Commit] = []
 
         def arrived() -> bool:
@@ -86,7 +86,7 @@ async def history(store: Store, after: int = 0, board: str = BOARD) -> list[Comm
 
 class EventsConformance(Conformance):
     @each(WRITES)
-    async def test_a_change_is_told_before_its_call_returns(self, store, call):
+    async def test_a_change_is_delivered_before_its_call_returns(self, store, call):
         await fill(store)
         listener = await listening(store)
         revision = (await call(store, BOARD)).revision
@@ -124,23 +124,25 @@ class EventsConformance(Conformance):
             )
         assert listener.commits == []
 
-    async def test_a_phase_is_told_as_it_now_is(self, store):
+    async def test_a_phase_is_delivered_as_it_now_is(self, store):
         listener = await listening(store)
         phase, _ = await store.set_phase_state(BOARD, PhaseChange("p", PhaseState.RUNNING, "w"))
         (event,) = listener.commits[0].events
         assert (event.change, event.cause, event.record) == (Change.PHASE, Cause.CALL, phase)
 
-    async def test_of_a_batch_only_the_contracts_that_changed_are_told_in_one_commit(self, store):
+    async def test_of_a_batch_only_the_contracts_that_changed_are_delivered_in_one_commit(
+        self, store
+    ):
         await store.publish_contracts(BOARD, [draft("Same"), draft("Old")])
         listener = await listening(store)
         batch = [draft("New"), draft("Same"), draft("Old", signature="new"), draft("New")]
         await store.publish_contracts(BOARD, batch)
         (commit,) = listener.commits
         assert changes(commit) == [Change.CONTRACT] * 2
-        told = {event.record.name: event.record.signature for event in commit.events}
-        assert told == {"New": "func()", "Old": "new"}
+        result = {event.record.name: event.record.signature for event in commit.events}
+        assert result == {"New": "func()", "Old": "new"}
 
-    async def test_a_released_claim_is_told_as_it_had_been(self, store):
+    async def test_a_released_claim_is_delivered_as_it_had_been(self, store):
         claim, _ = await store.claim_file(BOARD, "a.go", "p")
         listener = await listening(store)
         await store.release_claims(BOARD, "p", [])
@@ -168,7 +170,7 @@ class EventsConformance(Conformance):
         assert first.commits[-1:] == second.commits
         assert first.revisions == [1, 2, 3, 4]
 
-    async def test_what_is_told_can_be_read_at_once(self, store):
+    async def test_what_is_delivered_can_be_read_at_once(self, store):
         class Reader(Listener):
             def __init__(self):
                 super().__init__()
@@ -184,7 +186,7 @@ class EventsConformance(Conformance):
         await asyncio.gather(*(store.claim_file(BOARD, f"{n}.go", "p") for n in range(100)))
         assert await asyncio.gather(*reader.reads) == ["p"] * 100
 
-    async def test_commits_of_many_callers_are_told_in_order_each_once(self, store):
+    async def test_commits_of_many_callers_are_delivered_in_order_each_once(self, store):
         listener = await listening(store)
 
         async def work(task: int) -> None:
@@ -198,7 +200,7 @@ class EventsConformance(Conformance):
         assert listener.revisions == list(range(1, 4 * 16 + 1))
         assert all(len(commit.events) in {1, 2} for commit in listener.commits)
 
-    async def test_the_history_is_what_was_told(self, store):
+    async def test_the_kept_events_are_those_that_were_delivered(self, store):
         listener = await listening(store)
         await fill(store)
         await store.release_claims(BOARD, "store", [])

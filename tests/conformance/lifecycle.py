@@ -1,4 +1,4 @@
-"""The end of a store: what is under way ends, what comes after is refused."""
+"""Closing a store: calls in progress end, later calls are refused."""
 
 import asyncio
 
@@ -68,7 +68,7 @@ class LifecycleConformance(Conformance):
 
     @each(READS)
     async def test_reads_are_answered_or_refused_while_the_store_closes(self, store, call):
-        for index in range(8):  # more to close, more time to meet it
+        for index in range(8):  # more to close takes longer
             await store.open_board(f"other-{index}")
         await fill(store)
         closing = asyncio.create_task(store.close())

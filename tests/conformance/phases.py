@@ -14,7 +14,7 @@ from tests.conformance.backend import BOARD, Conformance, contents, items, pages
 STATES = [state for state in PhaseState if state]
 
 IDS = ["0", "A", "a", "a-1", "a b", "b'\"", "z", "é", "ﬀ", "𝄞", "x" * 256]
-"""IDs whose order in bytes differs from that in UTF-16 and in any language."""
+"""IDs whose byte order differs from that of UTF-16 and of languages."""
 
 
 def queued(phase_id: str, **fields) -> PhaseChange:
@@ -155,7 +155,7 @@ class PhasesConformance(Conformance):
             listed = await items(lambda page, wanted=wanted: store.list_phases(BOARD, wanted, page))
             assert {phase.state for phase in listed} == set(wanted or STATES)
 
-    async def test_a_list_tells_the_revision_it_was_read_at(self, store):
+    async def test_a_list_has_the_revision_it_was_read_at(self, store):
         for count in (1, 2):
             await store.set_phase_state(BOARD, queued("p"))
             assert (await store.list_phases(BOARD, [], PageRequest(10))).revision == count

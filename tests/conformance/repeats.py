@@ -1,4 +1,4 @@
-"""Idempotency keys: a call that comes again ends as it did, whatever has happened since."""
+"""Idempotency keys: a retried call has the outcome of the first attempt."""
 
 import asyncio
 from datetime import timedelta
@@ -52,7 +52,7 @@ REFUSED = {
     RevisionMismatch: lambda s, k: s.archive_board(BOARD, 1, key=k),
     BoardReplaced: lambda s, k: s.archive_board(BOARD, 3, "another board", key=k),
 }
-"""A call that is refused on a board that `fill` has filled, for each reason there is."""
+"""A call that is refused on a board that `fill` has filled, for each final error."""
 
 each_refusal = pytest.mark.parametrize(
     ("error", "call"), REFUSED.items(), ids=[error.__name__ for error in REFUSED]
@@ -103,7 +103,7 @@ class RepeatsConformance(Conformance):
         await fill(store)
         with pytest.raises(error) as first:
             await call(store, KEY)
-        # Now it would succeed, but for the key.
+        # Without the key it would now succeed.
         await store.set_phase_state(BOARD, PhaseChange("p", PhaseState.QUEUED))
         await store.release_claims(BOARD, "store", [])
         before = await contents(store)

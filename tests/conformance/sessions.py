@@ -1,4 +1,4 @@
-"""Sessions: what is bound to them, how they end, and what is refused after that."""
+"""Sessions: what is bound to them, how they end, and what is refused afterwards."""
 
 import asyncio
 from contextlib import suppress
@@ -37,7 +37,7 @@ def running(phase, session_id="", worker="w1"):
 
 
 async def at_work(store, session_id):
-    """Let phase p run in the session with a file, and phase q without one."""
+    """Set phase p running in the session with a file, and phase q without a session."""
     await store.set_phase_state(BOARD, running("p", session_id))
     await store.claim_file(BOARD, "p.go", "p", session_id)
     await store.set_phase_state(BOARD, running("q"))
@@ -90,14 +90,14 @@ class SessionsConformance(Conformance):
             Change.SESSION_OPENED,
             Cause.CALL,
         )
-        told = event.record
-        assert (told.session_id, told.worker, told.ttl, told.on_expiry) == (
+        result = event.record
+        assert (result.session_id, result.worker, result.ttl, result.on_expiry) == (
             session.session_id,
             "w1",
             LONG,
             OnExpiry.REQUEUE,
         )
-        assert told.expires_at == commit.time + LONG
+        assert result.expires_at == commit.time + LONG
 
     async def test_a_worker_may_have_many_sessions_each_with_an_id_of_its_own(self, store):
         ids = [await opened(store) for _ in range(20)]
@@ -124,7 +124,7 @@ class SessionsConformance(Conformance):
         )
         assert (at, listener.commits) == (revision, [])
 
-    async def test_a_list_tells_when_each_session_now_expires(self, store):
+    async def test_a_list_has_the_time_when_each_session_now_expires(self, store):
         session_id = await opened(store)
         renewed, _ = await store.renew_session(BOARD, session_id)
         (listed,) = await items(lambda page: store.list_sessions(BOARD, page))
@@ -206,7 +206,7 @@ class SessionsConformance(Conformance):
         await store.close_session(BOARD, session_id)
         assert await store.get_phase_state(BOARD, "p") == phase
 
-    async def test_a_running_phase_tells_its_session(self, store):
+    async def test_a_running_phase_has_its_session(self, store):
         session_id = await opened(store)
         phase, _ = await store.set_phase_state(BOARD, running("p", session_id))
         assert phase.session_id == session_id
@@ -231,7 +231,7 @@ class SessionsConformance(Conformance):
         await store.close_session(BOARD, second)
         assert await state_of(store, "p") == PhaseState.FAILED
 
-    async def test_a_claim_tells_its_session(self, store):
+    async def test_a_claim_has_its_session(self, store):
         session_id = await opened(store)
         claim, _ = await store.claim_file(BOARD, "a.go", "p", session_id)
         assert claim.session_id == session_id
@@ -294,7 +294,7 @@ class SessionsConformance(Conformance):
         assert await state_of(store, "p") == PhaseState.DONE
 
     @each(IN_SESSION)
-    async def test_a_call_in_a_session_that_does_not_live_is_refused_and_changes_nothing(
+    async def test_a_call_in_a_session_that_has_ended_is_refused_and_changes_nothing(
         self, store, call
     ):
         await fill(store)
@@ -383,7 +383,7 @@ class SessionsConformance(Conformance):
             await store.renew_session(BOARD, session_id)
 
     async def test_a_session_whose_opener_has_gone_ends_too(self, store):
-        """Nobody knows its ID, so that nobody renews it; nobody may have to."""
+        """Nobody knows its ID, so nobody can renew it."""
         opening = asyncio.create_task(opened(store, SHORT))
 
         class Impatience(Listener):

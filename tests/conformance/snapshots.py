@@ -17,7 +17,7 @@ class SnapshotsConformance(Conformance):
 
     async def test_a_snapshot_is_what_the_lists_say(self, store, clock):
         for name in ("z", "a", "ä"):
-            clock.step = timedelta(0)  # posted at once: told apart by their IDs
+            clock.step = timedelta(0)  # posted at the same time: ordered by their IDs
             await store.set_phase_state(BOARD, PhaseChange(name, PhaseState.QUEUED))
             await store.claim_file(BOARD, f"{name}.go", name)
             await store.publish_contract(BOARD, draft(name))

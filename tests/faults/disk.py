@@ -1,4 +1,4 @@
-"""A disk that fails on command, under the real store: a VFS of SQLite's."""
+"""A disk that fails on command, for the real store: an SQLite VFS."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ NAME = "failing disk"
 
 
 class FailingDisk(apsw.VFS):
-    """Every database opened while it is the default is on this disk."""
+    """Every database that is opened while this is the default VFS is on this disk."""
 
     def __init__(self) -> None:
         super().__init__(NAME, "unix", makedefault=True)
@@ -51,7 +51,7 @@ class _File(apsw.VFSFile):
 
 def error(kind: type[apsw.Error], extended: int = 0) -> apsw.Error:
     """Make an error as SQLite's own disk would raise it."""
-    made = kind("as told by the test")
+    made = kind("as set by the test")
     if extended:
         made.extendedresult = extended
     return made

@@ -1,4 +1,4 @@
-"""A disk that forgets: as its power fails, it may lose any part of what was not synced."""
+"""A disk that loses unsynced writes: a power failure may lose any of them, in any part."""
 
 import os
 import random
@@ -13,12 +13,12 @@ import apsw
 NAME = "forgetful disk"
 
 SECTOR = 512
-"""Bytes that are on the disk all together, or not."""
+"""Bytes of a sector: written completely or not at all."""
 
 
 @dataclass
 class _Kept:
-    """A file as it was last synced, and what came since: bytes at an offset, or a size."""
+    """A file as of the last sync, and the changes since: bytes at an offset, or a size."""
 
     synced: bytearray
     since: list[tuple[int, bytes] | int] = field(default_factory=list)
@@ -29,7 +29,7 @@ class _Kept:
         self.since.clear()
 
     def left(self, chance: random.Random) -> bytes:
-        """What is there after the power failed: any sectors of what was not synced."""
+        """Return the file after a power failure: with any of the unsynced sectors."""
         content = bytearray(self.synced)
         likely = chance.choice((0.0, 0.5, 0.95))
         for change in self.since:
@@ -57,7 +57,7 @@ class ForgetfulDisk(apsw.VFS):
         self._left, self._fails = operations, fails
 
     def leave(self, directory: Path, chance: random.Random) -> None:
-        """Lay down what is on the disk, as it is found when the power is back."""
+        """Write the files as they are after the power failure."""
         for name, kept in self._files.items():
             (directory / Path(name).name).write_bytes(kept.left(chance))
 
@@ -75,7 +75,7 @@ class ForgetfulDisk(apsw.VFS):
             self._files.pop(os.fspath(name), None)
 
     def note(self, kept: _Kept, change: tuple[int, bytes] | int | None) -> None:
-        """Note a change; None is a sync."""
+        """Record a change; None is a sync."""
         with self._lock:
             self._left -= 1
             if self._left == 0:
@@ -114,7 +114,7 @@ def _apply(content: bytearray, change: tuple[int, bytes] | int) -> None:
 
 
 def _sectors(offset: int, data: bytes) -> list[tuple[int, bytes] | int]:
-    """Cut a write where one sector of the disk ends and the next begins."""
+    """Split a write at the sectors' boundaries."""
     first = SECTOR - offset % SECTOR
     cuts = [0, *range(first, len(data), SECTOR), len(data)]
     return [(offset + a, data[a:b]) for a, b in pairwise(cuts) if a < b]

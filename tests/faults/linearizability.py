@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 NEVER = math.inf
-"""When an operation returned whose result nobody has seen."""
+"""The return time of an operation without a known result."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,11 @@ class Operation:
 
 
 Step = Callable[[Hashable, Hashable], tuple[Hashable, Any]]
-"""An object's rules: from its state and a call to its next state and the call's result."""
+"""The rules of an object: from state and call to next state and result."""
 
 
 def is_linearizable(history: Sequence[Operation], initial: Hashable, step: Step) -> bool:
-    """Tell whether some order of the operations explains every result."""
+    """Return whether some order of the operations explains all results."""
     operations = sorted(history, key=lambda operation: operation.called)
     everything = (1 << len(operations)) - 1
     doubtful = sum(1 << n for n, operation in enumerate(operations) if operation.in_doubt)
@@ -57,7 +57,7 @@ def is_linearizable(history: Sequence[Operation], initial: Hashable, step: Step)
 
 
 def _next(operations: Sequence[Operation], happened: int) -> list[int]:
-    """Which operations can be the next: those called before any that is left has returned."""
+    """Return the operations that can be next: those called before any remaining one returned."""
     found = []
     earliest_return = NEVER
     for n, operation in enumerate(operations):

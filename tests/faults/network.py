@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Proxy:
-    """Passes bytes on between clients and one server, until it is told to fail.
+    """Forwards bytes between clients and one server, until a method makes it fail.
 
     Every method may be called from any thread; `reset_all` and `half_close_all`
     return once it has happened, and new connections are good ones. `connections`
@@ -41,20 +41,20 @@ class Proxy:
         self._thread.join()
 
     def pass_on(self) -> None:
-        """Behave."""
+        """Forward everything again."""
         self._delay, self._swallowing = 0.0, False
 
     def delay(self, seconds: float) -> None:
-        """Hold what the server sends back for so long."""
+        """Delay the server's replies by so many seconds."""
         self._delay = seconds
 
     def swallow_replies(self) -> None:
-        """Let requests through, and nothing of what the server sends back."""
+        """Forward requests, and drop the server's replies."""
         with self._changed:
             self._swallowing, self._swallowed = True, 0
 
     def wait_for_swallowed(self, pieces: int, seconds: float = 60) -> bool:
-        """Wait until so many pieces of replies were swallowed, or time is up."""
+        """Wait until so many pieces of replies were dropped, or for the timeout."""
         with self._changed:
             return self._changed.wait_for(lambda: self._swallowed >= pieces, seconds)
 
@@ -63,22 +63,22 @@ class Proxy:
         self._do(lambda link: link.hold())
 
     def wait_for_held(self, part: bytes, seconds: float = 60) -> bool:
-        """Wait until something is held that has this in it, or time is up."""
+        """Wait until held data contains this, or for the timeout."""
         with self._changed:
             return self._changed.wait_for(
                 lambda: any(part in (link.held or b"") for link in list(self._links)), seconds
             )
 
     def cut_off_clients(self) -> None:
-        """Break the held connections for their clients, while what they sent is on its way."""
+        """Reset the held connections to the clients, and keep their data on its way."""
         self._do(lambda link: link.cut_off())
 
     def deliver(self) -> None:
-        """Let the server have what was held."""
+        """Forward the held data to the server."""
         self._do(lambda link: link.delivered.set())
 
     def reset_all(self) -> None:
-        """Break every connection, as a machine does that goes down and comes back."""
+        """Reset every connection, as a machine that restarts does."""
         self._do(lambda link: link.reset())
 
     def half_close_all(self) -> None:
@@ -89,7 +89,7 @@ class Proxy:
         async def do() -> None:
             for link in list(self._links):
                 what(link)
-            self._swallowing = False  # only now: what was swallowed stays so
+            self._swallowing = False  # only now: dropped data stays dropped
 
         asyncio.run_coroutine_threadsafe(do(), self._loop).result(60)
 

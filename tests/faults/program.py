@@ -1,4 +1,4 @@
-"""The real program on a directory, killed and started again at one address."""
+"""The real program on a directory, killed and restarted at the same address."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ from board_server.sqlite.audit import differences
 
 
 class Program:
-    """A server in a process of its own, that may die at any time."""
+    """A server in its own process, which may be killed at any time."""
 
     def __init__(self, directory: Path, *options: str) -> None:
         self.directory = directory
@@ -31,7 +31,7 @@ class Program:
         self._socket.cleanup()
 
     def start(self, *, crash_at: str = "") -> None:
-        """Start it, and return once it listens, or has crashed before."""
+        """Start it; return when it listens, or has crashed."""
         command = [sys.executable, "-m", "board_server", str(self.directory)]
         command += ["--listen", self.address, *self.options]
         self.process = subprocess.Popen(
@@ -44,11 +44,11 @@ class Program:
         assert address_in(line) or (crash_at and self.crashed()), line
 
     def crashed(self) -> bool:
-        """Wait until it is gone; tell whether it was killed."""
+        """Wait until it has ended; return whether it was killed."""
         return self.process.wait(timeout=60) == -9
 
     def kill(self) -> None:
-        """End it without a warning; nothing to do if it has ended."""
+        """Kill it, if it runs."""
         if self.process:
             self.process.kill()
             self.process.wait()
@@ -56,7 +56,7 @@ class Program:
             self.process = None
 
     def stop(self) -> int:
-        """Ask it to end; return its exit code."""
+        """Shut it down; return its exit code."""
         self.process.terminate()
         code = self.process.wait(timeout=60)
         self.kill()
@@ -64,7 +64,7 @@ class Program:
 
 
 def assert_sound(directory: Path, board: str) -> None:
-    """Check a file that nobody serves: SQLite finds it whole, and its events say what it holds."""
+    """Check a file that no server has: SQLite finds it sound, and it matches its events."""
     db = apsw.Connection(str(directory / f"{board}.board.db"))
     try:
         assert db.pragma("integrity_check") == "ok"

@@ -1,4 +1,4 @@
-"""The one knob: BOARD_SOAK=1, which `make soak` sets, makes every test of this folder long."""
+"""BOARD_SOAK=1, which `make soak` sets, makes every test of this folder long."""
 
 import os
 
@@ -6,5 +6,5 @@ LONG = os.environ.get("BOARD_SOAK", "") not in {"", "0"}
 
 
 def scaled(short, long):
-    """Say how much of something a test does in its two forms."""
+    """Return the amount for the short form of a test, or for its long form."""
     return long if LONG else short

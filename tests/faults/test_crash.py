@@ -1,4 +1,4 @@
-"""The server is killed again and again under writes, and nothing that it promised is lost."""
+"""The server is killed again and again under writes, and loses nothing that it promised."""
 
 import random
 import threading
@@ -26,7 +26,7 @@ CRASHES = scaled(8, 240)
 
 @dataclass
 class Writer:
-    """Writes one thing after the other, so that its part of the board tells how far it came."""
+    """Writes one thing after the other, so that the board shows which came last."""
 
     name: str
     wrote: threading.Semaphore
@@ -47,7 +47,7 @@ class Writer:
         try:
             self.call(client, step)
         except BoardError:
-            # Whether it happened is for the board to say: wholly, or not at all.
+            # It may have happened, completely or not at all.
             self.in_doubt += 1
             self.step = self.how_far(client, self.step, step)
         else:
@@ -102,7 +102,7 @@ class Writer:
 
 @dataclass
 class Watcher:
-    """Takes down every event, until the one that ends the test."""
+    """Records every event, until the one that ends the test."""
 
     events: list[Event] = field(default_factory=list)
     failure: BaseException | None = None
@@ -164,8 +164,8 @@ def assert_each_revision_was_watched_once(events: list[Event]) -> None:
     revisions = [event.revision for event in events]
     assert revisions == sorted(revisions)
     assert sorted(set(revisions)) == list(range(1, revisions[-1] + 1))
-    told = [(event.revision, event.change, event.record) for event in events]
-    assert all(told.count(event) == 1 for event in told[:: max(1, len(told) // 200)])
+    result = [(event.revision, event.change, event.record) for event in events]
+    assert all(result.count(event) == 1 for event in result[:: max(1, len(result) // 200)])
 
 
 @pytest.mark.parametrize("migration", range(1, len(migrations()) + 1))
@@ -231,5 +231,5 @@ def test_calls_that_changed_nothing_and_come_late_change_nothing_after_a_crash_e
         assert server.stop() == 0
 
 
-def test_the_points_do_nothing_where_none_is_named():
+def test_failpoints_do_nothing_unless_one_is_set():
     assert failpoints.failpoint is failpoints._off

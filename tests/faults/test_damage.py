@@ -1,4 +1,4 @@
-"""Somebody deletes a file of a board under a live server, which is killed after that."""
+"""Somebody deletes a file of a board under a running server, which is then killed."""
 
 from pathlib import Path
 

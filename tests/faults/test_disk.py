@@ -1,4 +1,4 @@
-"""The disk is full, broken or read-only: nothing is half written, and it goes on by itself."""
+"""The disk is full, broken or read-only: nothing is half written, and the board recovers."""
 
 import asyncio
 import logging
@@ -196,7 +196,7 @@ async def test_a_board_that_could_not_be_made_can_be_made_once_there_is_room(
 async def test_a_board_can_be_opened_later_whenever_the_disk_began_to_fail(
     tmp_path, disk, monkeypatch, good
 ):
-    """Even if closing its files fails too: its lock was kept then, until the server's end."""
+    """Even if closing its files fails too, which used to keep its lock."""
     left = good
 
     def fail(operation):
@@ -213,7 +213,7 @@ async def test_a_board_can_be_opened_later_whenever_the_disk_began_to_fail(
     await store.close()
 
 
-def test_a_caller_is_told_that_the_disk_is_full(tmp_path, disk):
+def test_a_full_disk_is_reported_to_the_caller(tmp_path, disk):
     with server_thread(tmp_path, board=BOARD) as address, BoardClient(address) as client:
         client.set_phase_state("a", "queued")
         with disk.fails("write", error=FULL[1]), pytest.raises(ClientStoreFull):
@@ -248,7 +248,7 @@ async def fill(store):
     pytest.fail("the disk is not small")
 
 
-async def test_a_disk_that_is_really_full_is_told_and_recovered_from(small_disk):
+async def test_a_disk_that_is_really_full_is_reported_and_recovered_from(small_disk):
     store = SqliteStore(small_disk)
     await store.open_board(BOARD)
     ballast = small_disk / "ballast"

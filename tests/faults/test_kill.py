@@ -1,4 +1,4 @@
-"""The server is killed under writes: every write that it acknowledged is there afterwards."""
+"""The server is killed under writes: every acknowledged write is there afterwards."""
 
 import sqlite3
 import threading
@@ -14,11 +14,11 @@ from tests.support.servers import server_process
 BOARD = "nebula"
 WRITERS = 8
 ACKNOWLEDGED = 200
-"""How many writes are waited for before the server is killed."""
+"""Writes to wait for before the server is killed."""
 
 
 class Acknowledged:
-    """What the server has said is written, by what its readers must find."""
+    """The acknowledged writes, by what reads must return."""
 
     def __init__(self):
         self.phases: dict[str, str] = {}
@@ -75,7 +75,7 @@ def test_every_acknowledged_write_survives_the_end_of_the_server(tmp_path, end, 
                 claims = {claim.filepath: claim.owner for claim in client.list_claims()}
             assert server.stop() == 0
 
-        # A write that was under way when the server ended may be there too.
+        # A write in progress when the server ended may be there too.
         assert all(phases[phase] >= int(n) for phase, n in acknowledged.phases.items())
         assert acknowledged.contracts.items() <= contracts.items()
         assert acknowledged.claims.items() <= claims.items()

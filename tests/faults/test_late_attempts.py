@@ -14,7 +14,7 @@ PATIENT = 60
 
 
 class Noting(SqliteStore):
-    """Tells of each call that was done with a key: from there on its effects are there."""
+    """Notifies the test of each call with a key, after its effects are committed."""
 
     def __init__(self, *arguments, **settings):
         super().__init__(*arguments, **settings)
@@ -35,7 +35,7 @@ class Noting(SqliteStore):
 
 @pytest.fixture
 def ended(monkeypatch):
-    """How many calls have ended that nobody has waited for."""
+    """The number of ended calls that nobody has waited for."""
     monkeypatch.setattr(Noting, "ended", threading.Semaphore(0))
     return Noting.ended
 
@@ -52,31 +52,31 @@ def proxy(tmp_path, ended):  # noqa: ARG001  it counts from the start
 
 @pytest.fixture
 def near(proxy):
-    """A client beside the server, whom the network does not trouble."""
+    """A client with a direct connection to the server."""
     with BoardClient(proxy.server_address, timeout=PATIENT) as client:
         yield client
 
 
 @pytest.fixture
 def far(proxy):
-    """A client behind the network, connected."""
+    """A client behind the proxy, connected."""
     with BoardClient(proxy.address, timeout=PATIENT) as client:
         assert client.get_phase_state("far") == ""
         yield client
 
 
 def retried(proxy, call):
-    """Make a call of "far", whose first attempt is delayed; return what its retry is told."""
+    """Make a call of "far" whose first attempt is delayed; return the outcome of its retry."""
     proxy.hold_requests()
     with ThreadPoolExecutor(1) as pool:
-        told = pool.submit(call)
+        outcome = pool.submit(call)
         assert proxy.wait_for_held(b"far")
         proxy.cut_off_clients()
-        return told.exception(PATIENT) or told.result()
+        return outcome.exception(PATIENT) or outcome.result()
 
 
 def arrives(proxy, ended, writes):
-    """Let the first attempt arrive, after so many writes and the retry; wait until it has ended."""
+    """Forward the first attempt, after so many writes and the retry; wait until it has ended."""
     for _ in range(writes + 1):
         assert ended.acquire(timeout=PATIENT)
     proxy.deliver()
@@ -100,8 +100,8 @@ def test_a_late_publish_of_an_equal_contract_replaces_no_newer_one(near, far, pr
 
 
 def test_a_late_compare_and_set_that_was_refused_changes_nothing(near, far, proxy, ended):
-    told = retried(proxy, lambda: far.set_phase_state("far", "running", expected_state="queued"))
-    assert isinstance(told, StateMismatch)
+    outcome = retried(proxy, lambda: far.set_phase_state("far", "running", expected_state="queued"))
+    assert isinstance(outcome, StateMismatch)
     near.set_phase_state("far", "queued")
     arrives(proxy, ended, 1)
     assert near.get_phase_state("far") == "queued"
@@ -109,8 +109,8 @@ def test_a_late_compare_and_set_that_was_refused_changes_nothing(near, far, prox
 
 def test_a_late_claim_that_was_refused_takes_no_file(near, far, proxy, ended):
     near.claim_file("x.go", "near")
-    told = retried(proxy, lambda: far.claim_file("x.go", "far"))
-    assert isinstance(told, FileAlreadyClaimed)
+    outcome = retried(proxy, lambda: far.claim_file("x.go", "far"))
+    assert isinstance(outcome, FileAlreadyClaimed)
     near.release_claims("near")
     arrives(proxy, ended, 2)
     assert near.file_owner("x.go") == ""

@@ -1,4 +1,4 @@
-"""The checker finds what is wrong in histories made by hand, and nothing in the board's own."""
+"""The checker finds the errors in histories made by hand, and none in the board's own."""
 
 import random
 import threading
@@ -56,7 +56,7 @@ def test_two_swaps_from_one_state_cannot_both_succeed():
     assert not is_linearizable(history, "a", phase)
 
 
-def test_a_swap_that_was_told_no_though_it_happened_is_found():
+def test_a_swap_that_was_refused_though_it_happened_is_found():
     history = [op(("swap", "a", "b"), ("mismatch", "b"), 0, 1), op(("get",), "b", 2, 3)]
     assert not is_linearizable(history, "a", phase)
 
@@ -112,7 +112,7 @@ def test_it_agrees_with_trying_every_order(drawn):
 
 
 def tried(history, initial):
-    """The definition, word for word: some order, in which no one is before one who had returned."""
+    """The definition: some order in which no operation precedes one that returned before it."""
     certain = [o for o in history if not o.in_doubt]
     doubtful = [o for o in history if o.in_doubt]
     subsets = [
@@ -135,13 +135,13 @@ def explains(order, initial):
 
 
 class Recorder:
-    """What every client has called and been told, by the object that it was about."""
+    """The calls and results of all clients, by object."""
 
     def __init__(self):
         self.histories: dict[tuple[str, str], list[Operation]] = defaultdict(list)
 
     def record(self, client, key, call):
-        """Make a call and take down what comes back; no answer leaves it in doubt."""
+        """Make a call and record its result; without an answer it is in doubt."""
         called = time.monotonic()
         try:
             result = ask(client, *key, call)
@@ -181,7 +181,7 @@ def ask(client, kind, name, call):
 
 
 def any_call(rng, me):
-    """Draw something to do to one of a few objects."""
+    """Draw an operation on one of a few objects."""
     states = (rng.choice(STATES), rng.choice(STATES))
     kind, call = rng.choice(
         (
@@ -261,7 +261,7 @@ def test_histories_with_connections_that_drop_are_linearizable(tmp_path, seed):
 
 
 class LosesUpdates(SqliteStore):
-    """A store with the classic mistake: it looks, and then it writes."""
+    """A store with the classic mistake: it reads, then writes, without a transaction."""
 
     async def set_phase_state(self, board, change, key=None):
         if change.expected_state is None:
@@ -273,7 +273,7 @@ class LosesUpdates(SqliteStore):
 
 
 class GivesFilesTwice(SqliteStore):
-    """A store that tells whoever asks for a file that it is theirs."""
+    """A store that grants every claim."""
 
     async def claim_file(self, board, filepath, owner, session_id="", key=None):
         try:

@@ -1,4 +1,4 @@
-"""A thousand connections and a hundred thousand phases: the server stays as small as it was."""
+"""A thousand connections and a hundred thousand phases: the server's memory stays bounded."""
 
 import asyncio
 import random
@@ -24,17 +24,17 @@ from tests.faults.soak import scaled
 BOARD = "nebula"
 CONNECTIONS = 1000
 PHASES = 100_000
-"""What ten thousand boards hold, at ten phases each."""
+"""The phases of ten thousand boards with ten each."""
 
 SECONDS = scaled(2, 3600)
 LOG_BOUND = 80 * 2**20
 GROWTH = scaled(48, 32) * 2**20
-"""Bytes of memory that a second half may need more than the first: what is not warm yet."""
+"""Bytes of memory that the second half may need more than the first, for caches."""
 
 
 @pytest.fixture
 def many_files():
-    """Let this process open them, and the server begin with the limit that shells have."""
+    """Raise this process's limit of open files; the server starts with that of shells."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard < 2 * CONNECTIONS:
         pytest.skip(f"this machine allows {hard} open files, and the test needs more")
@@ -44,7 +44,7 @@ def many_files():
 
 
 def post_many_phases(directory: Path) -> None:
-    """Make the file as quasar's own store would: the tables of the specification."""
+    """Make a file as quasar's own store does, with the specification's tables."""
     with closing(apsw.Connection(str(directory / f"{BOARD}.board.db"))) as db, db:
         scripts = Path(__file__).parents[2] / "board_server/sqlite/migrations/0001_tables.sql"
         db.execute(scripts.read_text().partition("-- What the specification")[0])
@@ -116,7 +116,7 @@ async def load(server: Program) -> tuple[int, int]:
     for _ in range(CONNECTIONS):
         await connected.acquire()
     assert open_files(pid) > CONNECTIONS
-    await asyncio.sleep(SECONDS / 2)  # this is the load, not a wait for anything
+    await asyncio.sleep(SECONDS / 2)  # part of the load, not a wait
     half_way = memory(pid)
     await asyncio.sleep(SECONDS / 2)
     over.set()
@@ -227,7 +227,7 @@ async def test_the_log_is_short_again_once_a_reader_has_gone_that_held_it_up(sto
 
 
 async def test_a_phase_is_found_as_fast_among_many(tmp_path):
-    """By counting: how often SQLite steps through a table, which no machine makes faster."""
+    """By counting the steps of SQLite, which do not depend on the machine."""
     post_many_phases(tmp_path)
     store = SqliteStore(tmp_path)
     await store.set_phase_state(BOARD, PhaseChange("phase-000001", PhaseState.DONE))

@@ -1,4 +1,4 @@
-"""The network fails, and no call is done twice, and none hangs."""
+"""The network fails: no call is done twice, and none hangs."""
 
 import asyncio
 import threading
@@ -29,7 +29,7 @@ def proxy(address):
 
 @pytest.fixture(autouse=True)
 def near(address):
-    """A client beside the server, whom the network does not trouble."""
+    """A client with a direct connection to the server."""
     with BoardClient(address, timeout=PATIENT) as client:
         client.set_phase_state("a", "queued")
         yield client
@@ -37,22 +37,22 @@ def near(address):
 
 @pytest.fixture
 def far(proxy):
-    """A client behind the network, connected."""
+    """A client behind the proxy, connected."""
     with BoardClient(proxy.address, timeout=PATIENT) as client:
         assert client.get_phase_state("a") == "queued"
         yield client
 
 
 def lose_the_reply(near, proxy, call, fail, meanwhile=lambda: None):
-    """Make a call whose effect comes about and whose reply is lost; return what it tells."""
+    """Make a call whose reply is lost after its effect; return the result."""
     changes = near.watch()
     proxy.swallow_replies()
     with ThreadPoolExecutor(1) as pool:
-        told = pool.submit(call)
+        outcome = pool.submit(call)
         next(changes)  # it has happened
         meanwhile()
         fail()
-        return told.result()
+        return outcome.result()
 
 
 @pytest.fixture(params=["reset_all", "half_close_all"])
@@ -73,7 +73,7 @@ def test_a_write_whose_reply_was_lost_does_not_overwrite_what_came_after_it(near
     assert near.get_snapshot().revision == 3
 
 
-def test_a_compare_and_set_whose_reply_was_lost_is_told_that_it_succeeded(near, far, proxy, fail):
+def test_a_compare_and_set_whose_reply_was_lost_succeeds_when_retried(near, far, proxy, fail):
     phase = lose_the_reply(
         near, proxy, lambda: far.set_phase_state("a", "running", expected_state="queued"), fail
     )
@@ -106,14 +106,14 @@ WRITES = {
 
 
 @pytest.mark.parametrize("write", WRITES)
-def test_every_write_is_done_once_and_told_as_it_was(near, far, proxy, write):
+def test_every_write_is_done_once_and_answered_as_it_was(near, far, proxy, write):
     near.claim_files(["p", "q"], "held")
     with near.session("worker", ttl=3600) as session:
         session.claim_file("bound", "worker's")
         before = near.get_snapshot().revision
-        told = lose_the_reply(near, proxy, lambda: WRITES[write](far, near), proxy.reset_all)
+        outcome = lose_the_reply(near, proxy, lambda: WRITES[write](far, near), proxy.reset_all)
         assert near.get_snapshot().revision == before + 1
-    match write, told:
+    match write, outcome:
         case "complete_phase", completed:
             assert (completed.published, completed.released) == (1, 2)
             assert completed.phase == near.get_phase("held")
@@ -122,7 +122,7 @@ def test_every_write_is_done_once_and_told_as_it_was(near, far, proxy, write):
         case "open_session", worker:
             assert worker == "w"
         case _:
-            assert told == EXPECTED[write]
+            assert outcome == EXPECTED[write]
 
 
 EXPECTED = {

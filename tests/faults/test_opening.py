@@ -1,4 +1,4 @@
-"""Many calls for boards that are opened, closed and deleted meanwhile: all are answered."""
+"""Calls for boards that are opened, closed and deleted meanwhile: all are answered."""
 
 import asyncio
 import random
@@ -17,18 +17,18 @@ from tests.faults.soak import scaled
 
 CLIENTS = 16
 DEADLINE = 15.0
-"""Seconds that a call may take on a machine with other work; what hangs takes for ever."""
+"""Seconds that a call may take on a busy machine; a call that hangs never ends."""
 
 GRACE = 3
 SECONDS = scaled(2, 300)
 BOARDS = [f"board-{number}" for number in range(8)]
 REFUSED = {grpc.StatusCode.NOT_FOUND, grpc.StatusCode.UNAVAILABLE}
-"""What the service may answer while boards come and go: no such board, or no room for one."""
+"""The errors while boards come and go: no such board, or too many open."""
 
 
 @pytest.fixture
 def server(tmp_path):
-    """A server in a process of its own, so that a test can end one that hangs."""
+    """A server in its own process, so that a test can kill one that hangs."""
     options = ("--board", "default", "--max-boards", "4", "--grace", str(GRACE))
     with Program(tmp_path, *options, "--log-level", "error") as program:
         program.start()
@@ -48,7 +48,7 @@ def assert_stops_in_time(server: Program) -> None:
 
 
 async def get(stub: BoardServiceStub, board: str) -> grpc.StatusCode:
-    """Read a phase of the board; return the code, which is one that the service may answer."""
+    """Read a phase of the board; return the status code, which must be an expected one."""
     request = pb.GetPhaseStateRequest(board=board, phase_id="p")
     try:
         await stub.GetPhaseState(request, timeout=DEADLINE)

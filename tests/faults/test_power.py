@@ -1,4 +1,4 @@
-"""The power fails at any moment: what was acknowledged is there, the rest whole or not at all."""
+"""The power fails at any moment: acknowledged writes are there, others whole or not at all."""
 
 import asyncio
 import random
@@ -18,15 +18,15 @@ from tests.faults.soak import scaled
 BOARD = "nebula"
 WRITERS = 3
 CLAIMS = 40
-"""How often each writer writes."""
+"""Writes of each writer."""
 
 OPERATIONS = 400
-"""Writes and syncs of the disk within which the power fails; there are more."""
+"""The power fails within so many writes and syncs; there are more."""
 
 
 @pytest.fixture
 def disk(monkeypatch):
-    # So that the log is moved to the file, and begun anew, all the time.
+    # Checkpoints happen all the time, and the log starts from the beginning.
     monkeypatch.setattr(checkpoints, "LONG", 20)
     before = apsw.vfs_names()[0]
     disk = ForgetfulDisk()
@@ -37,7 +37,7 @@ def disk(monkeypatch):
 
 @dataclass
 class Outage:
-    """What had been acknowledged when the power failed, and what was found when it was back."""
+    """The writes acknowledged before the power failure, and what was found after it."""
 
     acknowledged: set[str] = field(default_factory=set)
     promised: set[str] | None = None
@@ -85,7 +85,7 @@ async def test_what_was_acknowledged_survives_a_loss_of_power(tmp_path, disk, se
 
 
 async def test_with_less_care_the_last_writes_are_lost_but_the_file_is_sound(tmp_path, disk):
-    """Which is what `--synchronous normal` says; and that this disk does forget."""
+    """As `--synchronous normal` says; it also shows that this disk loses unsynced writes."""
     lost = 0
     for seed in range(10):
         with suppress(BoardError):

@@ -1,4 +1,4 @@
-"""Streams over servers that come and go end in time, with an answer or an error."""
+"""Streams end in time, with a result or an error, while servers stop and restart."""
 
 import asyncio
 import contextlib

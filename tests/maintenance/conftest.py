@@ -1,4 +1,4 @@
-"""The commands on board files, run in the test's own process: a new one takes half a second."""
+"""Runs the maintenance commands in the test's process: a new process takes half a second."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ from board_server.sqlite.maintenance.__main__ import main
 
 
 class Ended(NamedTuple):
-    """How a command ended, and what it printed."""
+    """The exit code and the output of a command."""
 
     code: int
     out: str

@@ -1,4 +1,4 @@
-"""A board is archived: all of it is stored, then all of it is removed, in one transaction."""
+"""Archiving a board stores all of it, then removes all of it in one transaction."""
 
 import json
 import threading
@@ -63,7 +63,7 @@ def plain(record, *times):
     ]
 
 
-def test_watchers_are_told_of_each_thing_that_went_and_why(client):
+def test_watchers_get_each_removal_and_its_cause(client):
     watch = client.watch()
     revision = client.get_snapshot().revision
     client.archive_board(revision)
@@ -152,7 +152,7 @@ def test_where_an_attempt_may_have_emptied_the_board_the_archive_is_kept(client,
 
 
 def replace_board(client, directory):
-    """Make another board of this name, and bring it to the revision of the one before."""
+    """Make another board with this name, at the same revision as the one before."""
     at = client.get_snapshot().revision
     (directory / f"{BOARD}.board.db").unlink()
     client.open_board()

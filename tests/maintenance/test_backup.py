@@ -32,7 +32,7 @@ def keep(*arguments, **environment):
 
 @pytest.fixture
 def served(tmp_path):
-    """A board with something on it, being served."""
+    """A board with some records, which a server has open."""
     directory = tmp_path / "boards"
     with server_thread(directory, board=BOARD) as address, BoardClient(address) as client:
         client.set_phase_state("a", "running", worker="w")
@@ -85,10 +85,10 @@ def test_a_backup_taken_under_load_is_the_board_at_a_revision_that_existed(tmp_p
 
 
 @pytest.mark.usefixtures("served")
-def test_a_backup_tells_how_far_it_is(tmp_path):
-    told = []
-    back_up(file_of(tmp_path / "boards"), tmp_path / "b", lambda *far: told.append(far))
-    done, total = told[-1]
+def test_a_backup_reports_its_progress(tmp_path):
+    result = []
+    back_up(file_of(tmp_path / "boards"), tmp_path / "b", lambda *far: result.append(far))
+    done, total = result[-1]
     assert done == total > 0
 
 
@@ -128,7 +128,7 @@ def test_a_backup_takes_the_place_of_nothing_but_a_backup(tmp_path, served):
 
 
 def spoiled(directory, before=lambda _: None):
-    """A board into which someone has written past the board, after something else."""
+    """A board whose tables another program has changed."""
     with server_thread(directory, board=BOARD) as address, BoardClient(address) as client:
         client.claim_file("x.go", "a")
         before(file_of(directory))
@@ -161,7 +161,7 @@ def test_what_is_no_backup_is_not_restored(tmp_path):
     assert not file_of(tmp_path).exists()
 
 
-def test_a_restored_board_is_another_and_its_watchers_are_told(tmp_path):
+def test_a_restored_board_is_another_and_its_watches_end(tmp_path):
     directory = tmp_path / "boards"
     board = file_of(directory)
     with Program(directory, "--board", BOARD) as server, BoardClient(server.address) as client:
@@ -229,8 +229,12 @@ def test_what_was_put_aside_stays_however_often_a_board_is_restored(tmp_path):
         assert db.execute("SELECT state FROM board").get == "done"
     with closing(apsw.Connection(str(second))) as db:
         assert db.execute("SELECT count(*) FROM board").get == 0
-    told = keep("doctor", "--dir", directory)
-    assert (told.returncode, first.name in told.stdout, second.name in told.stdout) == (0, 1, 1)
+    result = keep("doctor", "--dir", directory)
+    assert (result.returncode, first.name in result.stdout, second.name in result.stdout) == (
+        0,
+        1,
+        1,
+    )
 
 
 def test_an_empty_file_is_no_backup(tmp_path):

@@ -1,4 +1,4 @@
-"""`board compact` makes a file small, and changes nothing but how far back it goes."""
+"""`board compact` shrinks a file, and drops nothing but old events."""
 
 from contextlib import closing
 
@@ -63,10 +63,10 @@ def test_a_board_is_not_compacted_through_a_symbolic_link(tmp_path):
             compact(file_of(tmp_path), 0)
 
 
-def test_the_command_tells_what_it_gained(command, tmp_path):
+def test_the_command_prints_the_size_before_and_after(command, tmp_path):
     with server_thread(tmp_path, board=BOARD) as address, BoardClient(address) as client:
         client.set_phase_state("a", "queued")
-    told = command("compact", "--dir", tmp_path, "--board", BOARD)
-    assert told.code == 0
-    assert "bytes before" in told.out
+    result = command("compact", "--dir", tmp_path, "--board", BOARD)
+    assert result.code == 0
+    assert "bytes before" in result.out
     assert command("compact", "--dir", tmp_path, "--board", "none").code == 1

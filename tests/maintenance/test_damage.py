@@ -1,4 +1,4 @@
-"""Whatever bit of a board file is flipped, the commands report it in words, and the server too."""
+"""Whichever bit of a board file is flipped, commands and server report it or read it right."""
 
 import asyncio
 import random
@@ -64,7 +64,7 @@ async def write_everything(store):
 
 @pytest.fixture(scope="module")
 def sound(tmp_path_factory):
-    """The bytes of a board that is closed, and those of its backup, with little room between."""
+    """The bytes of a closed board, and of its backup, both with few free bytes."""
     directory = tmp_path_factory.mktemp("sound")
 
     async def write():
@@ -81,7 +81,7 @@ def sound(tmp_path_factory):
 
 
 def flips(size, count):
-    """Say which bits to flip, the same each time; in the long form many more, at most all."""
+    """Return the bits to flip, the same each time; in the long form many more."""
     return random.Random(SEED).sample(range(size * 8), min(size * 8, scaled(count, 1000 * count)))
 
 
@@ -96,8 +96,8 @@ def test_every_flipped_bit_is_reported_as_a_fault_or_changes_nothing(sound, tmp_
     apsw.memory_high_water(True)
     for bit in flips(len(sound[0]), 300):
         board.write_bytes(flipped(sound[0], bit))
-        told = list(examine(board))
-        assert any("contents are sound" in what for what, _ in told) or told[-1].advice, bit
+        result = list(examine(board))
+        assert any("contents are sound" in what for what, _ in result) or result[-1].advice, bit
     assert apsw.memory_high_water() < MEMORY
 
 
@@ -107,12 +107,12 @@ def test_the_commands_end_with_0_or_1_whatever_bit_is_flipped(sound, command, tm
     for bit in flips(len(sound[0]), 25):
         board.write_bytes(flipped(sound[0], bit))
         backup.write_bytes(flipped(sound[1], bit % (len(sound[1]) * 8)))
-        code, told, _ = command("doctor", "--dir", tmp_path, "--board", BOARD)
-        assert (code, "✗" in told) in {(0, False), (1, True)}, (bit, told)
+        code, result, _ = command("doctor", "--dir", tmp_path, "--board", BOARD)
+        assert (code, "✗" in result) in {(0, False), (1, True)}, (bit, result)
         backed_up, _, why = command("backup", copy, "--dir", tmp_path, "--board", BOARD)
-        assert (backed_up, copy.exists()) in {(0, True), (1, False)}, (bit, told, why)
-        assert code or not backed_up, (bit, told, why)
-        assert backed_up or not list(faults(copy)), (bit, told, why)
+        assert (backed_up, copy.exists()) in {(0, True), (1, False)}, (bit, result, why)
+        assert code or not backed_up, (bit, result, why)
+        assert backed_up or not list(faults(copy)), (bit, result, why)
         put_back, _, why = command("restore", backup, "--dir", restored.parent, "--board", BOARD)
         assert (put_back, restored.exists()) in {(0, True), (1, False)}, (bit, why)
         for path in (copy, board, restored):
@@ -137,7 +137,7 @@ class Nobody:
 
 
 async def use(store):
-    """Do everything there is to do with a board; return the errors that callers get."""
+    """Make a call of every method; return the errors."""
     any_contract = ContractFilter()
     draft = ContractDraft("new", ContractKind.FUNCTION, "F", "func F()", "pkg")
     calls = [

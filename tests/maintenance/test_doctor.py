@@ -1,4 +1,4 @@
-"""`board doctor` tells what is wrong with a board and what to do, and nothing if it is well."""
+"""`board doctor` reports what is wrong with a board and what to do, and nothing if it is sound."""
 
 import os
 import shutil
@@ -22,7 +22,7 @@ from tests.support.servers import server_thread
 
 @pytest.fixture
 def board(tmp_path):
-    """A board at rest, with something of everything on it."""
+    """A closed board with records of every kind."""
     with server_thread(tmp_path, board=BOARD) as address, BoardClient(address) as client:
         session = client.open_session("w", 3600)
         with client.session("w", ttl=3600) as mine:
@@ -62,7 +62,7 @@ def contents(directory):
 
 @contextmanager
 def user_that_cannot_write(board):
-    """Take the board's mode to 0400; root becomes another user, whose board it is."""
+    """Set the board's mode to 0400; root becomes another user, who owns it."""
     user = os.geteuid()
     board.chmod(0o400)
     for path in (board.parent, *board.parent.iterdir()):
@@ -77,7 +77,7 @@ def user_that_cannot_write(board):
 
 @pytest.fixture
 def closed_board(board):
-    """A board at rest, in a directory that another user can reach."""
+    """A closed board, in a directory that another user can reach."""
     with tempfile.TemporaryDirectory() as made:
         yield Path(shutil.copy(board, made))
 
@@ -115,7 +115,7 @@ def test_a_board_that_is_served_is_said_to_be(tmp_path):
         ("INSERT INTO phase_sessions VALUES ('nobody', 'none')", "is not there"),
     ],
 )
-def test_what_the_events_do_not_tell_of_is_found(board, statement, fault):
+def test_what_contradicts_the_events_is_found(board, statement, fault):
     spoil(board, statement)
     assert any(fault in found for found in faults(board)), list(faults(board))
 
@@ -125,7 +125,7 @@ def test_a_file_with_a_broken_page_is_found(board):
         file.seek(4096)
         file.write(b"\xff" * 4096)
     assert list(faults(board))
-    assert any("restore" in told for _, told in examine(board))
+    assert any("restore" in result for _, result in examine(board))
 
 
 def test_a_log_that_has_grown_is_said_to_be_too_large(board, monkeypatch):
@@ -134,7 +134,7 @@ def test_a_log_that_has_grown_is_said_to_be_too_large(board, monkeypatch):
     assert found.what.startswith("write-ahead log of")
 
 
-def test_a_disk_with_little_room_is_told(board, monkeypatch):
+def test_a_disk_with_little_room_is_reported(board, monkeypatch):
     monkeypatch.setattr(examining, "LITTLE_ROOM", 2**62)
     (found,) = advice(board)
     assert "make room" in found.advice
@@ -196,18 +196,18 @@ def test_what_a_file_is_called_inside_does_nothing_to_the_terminal(board, comman
     spoil(board, 'CREATE TABLE "\x1b[2J" (text); INSERT INTO "\x1b[2J" VALUES (NULL)')
     declared = "sql = replace(sql, 'text', 'text NOT NULL') WHERE name LIKE '%2J'"
     spoil(board, f"PRAGMA writable_schema = 1; UPDATE sqlite_schema SET {declared}")
-    told = command("doctor", "--dir", board.parent)
-    assert (told.code, r"NULL value in \x1b[2J.text" in told.out) == (1, True)
+    result = command("doctor", "--dir", board.parent)
+    assert (result.code, r"NULL value in \x1b[2J.text" in result.out) == (1, True)
     refused = command("backup", board.parent / "copy", "--dir", board.parent, "--board", BOARD)
     assert (refused.code, r"\x1b[2J" in refused.err) == (1, True)
-    assert "\x1b" not in told.out + refused.err
+    assert "\x1b" not in result.out + refused.err
 
 
 @pytest.mark.usefixtures("board")
 def test_the_command_ends_with_0_when_all_boards_are_well_and_with_1_when_one_is_not(tmp_path):
     (tmp_path / "more").mkdir()
     spoiled(tmp_path / "more").rename(file_of(tmp_path, "spoiled"))
-    told = keep("doctor", "--dir", tmp_path)
-    assert told.returncode == 1
-    assert "✗ claim 'x.go' is" in told.stdout
+    result = keep("doctor", "--dir", tmp_path)
+    assert result.returncode == 1
+    assert "✗ claim 'x.go' is" in result.stdout
     assert keep("doctor", "--dir", tmp_path, "--board", BOARD).returncode == 0

@@ -1,4 +1,4 @@
-"""A restored board is exactly the backup, whatever lay beside it and wherever a crash came."""
+"""A restored board equals the backup, whatever files were beside it, even after a crash."""
 
 import asyncio
 import errno
@@ -72,7 +72,7 @@ def crashed(left_by_a_crash, tmp_path):
 
 
 def identity(board):
-    """Read whose board a file with its log is, and at which revision."""
+    """Read the board's ID and revision from a file with its log."""
     with closing(apsw.Connection(str(board))) as db:
         assert db.pragma("integrity_check") == "ok"
         return db.execute("SELECT board_id, revision FROM meta").fetchone()
@@ -148,7 +148,7 @@ def _copy(board, where):
 
 
 def test_a_board_that_was_closed_well_is_at_its_path_until_the_backup_is(crashed):
-    served(crashed.board)  # its server closes it, and so it has no log
+    served(crashed.board)  # its server closes it, which removes the log
     for step in range(1, 6):
         killed = subprocess.run(
             [sys.executable, "-c", RESTORE, str(crashed.backup), str(crashed.board)],
@@ -167,8 +167,8 @@ def test_an_interrupted_restore_is_found_by_the_doctor(crashed):
         env={**os.environ, "BOARD_CRASH_AT": "before-directory-change:3"},
         check=False,
     )
-    advice = [(what, told) for what, told in examine(crashed.board) if told]
-    assert any("still the board itself" in what and "repeat" in told for what, told in advice)
+    advice = [(what, result) for what, result in examine(crashed.board) if result]
+    assert any("still the board itself" in what and "repeat" in result for what, result in advice)
     assert any("restoring was left behind" in what for what, _ in advice)
 
 
@@ -257,5 +257,5 @@ def _full_at(step):
 def test_the_doctor_leaves_the_log_of_a_board_as_it_is(crashed):
     log = crashed.board.with_name(f"{crashed.board.name}-wal")
     before = crashed.board.read_bytes(), log.read_bytes()
-    assert not [told for _, told in examine(crashed.board) if told]
+    assert not [result for _, result in examine(crashed.board) if result]
     assert (crashed.board.read_bytes(), log.read_bytes()) == before

@@ -1,4 +1,4 @@
-"""A backup is of one board, takes the place of no other's, and can be made of all at once."""
+"""A backup replaces no other board's backup, and all boards can be backed up at once."""
 
 import os
 import shutil
@@ -143,17 +143,17 @@ def test_the_commands_find_the_boards_where_the_server_has_them(boards, command,
     made = command("backup", copy, BOARD_SERVE_DIRECTORY=str(boards), BOARD_SERVE_BOARD="other")
     assert made.out == f"{copy}: board other, revision 2, verified\n"
     settings.write_text(f'directory = "{boards}"\nboard = "nebula"\nlisten = ["127.0.0.1:0"]\n')
-    told = command("doctor", "--config", settings)
-    assert (told.code, told.out.count(".board.db\n")) == (0, 2)
-    told = command("compact", BOARD_SERVE_CONFIG=str(settings))
-    assert told.out.startswith(f"{file_of(boards)}: ")
-    told = command("doctor", "--dir", tmp_path, BOARD_SERVE_CONFIG=str(settings))
-    assert told.err == f"board: {tmp_path}: there is no board\n"
-    told = command("doctor", BOARD_SERVE_DIRECTORY="")
-    assert (told.code, '"BOARD_SERVE_DIRECTORY" is empty' in told.err) == (1, True)
+    result = command("doctor", "--config", settings)
+    assert (result.code, result.out.count(".board.db\n")) == (0, 2)
+    result = command("compact", BOARD_SERVE_CONFIG=str(settings))
+    assert result.out.startswith(f"{file_of(boards)}: ")
+    result = command("doctor", "--dir", tmp_path, BOARD_SERVE_CONFIG=str(settings))
+    assert result.err == f"board: {tmp_path}: there is no board\n"
+    result = command("doctor", BOARD_SERVE_DIRECTORY="")
+    assert (result.code, '"BOARD_SERVE_DIRECTORY" is empty' in result.err) == (1, True)
     settings.write_text("directories = 1\n")
-    told = command("doctor", "--config", settings)
-    assert (told.code, 'key "directories"' in told.err) == (1, True)
+    result = command("doctor", "--config", settings)
+    assert (result.code, 'key "directories"' in result.err) == (1, True)
 
 
 @pytest.mark.parametrize("made_by", [os.mkfifo, lambda path: path.symlink_to("elsewhere")])

@@ -1,4 +1,4 @@
-"""The board in plain Python: what it promises, without a database, a thread or a loop."""
+"""A model of the board in plain Python: its promises, without database, threads or event loop."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -55,7 +55,7 @@ class Board:
         session_id: str = "",
         key: str = "",
     ) -> Revised[Any]:
-        """All of the work, or nothing; once for one key, whatever became of it."""
+        """Do all of the work or nothing, and once for each key, whatever its outcome."""
         outcome = self.outcomes.get(key) or self._attempt(now, work, session_id)
         if key:
             self.outcomes[key] = outcome
@@ -224,5 +224,5 @@ UNKNOWN = datetime(1, 1, 1, tzinfo=UTC)
 
 
 def undated(session: Session) -> Session:
-    """A session without the time of its expiry, which is the loop's to tell and not the clock's."""
+    """A session without the time of its expiry, which the loop's clock decides."""
     return replace(session, expires_at=UNKNOWN)

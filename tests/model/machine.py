@@ -65,7 +65,7 @@ batches = st.lists(drafts, max_size=4)
 which_session = st.none() | st.integers(0, 2)
 which_request = st.none() | st.integers(0, 2)
 
-Told = Revised[Any] | tuple[type[BoardError], dict[str, Any]]
+Result = Revised[Any] | tuple[type[BoardError], dict[str, Any]]
 
 
 class Follower:
@@ -81,10 +81,10 @@ class Follower:
             self._awaited[1].set()
 
     def ended(self, error: BoardError) -> None:
-        """The store was closed to be opened anew."""
+        """The store was closed, and is opened again."""
 
     async def heard(self, commits: int) -> None:
-        """Wait until so many commits were told."""
+        """Wait until so many commits were delivered."""
         if len(self.commits) < commits:
             self._awaited = (commits, asyncio.Event())
             await self._awaited[1].wait()
@@ -103,7 +103,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.now = datetime(2026, 2, 23, 5, 3, 45, 123456, UTC)
         self.ticks = itertools.cycle(TICKS)
         self.board = Board()
-        self.ever: list[str] = []  # sessions, those that have ended too
+        self.ever: list[str] = []  # sessions, including those that have ended
         self.requests: dict[IdempotencyKey, Callable[[], None]] = {}
         self.renewed: dict[str, float] = {}
         self.open()
@@ -130,11 +130,11 @@ class StoreMachine(RuleBasedStateMachine):
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         return self.runner.run(coroutine)
 
-    def both(self, theirs: Coroutine[Any, Any, Any], ours: Callable[[], Any]) -> Told:
-        """Do it in the store and in the model; they must answer alike."""
-        told = outcome(lambda: self.run(theirs))
-        assert told == outcome(ours)
-        return told
+    def both(self, theirs: Coroutine[Any, Any, Any], ours: Callable[[], Any]) -> Result:
+        """Make the call in the store and in the model; the outcomes must be equal."""
+        result = outcome(lambda: self.run(theirs))
+        assert result == outcome(ours)
+        return result
 
     def write(
         self,
@@ -144,7 +144,7 @@ class StoreMachine(RuleBasedStateMachine):
         session: str,
         request: int | None,
     ) -> None:
-        """Do one write; one with a request's number is that request, ever again."""
+        """Make a write; with a request's number, it is that request again."""
         key = None if request is None else key_of(f"{verb} {request}")
 
         def do() -> None:
@@ -157,7 +157,7 @@ class StoreMachine(RuleBasedStateMachine):
         (self.requests.setdefault(key, do) if key else do)()
 
     def session(self, number: int | None) -> str:
-        """A session that lives, or lived, or none."""
+        """The ID of a live or ended session, or none."""
         return self.ever[number % len(self.ever)] if number is not None and self.ever else ""
 
     @rule(
@@ -305,18 +305,18 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(number=st.integers(0, 4))
     def renew_session(self, number) -> None:
         session_id = self.session(number) or "nobody's"
-        told = outcome(lambda: self.run(self.store.renew_session(NAME, session_id)))
+        result = outcome(lambda: self.run(self.store.renew_session(NAME, session_id)))
         if session_id in self.board.sessions:
-            session, revision = told
+            session, revision = result
             assert undated(session) == self.board.sessions[session_id]
             assert revision == self.board.revision
             self.renewed[session_id] = self.loop.time()
         else:
-            assert told[1]["session_id"] == session_id
+            assert result[1]["session_id"] == session_id
 
     @rule(seconds=st.sampled_from([600.0, 1800.0]))
     def time_passes(self, seconds: float) -> None:
-        """Sessions end that were not renewed in time, and no others."""
+        """The sessions that were not renewed in time expire, and no others."""
         self.loop.skip(seconds)
         due = {
             session_id
@@ -335,15 +335,15 @@ class StoreMachine(RuleBasedStateMachine):
             )
 
     async def _ends(self, count: int) -> list[str]:
-        """Wait until so many sessions have ended; say which, in that order."""
-        told = len(self.follower.commits)
-        for _ in range(8):  # what is due is seen; the grace of those whose time is up passes
+        """Wait until so many sessions have ended; return them in that order."""
+        result = len(self.follower.commits)
+        for _ in range(8):  # due timers run; then the grace period of the sessions passes
             self.loop.skip(0.1)
             await asyncio.sleep(0)
-        await self.follower.heard(told + count)
+        await self.follower.heard(result + count)
         return [
             commit.events[-1].record.session_id
-            for commit in self.follower.commits[told:]
+            for commit in self.follower.commits[result:]
             if commit.events[-1].change is Change.SESSION_ENDED
         ]
 
@@ -438,7 +438,7 @@ class StoreMachine(RuleBasedStateMachine):
 
 
 def outcome(call: Callable[[], Any]) -> Any:
-    """What a call returned, or what error it raised, with all that the error holds."""
+    """Return the result of a call, or the type and attributes of its error."""
     try:
         return call()
     except BoardError as error:

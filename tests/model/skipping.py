@@ -1,10 +1,10 @@
-"""An event loop whose clock can be put forward, so that no test waits for a session to expire."""
+"""An event loop whose clock can be advanced, so that no test waits for a session to expire."""
 
 import asyncio
 
 
 class SkippingLoop(asyncio.SelectorEventLoop):
-    """Its time is the machine's, and what was skipped."""
+    """Its time is the machine's plus what was skipped."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -14,5 +14,5 @@ class SkippingLoop(asyncio.SelectorEventLoop):
         return super().time() + self._skipped
 
     def skip(self, seconds: float) -> None:
-        """Let what is due within so many seconds be due now."""
+        """Advance the clock by so many seconds."""
         self._skipped += seconds

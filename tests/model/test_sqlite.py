@@ -1,4 +1,4 @@
-"""The SQLite store against the board in plain Python."""
+"""The SQLite store behaves like the model."""
 
 from hypothesis import HealthCheck, settings
 

@@ -1,4 +1,4 @@
-"""What is in deploy/ fits the server that it is for."""
+"""The files in deploy/ fit the server."""
 
 import json
 import re
@@ -40,7 +40,7 @@ def test_the_dashboard_asks_for_metrics_that_there_are(exported):
     assert names <= exported
 
 
-def test_the_document_tells_of_every_metric(exported):
+def test_the_document_describes_every_metric(exported):
     document = (ROOT / "docs" / "operations.md").read_text()
     for name in exported:
         if name.startswith("board_") and not name.startswith("board_build"):
@@ -60,7 +60,7 @@ def test_the_unit_is_one(tmp_path):
     unit = tmp_path / "board.service"
     text = (DEPLOY / "board.service").read_text()
     unit.write_text(text.replace("/opt/board/bin/board", "/bin/true"))
-    told = subprocess.run(
+    result = subprocess.run(
         ["systemd-analyze", "verify", unit], capture_output=True, text=True, check=False
     )
-    assert "board.service" not in told.stderr
+    assert "board.service" not in result.stderr

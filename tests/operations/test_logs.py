@@ -1,4 +1,4 @@
-"""What the server logs: lines for programs or people, with names to find calls by, no secrets."""
+"""Logs: as text or JSON, with the request ID of each call, without secrets."""
 
 import json
 import subprocess
@@ -47,13 +47,13 @@ def test_a_call_is_one_line_at_debug_with_the_clients_name_for_it(tmp_path, log)
     assert line["peer"].startswith("ipv4:127.0.0.1:")
 
 
-def test_a_call_without_a_name_gets_one_that_its_error_tells(tmp_path, log):
+def test_a_call_without_a_request_id_gets_one_that_its_error_carries(tmp_path, log):
     with serve(tmp_path, log, "--log-level", "debug") as server:
         with grpc.insecure_channel(server.address) as channel, pytest.raises(grpc.RpcError) as e:
             stub(channel).GetPhaseState(pb.GetPhaseStateRequest())
-        told = dict(e.value.trailing_metadata())["x-request-id"]
+        result = dict(e.value.trailing_metadata())["x-request-id"]
     (line,) = [line for line in lines(log) if line["event"] == "call"]
-    assert line["request_id"] == told
+    assert line["request_id"] == result
     assert line["code"] == "INVALID_ARGUMENT"
 
 
@@ -66,10 +66,10 @@ def test_a_name_that_would_spoil_the_log_is_not_taken(tmp_path, log):
         request = pb.GetPhaseStateRequest(phase_id="p")
         for name in names:
             stub(channel).GetPhaseState(request, metadata=[("x-request-id", name)])
-    told = [line["request_id"] for line in lines(log) if line["event"] == "call"]
-    assert len(set(told)) == len(names)
-    assert all(told)
-    assert not set(told) & set(names)
+    result = [line["request_id"] for line in lines(log) if line["event"] == "call"]
+    assert len(set(result)) == len(names)
+    assert all(result)
+    assert not set(result) & set(names)
 
 
 def test_neither_tokens_nor_signatures_are_logged(tmp_path, log):
@@ -87,7 +87,7 @@ def test_neither_tokens_nor_signatures_are_logged(tmp_path, log):
     assert SIGNATURE not in text
 
 
-def test_nothing_is_told_of_calls_above_debug(tmp_path, log):
+def test_calls_are_logged_at_debug_only(tmp_path, log):
     with serve(tmp_path, log) as server, BoardClient(server.address) as client:
         client.get_phase_state("p")
     assert [line for line in lines(log) if line["event"] == "call"] == []
@@ -124,11 +124,11 @@ for error in (grpc.aio.InternalError("nobody is there"), ValueError("of our own"
 
 
 def test_a_reply_to_a_caller_who_has_gone_is_no_news():
-    told = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", GRPC_TELLS], capture_output=True, text=True, check=True
     ).stderr
-    assert "of our own" in told
-    assert "nobody is there" not in told
+    assert "of our own" in result
+    assert "nobody is there" not in result
 
 
 def test_the_longest_name_comes_back_with_the_largest_error(tmp_path):

@@ -1,4 +1,4 @@
-"""The metrics tell what happened: they are read after known work, with Prometheus' own parser."""
+"""Metrics: read with Prometheus' own parser, after calls whose effect is known."""
 
 import socket
 import threading
@@ -76,7 +76,7 @@ def test_calls_are_counted_by_method_and_code(client, read):
         assert samples.of("board_rpcs_total", method=method, code=code) == count
 
 
-def test_the_time_of_calls_is_told_but_of_those_that_wait(client, read):
+def test_the_duration_of_calls_is_measured_except_of_those_that_wait(client, read):
     client.get_phase_state("p")
     watch = client.watch()
     watch.close()
@@ -89,7 +89,7 @@ def test_the_time_of_calls_is_told_but_of_those_that_wait(client, read):
     assert samples.of("board_rpc_duration_seconds_count", method="Watch") is None
 
 
-def test_each_board_tells_how_it_stands(client, read):
+def test_each_board_has_its_statistics(client, read):
     other = client.with_options(board="other")
     other.open_board()
     with client.session("w") as worker:
@@ -117,10 +117,10 @@ def test_commits_and_their_syncs_are_measured(client, read):
     assert samples.of("board_writer_sync_seconds_sum", board="b") > 0
 
 
-def test_nothing_is_told_of_a_board_that_was_closed(tmp_path):
+def test_a_board_that_was_closed_has_no_metrics(tmp_path):
     config = Config(tmp_path / "boards", "b", (ANY_PORT,), max_boards=2)
     with running(config, expose=True) as server:
-        for board in ("one", "two"):  # for the second the first is closed
+        for board in ("one", "two"):  # the first is evicted for the second
             with BoardClient(server.address, board) as client:
                 client.open_board()
                 client.claim_file("a.go", owner="p")
@@ -130,7 +130,7 @@ def test_nothing_is_told_of_a_board_that_was_closed(tmp_path):
         assert samples.of(name, board="two") == 1
 
 
-def test_watchers_and_waiters_are_told(client, read):
+def test_watchers_and_waiters_are_notified(client, read):
     watch = client.watch()
     samples = read()
     assert samples.of("board_watchers", board="b") == 1
@@ -140,10 +140,10 @@ def test_watchers_and_waiters_are_told(client, read):
     assert samples.of("board_rpcs_active") == 1
     watch.close()
     while read().of("board_watchers", board="b"):
-        pass  # the server hears of it in its own time
+        pass  # the server notices it later
 
 
-def test_the_server_tells_of_itself(read):
+def test_the_metrics_describe_the_server_process(read):
     samples = read()
     assert samples.of("process_resident_memory_bytes") > 10**6
     assert samples.of("process_open_fds") > 0
@@ -181,7 +181,7 @@ def test_connections_that_say_nothing_keep_nobody_from_the_metrics(server, read)
             silent.enter_context(connected(server)) for _ in range(metrics.MAX_READERS + 5)
         ]
         assert read().of("board_revision", board="b") == 0
-        for connection in all_of_them[:5]:  # those that have waited longest
+        for connection in all_of_them[:5]:  # the oldest
             assert connection.recv(1) == b""
 
 

@@ -22,7 +22,7 @@ def text(data: bytes) -> str:
     return data.decode()
 
 
-def test_what_cannot_be_read_stands_as_it_was_until_it_can(file, caplog):
+def test_a_file_that_cannot_be_read_keeps_its_last_value_until_it_can(file, caplog):
     reread = Reloader([file], text)
     away = file.rename(file.with_name("away"))
     away.write_text("second")
@@ -35,7 +35,7 @@ def test_what_cannot_be_read_stands_as_it_was_until_it_can(file, caplog):
     assert reread.current() == "second"
 
 
-def test_what_makes_no_sense_is_logged_once_and_passed_over(file, caplog):
+def test_contents_that_make_no_sense_are_logged_once_and_ignored(file, caplog):
     reread = Reloader([file], text)
     file.write_text("rubbish")
     for _ in range(3):
@@ -46,7 +46,7 @@ def test_what_makes_no_sense_is_logged_once_and_passed_over(file, caplog):
 
 
 def test_a_change_is_seen_that_left_no_trace_but_the_content(file):
-    """As one does within a tick of the clock that the file system stamps its files with."""
+    """Two changes within one tick of the file system's clock have the same timestamp."""
     before = file.stat()
     reread = Reloader([file], text)
     file.write_text("other")
@@ -67,7 +67,7 @@ def test_a_fifo_in_the_place_of_a_file_is_not_waited_for(file, caplog):
 
 
 @pytest.mark.parametrize("path", ["/", "/dev/zero", "/dev/null"])
-def test_what_is_no_regular_file_is_refused(path):
+def test_a_file_that_is_not_regular_is_refused(path):
     with pytest.raises(BadFile, match=path):
         content(path)
 

@@ -14,8 +14,8 @@ from board_server.config.schema import BadConfig, Config, annotations, flag
 from board_server.config.sources import as_toml
 
 
-class Told(NamedTuple):
-    """How a run ended."""
+class Result(NamedTuple):
+    """The exit code and the output of a run."""
 
     code: int
     out: str
@@ -24,9 +24,9 @@ class Told(NamedTuple):
 
 @pytest.fixture
 def serve(monkeypatch, capsys):
-    """Run `board serve`'s own main function; return its exit code and what it told."""
+    """Run the main function of `board serve`; return its exit code and output."""
 
-    def run(*arguments, **environment) -> Told:
+    def run(*arguments, **environment) -> Result:
         for name in [name for name in os.environ if name.startswith("BOARD_")]:
             monkeypatch.delenv(name)
         for name, value in environment.items():
@@ -34,20 +34,20 @@ def serve(monkeypatch, capsys):
         monkeypatch.setattr(sys, "argv", ["board", *map(str, arguments), "--print-config"])
         with pytest.raises(SystemExit) as ended:
             main()
-        told = capsys.readouterr()
-        return Told(ended.value.code or 0, told.out, told.err)
+        result = capsys.readouterr()
+        return Result(ended.value.code or 0, result.out, result.err)
 
     return run
 
 
 @pytest.fixture
 def printed(serve):
-    """What the server would run with."""
+    """The settings that the server would use."""
 
     def run(*arguments, **environment) -> dict:
-        told = serve(*arguments, **environment)
-        assert told.code == 0, told.err
-        return tomllib.loads(told.out)
+        result = serve(*arguments, **environment)
+        assert result.code == 0, result.err
+        return tomllib.loads(result.out)
 
     return run
 
@@ -57,12 +57,12 @@ def refused(serve):
     """The one line with which the server refuses to start."""
 
     def run(*arguments, **environment) -> str:
-        told = serve(*arguments, **environment)
-        assert told.code == 1  # as docs/cli.md says, whatever it is
-        assert told.out == ""
-        assert told.err.startswith("board serve: ")
-        assert told.err.count("\n") == 1, told.err
-        return told.err
+        result = serve(*arguments, **environment)
+        assert result.code == 1  # as docs/cli.md says
+        assert result.out == ""
+        assert result.err.startswith("board serve: ")
+        assert result.err.count("\n") == 1, result.err
+        return result.err
 
     return run
 
@@ -88,10 +88,10 @@ def test_what_is_printed_can_be_read_again_and_says_the_same(serve, printed, tmp
         *("some dir", "--board", "b", "--listen", "127.0.0.1:0", "--listen", 'unix:a "b"'),
         *("--grace", "1.5", "--tokens", tmp_path / "tokens.toml", "--insecure"),
     )
-    told = serve(*arguments)
+    result = serve(*arguments)
     file = tmp_path / "board.toml"
-    file.write_text(told.out)
-    assert serve("--config", file).out == told.out
+    file.write_text(result.out)
+    assert serve("--config", file).out == result.out
     assert set(printed("--config", file)) >= {
         f.name for f in fields(Config) if f.default not in (None, "")
     }
@@ -155,7 +155,7 @@ TEXTS = [f.name for f in fields(Config) if isinstance(f.default, str | tuple | P
 
 @pytest.mark.parametrize("name", [*TEXTS, "max_calls", "insecure"])
 def test_a_variable_that_is_set_but_empty_is_refused_by_name(refused, name):
-    """A variable of a script that is not set would otherwise start a server without its tokens."""
+    """An unset variable in a script would otherwise start a server without tokens."""
     variable = f"BOARD_SERVE_{name.upper()}"
     assert f'"{variable}" is empty' in refused(**{variable: ""})
 
@@ -171,8 +171,8 @@ def test_the_other_variables_are_refused_likewise(refused, name):
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_a_flag_that_is_empty_is_refused_by_name(refused, name):
-    told = refused("") if name == "directory" else refused(f"--{name.replace('_', '-')}", "")
-    assert ("DIR" if name == "directory" else f"--{name.replace('_', '-')}") in told
+    result = refused("") if name == "directory" else refused(f"--{name.replace('_', '-')}", "")
+    assert ("DIR" if name == "directory" else f"--{name.replace('_', '-')}") in result
 
 
 @pytest.mark.parametrize("name", [*TEXTS, "max_calls", "insecure"])
@@ -186,12 +186,12 @@ def test_an_empty_flag_of_the_file_of_settings_is_refused(refused):
     assert "--config" in refused("--config", "")
 
 
-def test_what_is_no_number_is_told_with_the_variable_that_gives_it(refused):
+def test_a_value_that_is_not_a_number_is_refused_with_its_variable(refused):
     assert "'BOARD_SERVE_MAX_CALLS'" in refused(BOARD_SERVE_MAX_CALLS="x")
     assert "[" not in refused(BOARD_SERVE_MAX_CALLS="x")
 
 
-def test_a_number_out_of_range_is_told_with_the_range(refused):
+def test_a_number_out_of_range_is_refused_with_the_range(refused):
     assert "--max-calls must be 1 to 2147483647, not 0" in refused("--max-calls", "0")
     assert "--keep-bytes must be 1048576 to 2147483647, not 1" in refused("--keep-bytes", "1")
     assert "--keepalive must be 0.001 to 1000000 seconds, not 0" in refused("--keepalive", "0")
@@ -207,9 +207,9 @@ def test_a_number_out_of_range_is_told_with_the_range(refused):
     ],
 )
 def test_the_poller_is_refused_where_strangers_can_connect(refused, listeners):
-    told = refused("--engine", "poller", *listeners)
-    assert "--engine poller" in told
-    assert "--client-ca" in told
+    result = refused("--engine", "poller", *listeners)
+    assert "--engine poller" in result
+    assert "--client-ca" in result
 
 
 @pytest.mark.parametrize(
@@ -241,10 +241,10 @@ def test_every_choice_refuses_a_word_that_it_does_not_have(name):
         Config(**{name: "loud"})
 
 
-def test_an_address_of_metrics_without_a_port_is_told_by_its_setting(refused):
-    told = refused("--metrics-listen", "9464")
-    assert '--metrics-listen must be HOST:PORT, not "9464"' in told
-    assert "unix:" not in told
+def test_an_address_of_metrics_without_a_port_is_refused_by_its_setting(refused):
+    result = refused("--metrics-listen", "9464")
+    assert '--metrics-listen must be HOST:PORT, not "9464"' in result
+    assert "unix:" not in result
 
 
 def test_a_variable_gives_several_addresses_with_spaces_between(printed):
@@ -252,7 +252,7 @@ def test_a_variable_gives_several_addresses_with_spaces_between(printed):
     assert got["listen"] == ["127.0.0.1:1", "unix:/run/board.sock"]
 
 
-def test_the_document_tells_of_every_setting_its_default_and_what_it_says():
+def test_the_document_has_every_setting_with_its_default_and_help():
     document = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
     defaults = dict(line.split(" = ", 1) for line in as_toml(Config()).splitlines())
     for field in fields(Config):

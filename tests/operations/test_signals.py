@@ -1,4 +1,4 @@
-"""Signals: which of them stop the server, and how."""
+"""Signals: which of them shut the server down, and how."""
 
 import signal
 import subprocess

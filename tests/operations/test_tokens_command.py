@@ -1,4 +1,4 @@
-"""`board token`: makes, lists and revokes; a secret is shown once and kept nowhere."""
+"""`board token` creates, lists and revokes tokens; it prints a secret once, and stores none."""
 
 import os
 import stat
@@ -23,8 +23,8 @@ def file(tmp_path):
     return tmp_path / "tokens.toml"
 
 
-class Told(NamedTuple):
-    """How a run ended."""
+class Result(NamedTuple):
+    """The exit code and the output of a run."""
 
     returncode: int
     stdout: str
@@ -33,14 +33,14 @@ class Told(NamedTuple):
 
 @pytest.fixture
 def run(monkeypatch, capsys):
-    """Run the command's own main function."""
+    """Run the command's main function."""
 
-    def run(*arguments) -> Told:
+    def run(*arguments) -> Result:
         monkeypatch.setattr(sys, "argv", ["board token", *map(str, arguments)])
         with pytest.raises(SystemExit) as ended:
             main()
-        told = capsys.readouterr()
-        return Told(ended.value.code or 0, told.out, told.err)
+        result = capsys.readouterr()
+        return Result(ended.value.code or 0, result.out, result.err)
 
     return run
 
@@ -62,11 +62,11 @@ def refused(run):
     """The one line with which a run is refused."""
 
     def refused(*arguments, code=2) -> str:
-        told = run(*arguments)
-        assert told.returncode == code
-        assert told.stderr.startswith("board token: ")
-        assert told.stderr.count("\n") == 1
-        return told.stderr
+        result = run(*arguments)
+        assert result.returncode == code
+        assert result.stderr.startswith("board token: ")
+        assert result.stderr.count("\n") == 1
+        return result.stderr
 
     return refused
 
@@ -121,13 +121,13 @@ for _ in range(changers):
 
 @pytest.fixture
 def directory():
-    """A directory that another user can reach, which is not so of those below `tmp_path`."""
+    """A directory that another user can reach, unlike those below `tmp_path`."""
     with tempfile.TemporaryDirectory() as made:
         yield Path(made)
 
 
 def test_processes_that_change_the_file_at_once_lose_and_bring_back_nothing(directory):
-    """Root and the owner at once, where we are root."""
+    """Root and the owner at the same time, if the tests run as root."""
     changers, owner = 6, 12345 if os.geteuid() == 0 else 0
     file = directory / "tokens.toml"
     names = ["first", *(f"old{number}" for number in range(changers))]
@@ -237,13 +237,13 @@ def test_behind_a_link_the_file_is_changed_and_not_the_link(create, file, tmp_pa
 def test_tokens_are_listed_without_their_secrets(run, create, file):
     secrets = [create(file, "r1"), create(file, "w1", "--worker", "worker-1", role="worker")]
     run("create", "-f", file, "--name", "c1", "--role", "admin", "--certificate", "laptop")
-    told = run("list", "-f", file).stdout
-    assert told.splitlines() == [
+    result = run("list", "-f", file).stdout
+    assert result.splitlines() == [
         "r1\treader\tall boards",
         "w1\tworker\tall boards\tworker=worker-1",
         "c1\tadmin\tall boards\tcertificate=laptop",
     ]
-    assert not any(secret in told for secret in secrets)
+    assert not any(secret in result for secret in secrets)
 
 
 def test_a_revoked_token_is_unknown_and_the_others_stay(run, create, refused, file):
@@ -257,12 +257,14 @@ def test_a_revoked_token_is_unknown_and_the_others_stay(run, create, refused, fi
 def test_a_token_that_cannot_be_shown_is_named_and_can_be_revoked(run, file):
     create = ["create", "-f", file, "--name", "lost", "--role", "admin"]
     with Path("/dev/full").open("wb") as full:
-        told = subprocess.run(
+        result = subprocess.run(
             [sys.executable, "-m", "board_server.auth", *create],
             stdout=full, stderr=subprocess.PIPE, text=True, check=False,
         )  # fmt: skip
-    assert told.stderr.startswith(f'board token: {file}: the token "lost" was made, and cannot be')
-    assert (told.returncode, told.stderr.count("\n")) == (1, 1)
+    assert result.stderr.startswith(
+        f'board token: {file}: the token "lost" was made, and cannot be'
+    )
+    assert (result.returncode, result.stderr.count("\n")) == (1, 1)
     assert run("revoke", "-f", file, "lost").returncode == 0
 
 
@@ -280,7 +282,7 @@ def test_what_makes_no_sense_is_refused_and_the_file_left_alone(create, refused,
 
 
 def test_what_is_empty_is_refused_and_not_taken_for_anything(refused, file):
-    """As it is where a script's variable is not set: a token for any worker would be made."""
+    """As with an unset variable in a script: the token would be for any worker."""
     base = ("create", "-f", file, "--name", "x", "--role", "worker")
     assert "--worker is empty" in refused(*base, "--worker", "")
     assert "not empty" in refused(*base, "--certificate", "")
@@ -292,8 +294,8 @@ def test_the_kind_of_a_certificates_name_is_kept(run, create, file):
     for number, name in enumerate(("laptop", "dns:a.example", "uri:spiffe://a/b", "email:a@b")):
         run("create", "-f", file, "--name", f"c{number}", "--role", "reader", "--certificate", name)
     create(file, "another")
-    told = [line.split("\t")[-1] for line in run("list", "-f", file).stdout.splitlines()]
-    assert told == [
+    result = [line.split("\t")[-1] for line in run("list", "-f", file).stdout.splitlines()]
+    assert result == [
         *("certificate=laptop", "certificate=dns:a.example"),
         *("certificate=uri:spiffe://a/b", "certificate=email:a@b", "all boards"),
     ]
@@ -306,8 +308,8 @@ def test_a_uri_without_its_kind_is_refused_with_the_form_to_write(refused, file)
 
 def test_a_file_that_makes_no_sense_is_not_the_fault_of_what_was_asked_for(refused, file):
     file.write_text("rubbish")
-    told = refused("create", "-f", file, "--name", "x", "--role", "reader", code=1)
-    assert str(file) in told
+    result = refused("create", "-f", file, "--name", "x", "--role", "reader", code=1)
+    assert str(file) in result
     assert file.read_text() == "rubbish"
 
 

@@ -1,4 +1,4 @@
-"""With the standard OTEL_* variables set, each call is a span that continues the caller's trace."""
+"""If the standard OTEL_* variables enable it, each call is a span in the client's trace."""
 
 import http.server
 import os
@@ -20,7 +20,7 @@ TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
 @pytest.fixture
 def collector():
-    """A collector on this machine: its address, and the spans that it gets."""
+    """A collector on this machine: its address, and the spans that it receives."""
     spans = []
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -66,7 +66,7 @@ def test_a_call_is_a_span_of_the_callers_trace(tmp_path, collector, monkeypatch)
 
 
 def test_a_call_whose_caller_is_unknown_is_not_traced(tmp_path, collector, monkeypatch):
-    """A stranger could have all its calls recorded, in traces of its choice."""
+    """Otherwise any client could have all its calls recorded."""
     endpoint, spans = collector
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
     tokens = TokenFile(tmp_path / "tokens.toml")
@@ -107,7 +107,7 @@ def test_without_them_there_are_none(tmp_path, collector, monkeypatch, variables
 
 
 def test_an_exporter_that_is_not_installed_stops_the_start(tmp_path):
-    told = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "board_server", tmp_path / "boards", "--listen", "127.0.0.1:0"],
         env=os.environ | {"OTEL_TRACES_EXPORTER": "carrier-pigeon"},
         capture_output=True,
@@ -115,6 +115,6 @@ def test_an_exporter_that_is_not_installed_stops_the_start(tmp_path):
         timeout=60,
         check=False,
     )
-    assert told.returncode == 1
-    assert "carrier-pigeon" in told.stderr
-    assert told.stderr.count("\n") == 1
+    assert result.returncode == 1
+    assert "carrier-pigeon" in result.stderr
+    assert result.stderr.count("\n") == 1

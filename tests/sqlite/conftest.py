@@ -30,7 +30,7 @@ def clock():
 
 @pytest.fixture
 def connection_hook():
-    """Call the function that the test gives, on every connection that is made from then on."""
+    """Call the test's function with every connection that is opened from then on."""
     before = list(apsw.connection_hooks)
     yield apsw.connection_hooks.append
     apsw.connection_hooks[:] = before
@@ -38,7 +38,7 @@ def connection_hook():
 
 @pytest.fixture
 async def unopened(directory, clock):
-    """A store of which no board is open yet."""
+    """A store without open boards."""
     store = SqliteStore(directory, clock=clock)
     yield store
     await store.close()

@@ -1,4 +1,4 @@
-"""Another program damages the files of a board that is served: nothing is lost that need not be."""
+"""Another program damages the files of an open board: as little as possible is lost."""
 
 import os
 import shutil
@@ -38,7 +38,7 @@ def beside(file, suffix):
 
 
 async def a_crash_now(directory, tmp_path):
-    """Return what a server finds that starts on the files as they are now."""
+    """Return what a server finds that starts with the files as they are now."""
     shutil.copytree(directory, tmp_path / "crashed")
     store = SqliteStore(tmp_path / "crashed")
     found = await phases(store)
@@ -86,7 +86,7 @@ async def test_a_write_is_refused_that_would_be_in_a_deleted_log_alone(store, fi
     await write(store, 0, 3)
     board = opened(store)
     beside(file, "-wal").unlink()
-    with pytest.raises(StoreUnavailable, match="deleted"):  # as one that is with the writer
+    with pytest.raises(StoreUnavailable, match="deleted"):  # as if the writer had it
         await board.write(lambda _: None)
     assert (await store.get_board(BOARD)).revision == 3
 
@@ -105,7 +105,7 @@ async def test_a_write_whose_log_is_deleted_meanwhile_is_in_the_database(
 
 
 async def a_board(directory, name, count):
-    """Make a board by itself; return its file."""
+    """Make another board; return its file."""
     store = SqliteStore(directory)
     await store.open_board(name)
     await write(store, 1000, 1000 + count, name)
@@ -136,7 +136,7 @@ def touched(file):
 
 def checkpointed(file):
     with closing(apsw.Connection(str(file))) as db:
-        db.execute("SELECT revision FROM meta").fetchall()  # it has the log open from here on
+        db.execute("SELECT revision FROM meta").fetchall()  # it opens the log
         in_log, moved = db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_FULL)
         assert in_log == moved > 0
 
@@ -176,7 +176,7 @@ async def test_a_log_that_is_cut_short_spoils_nothing(store, follower, file, kep
 
 
 @pytest.mark.parametrize("do", [touched, checkpointed, permitted])
-async def test_what_spoils_nothing_is_no_damage(store, follower, file, do):
+async def test_a_harmless_change_of_the_files_is_not_damage(store, follower, file, do):
     for start in (0, 10):
         await write(store, start, start + 10)
         do(file)

@@ -1,4 +1,4 @@
-"""Boards that nobody uses are closed, and opened again when they are called for."""
+"""Idle boards are evicted, and reopened by the next call."""
 
 import asyncio
 import contextlib
@@ -18,14 +18,14 @@ RUNNING = PhaseChange("p", PhaseState.RUNNING)
 
 @pytest.fixture
 async def store(tmp_path):
-    """A store of which at most two boards are open."""
+    """A store with at most two open boards."""
     opened = SqliteStore(tmp_path, max_boards=2)
     yield opened
     await opened.close()
 
 
 async def is_open(directory, board: str) -> bool:
-    """Whether a server holds the board; another can only open it where none does."""
+    """Return whether a server has the board's lock."""
     other = SqliteStore(directory)
     try:
         await other.get_board(board)
@@ -41,7 +41,7 @@ async def open_boards(directory) -> list[str]:
 
 
 class Idle(Listener):
-    """A follower who is there for nobody."""
+    """A follower that nobody needs."""
 
     needed = False
 
@@ -91,7 +91,7 @@ async def a_follower(store, board):
 
 async def a_write(store, board):
     writing = asyncio.ensure_future(store.set_phase_state(board, RUNNING))
-    await asyncio.sleep(0)  # it is on its way to the writer now
+    await asyncio.sleep(0)  # the writer is about to get it
     return lambda: writing
 
 
@@ -143,7 +143,7 @@ async def test_who_follows_for_nobody_is_told_that_no_commit_comes_any_more(stor
     assert follower.commits == []
 
 
-async def test_a_board_that_nobody_has_used_for_a_while_is_closed(tmp_path, monkeypatch):
+async def test_an_idle_board_is_evicted_after_its_timeout(tmp_path, monkeypatch):
     monkeypatch.setattr(registry, "CHECK_INTERVAL", 0.01)
     store = SqliteStore(tmp_path, idle_timeout=0, pinned="b")
     follower = Idle()
@@ -184,7 +184,7 @@ async def test_a_caller_who_goes_leaves_no_board_half_closed(tmp_path):
     store = SqliteStore(tmp_path, max_boards=1)
     await store.open_board("a")
     opening = asyncio.ensure_future(store.open_board("b"))
-    for _ in range(3):  # it closes a by now
+    for _ in range(3):  # it is closing a
         await asyncio.sleep(0)
     opening.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -225,7 +225,7 @@ async def test_a_read_does_not_make_the_board_that_goes_meanwhile(tmp_path):
     store = SqliteStore(tmp_path, max_boards=1)
 
     class Vandal(Idle):
-        def ended(self, error):  # as its board is closed, to make room
+        def ended(self, error):  # while its board is evicted
             super().ended(error)
             (tmp_path / "a.board.db").unlink()
 
@@ -258,7 +258,7 @@ async def test_a_board_that_did_not_close_well_can_be_opened_again(tmp_path, mon
 
 
 async def test_a_board_whose_caller_went_is_closed_once_for_the_next(tmp_path, caplog):
-    """However the end of its opening, and the opening of another, fall together."""
+    """In every order of the end of its opening and the opening of another."""
     store = SqliteStore(tmp_path, max_boards=1)
     for number in range(30):
         gone = asyncio.ensure_future(store.open_board("a"))
@@ -271,10 +271,10 @@ async def test_a_board_whose_caller_went_is_closed_once_for_the_next(tmp_path, c
     assert caplog.records == []
 
 
-@pytest.mark.timeout(30)  # a call that lets no other run would be the last
+@pytest.mark.timeout(30)  # a call that never yields would hang here
 @pytest.mark.parametrize("turns", range(5))
 async def test_a_reader_that_finds_no_board_does_not_hold_up_the_call_that_creates_it(store, turns):
-    """However many turns of the event loop the one call is behind the other."""
+    """For every number of loop iterations between the two calls."""
     reading = asyncio.ensure_future(store.get_board("a"))
     for _ in range(turns):
         await asyncio.sleep(0)

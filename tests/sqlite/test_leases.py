@@ -1,4 +1,4 @@
-"""The end of sessions when the storage, or the machine, does not keep up."""
+"""Sessions expire correctly even if the storage or the machine is slow."""
 
 import asyncio
 import gc
@@ -89,12 +89,12 @@ async def test_a_store_closes_though_the_disk_does_not_take_the_end_of_a_session
 
 
 async def test_renewals_that_a_standing_machine_did_not_read_in_time_still_count(store):
-    """The loop stands still for longer than the ttl, while a renewal is on its way."""
+    """The loop is blocked for longer than the ttl while a renewal is on its way."""
     session, _ = await store.open_session(BOARD, "w", SHORT, OnExpiry.FAIL)
     loop = asyncio.get_running_loop()
 
     async def arrive():
-        for _ in range(5):  # a call takes some turns of the loop to be read
+        for _ in range(5):  # reading a call takes some iterations of the loop
             await asyncio.sleep(0)
         return await store.renew_session(BOARD, session.session_id)
 
@@ -122,7 +122,7 @@ async def test_no_session_ends_while_calls_that_have_arrived_are_unread(store):
         read.set()
         assert await store.get_session(BOARD, session.session_id)
         listener = await listening(store)
-        await asked.wait()  # its time is up again
+        await asked.wait()  # its ttl has elapsed again
         commit = await listener.change(Change.SESSION_ENDED)
     assert {event.cause for event in commit.events} == {Cause.SESSION_EXPIRED}
 

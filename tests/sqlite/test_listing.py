@@ -1,4 +1,4 @@
-"""Lists of the boards of a directory: what they cost, and what they hold up."""
+"""Lists of the boards of a directory: their cost, and what they must not delay."""
 
 import asyncio
 import os

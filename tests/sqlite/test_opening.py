@@ -1,4 +1,4 @@
-"""Opening a board file: how it is set up, what is refused, and who may have it."""
+"""Opening a board file: its settings, which files are refused, and the lock."""
 
 import asyncio
 import os
@@ -249,7 +249,7 @@ async def test_who_follows_a_board_that_is_out_of_reach_is_not_told_of_another(s
 
 @contextmanager
 def unreadable(directory):
-    """Keep the tests' user out of a directory; root becomes another user for it."""
+    """Deny the user of the tests access to a directory; root becomes another user for it."""
     user, mode = os.geteuid(), directory.stat().st_mode
     directory.chmod(0)
     os.seteuid(user or 12345)
@@ -273,7 +273,7 @@ def test_an_sqlite_that_can_lose_commits_is_refused(monkeypatch, directory):
         SqliteStore(directory)
 
 
-async def test_a_second_store_on_the_file_is_told_who_has_it(store, directory):
+async def test_a_second_store_is_refused_with_the_holder_of_the_file(store, directory):
     second = SqliteStore(directory)
     with pytest.raises(StoreUnavailable) as caught:
         await second.open_board(BOARD)
@@ -282,7 +282,7 @@ async def test_a_second_store_on_the_file_is_told_who_has_it(store, directory):
     await fill_new(store)
 
 
-async def test_a_second_process_is_told_who_has_the_file(store, directory):  # noqa: ARG001
+async def test_a_second_process_is_refused_with_the_holder_of_the_file(store, directory):  # noqa: ARG001
     program = """if True:
         import asyncio, pathlib, sys
         from board_server.sqlite import SqliteStore
@@ -315,7 +315,7 @@ async def test_two_stores_can_serve_two_files_of_one_directory(store, directory)
 
 
 class SlowToOpen(SqliteStore):
-    """Stands still in the thread that makes its first board, until it is told to go on."""
+    """Blocks the thread that creates its first board, until the test continues it."""
 
     def __init__(self, directory):
         super().__init__(directory, clock=self._clock)
@@ -328,7 +328,7 @@ class SlowToOpen(SqliteStore):
         return datetime.now(UTC)
 
     async def begins_to_open(self):
-        """Return a call that opens a board, once the board is being made."""
+        """Return a call that opens a board, when its file is being created."""
         opening = asyncio.ensure_future(self.open_board(BOARD))
         assert await asyncio.to_thread(self.begun.wait, PATIENCE)
         return opening
@@ -356,7 +356,7 @@ async def test_a_board_that_is_slow_to_open_holds_no_other_up(directory):
 
 
 def once(fails):
-    """Something that cannot be done the first time."""
+    """A function that fails the first time."""
     failures = [RuntimeError("can't start new thread")]
 
     def do(*arguments):

@@ -1,4 +1,4 @@
-"""Events are kept for the last revisions, as many as the store is told, and no longer."""
+"""Events are kept for as many revisions as the store is set to, and no longer."""
 
 import asyncio
 from contextlib import closing
@@ -19,7 +19,7 @@ KEEP = 20
 
 @pytest.fixture
 def keep(directory, clock):
-    """Open the directory's store, to keep so many revisions."""
+    """Open the directory's store with these limits of retention."""
 
     def keep(revisions, size=2**28):
         return SqliteStore(directory, keep_revisions=revisions, keep_bytes=size, clock=clock)
@@ -41,7 +41,7 @@ async def write(store, count, start=0):
 
 
 async def oldest(store):
-    """The oldest revision to read from, as the refusal of an older one tells."""
+    """Return the oldest revision to read from, from the error for an older one."""
     with pytest.raises(RevisionCompacted) as caught:
         await store.list_events(BOARD, 0, 1)
     return caught.value.oldest
@@ -71,7 +71,7 @@ async def test_not_much_more_is_kept_than_was_asked_for(store, file):
         assert count <= KEEP + KEEP // 10
 
 
-async def test_the_refusal_of_a_revision_tells_the_oldest_that_works(store):
+async def test_the_refusal_of_a_revision_names_the_oldest_that_works(store):
     await write(store, 5 * KEEP)
     first = await oldest(store)
     commits = await history(store, after=first)
@@ -101,7 +101,7 @@ async def test_what_is_dropped_stays_dropped_after_a_reopening(store, keep):
     await again.close()
 
 
-async def test_a_store_that_is_told_to_keep_less_drops_the_rest_at_the_next_change(keep, file):
+async def test_a_store_that_is_set_to_keep_less_drops_the_rest_at_the_next_change(keep, file):
     store = keep(1000)
     await store.open_board(BOARD)
     await write(store, 50)
@@ -132,14 +132,14 @@ KILOBYTE = "x" * 1000
 
 
 async def publish(store, count, size=64):
-    """Publish one contract of so many kilobytes, so often."""
+    """Publish a contract of so many kilobytes, so many times."""
     for number in range(count):
         contract = draft("T", signature=f"{number}{KILOBYTE * size}")
         await store.publish_contract(BOARD, contract, key=key_of(f"{number}"))
 
 
 def sizes(file):
-    """What the events take, as they are and as the board counts, and what the replies take."""
+    """Return the bytes of events, as stored and as counted, and the bytes of replies."""
     with closing(apsw.Connection(str(file))) as db:
         return db.execute(
             "SELECT (SELECT sum(octet_length(record)) FROM events), event_bytes, "
@@ -160,7 +160,7 @@ async def test_events_and_replies_are_kept_up_to_a_size(keep, file):
     assert [*_differences(file)] == []
 
 
-async def test_what_a_watcher_has_missed_by_size_is_told_as_compacted(keep):
+async def test_events_dropped_for_their_size_are_reported_as_compacted(keep):
     store = keep(100_000, 2**20)
     await store.open_board(BOARD)
     await publish(store, 100)
@@ -217,7 +217,7 @@ async def test_outcomes_of_calls_are_forgotten_oldest_first_and_in_small_steps(k
     assert 490 < len(kept) <= 520
     await store.claim_file(BOARD, "a.go", "p")
     assert (await store.release_claims(BOARD, "p", [], key=key_of("599"))).value == 0
-    assert (await store.release_claims(BOARD, "p", [], key=key_of("0"))).value == 1  # forgotten
+    assert (await store.release_claims(BOARD, "p", [], key=key_of("0"))).value == 1  # dropped
     await store.close()
 
 

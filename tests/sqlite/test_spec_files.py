@@ -1,4 +1,4 @@
-"""A file that quasar's own Go store made opens with its rows, and goes on being written."""
+"""A file of quasar's own Go store opens with its rows, and can be written."""
 
 import sqlite3
 from contextlib import closing
@@ -86,7 +86,7 @@ async def test_listing_it_does_not_touch_it(store, file):
 async def test_it_goes_on_being_written(store):
     phase, revision = await store.set_phase_state(BOARD, PhaseChange("second", PhaseState.FAILED))
     assert (phase.posted_at, phase.worker, revision) == (at(46), "w2", 2)
-    assert phase.updated_at >= at(59)  # the clock is behind what the file says
+    assert phase.updated_at >= at(59)  # the clock is behind the file's timestamps
     await store.set_phase_state(BOARD, PhaseChange("fifth", PhaseState.QUEUED))
     draft = ContractDraft("second", ContractKind.FILE, "go.mod", "", "", ContractStatus.FULFILLED)
     contract, _ = await store.publish_contract(BOARD, draft)

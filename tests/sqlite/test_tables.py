@@ -1,4 +1,4 @@
-"""A board file is what the specification says, so that other programs can read and write it."""
+"""A board file has the specification's tables, so that other programs can read and write it."""
 
 import re
 import sqlite3
@@ -18,7 +18,7 @@ GO_TIME = re.compile(r"\d{4}-\d\d-\d\d( \d\d:\d\d:\d\d(\.\d+)?|T\d\d:\d\d:\d\d(\
 
 @pytest.fixture
 async def written(store, file):
-    """The file of a board that holds something of everything, after its server has ended."""
+    """The file of a board with records of every kind, after its server has ended."""
     await fill(store)
     await store.set_phase_state(BOARD, PhaseChange("store", PhaseState.DONE))
     await store.close()

@@ -1,4 +1,4 @@
-"""The writer: commits waiting calls together, and keeps each call's failure its own."""
+"""The writer: group commit, and the isolation of failures."""
 
 import asyncio
 import sys
@@ -16,7 +16,7 @@ from tests.conformance.backend import ALL, BOARD, Clock, Deaf, contents, draft, 
 
 
 class Gate(Clock):
-    """A clock that holds up whoever reads it while it is shut: the writer, in its thread."""
+    """A clock that blocks its reader, the writer's thread, while it is shut."""
 
     def __init__(self):
         super().__init__()
@@ -47,7 +47,7 @@ async def clock():
 
 
 class Commits:
-    """Counts the commits to the file, and fails those that it is told to."""
+    """Counts the commits to the file, and fails those that the test selects."""
 
     def __init__(self):
         self.count = 0
@@ -69,7 +69,7 @@ def commits(connection_hook):
 
 
 async def together(clock, calls):
-    """Let all the calls wait while the writer is at another; return how each ended."""
+    """Queue all the calls while the writer runs another; return the outcome of each."""
     clock.shut()
     first, *rest = [asyncio.ensure_future(call) for call in calls]
     await clock.reached.wait()  # the writer has begun, with at least the first of them
@@ -154,7 +154,7 @@ async def test_a_batch_that_fails_half_way_leaves_nothing_of_itself(store, clock
     assert [contract.name for contract in page.items] == ["Before", "After"]
 
 
-async def test_a_failure_that_ends_the_whole_transaction_is_told_to_all_of_it(store, clock, file):
+async def test_a_failure_that_ends_the_whole_transaction_fails_all_its_calls(store, clock, file):
     with closing(apsw.Connection(str(file))) as db:
         db.execute(
             "CREATE TRIGGER refuse BEFORE INSERT ON contracts WHEN NEW.name = 'Bad' "
@@ -199,13 +199,13 @@ async def test_a_call_that_is_cancelled_before_its_turn_changes_nothing(store, c
 async def test_a_call_that_is_cancelled_while_its_commit_is_at_another_changes_nothing(
     store, clock, commits
 ):
-    """However long the others take: a server that ends waits for one call, not for a commit's."""
+    """A server that shuts down waits for the current call, not for all calls of the commit."""
     clock.shut()
     first, second, third = (
         asyncio.ensure_future(store.set_phase_state(BOARD, PhaseChange(phase, PhaseState.DONE)))
         for phase in ("p", "q", "r")
     )
-    await clock.reached.wait()  # the writer is at the first
+    await clock.reached.wait()  # the writer runs the first
     second.cancel()
     await asyncio.wait([second])
     clock.open()
@@ -236,18 +236,18 @@ async def test_a_full_disk_refuses_the_write_and_reads_go_on(connection_hook, di
 
 
 def failures(caplog):
-    """The failures of the writer that the log has, each with its traceback."""
+    """Return the logged failures of the writer, each with its traceback."""
     found = [record for record in caplog.records if "writer" in record.getMessage()]
     assert all(record.exc_info for record in found)
     return [record.exc_info[1] for record in found]
 
 
 class Broken(Exception):
-    """What nobody expects."""
+    """An unexpected error."""
 
 
 class Breaks:
-    """Raises an error the first time that it is called; from then on it does what it is given."""
+    """Raises an error when it is first called; after that it calls `then`."""
 
     def __init__(self, error=Broken, then=lambda *_: None):
         self._error, self._then = error, then
@@ -262,7 +262,7 @@ class Breaks:
 
 @pytest.fixture
 async def broken(directory, clock):
-    """A store of which one thing breaks once: what is told of commits, in the thread."""
+    """A store in which one part fails once: on_commit, or a step of the thread."""
     store = SqliteStore(directory, clock=clock, on_commit=Breaks())
     await store.open_board(BOARD)
     yield store

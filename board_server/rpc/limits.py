@@ -78,8 +78,9 @@ class Limiter:
         calls = "calls of one caller", whose
         self._count(calls, self._limits.calls_of_one)
         key = None
-        if method in self._counted:
-            kind, most = self._counted[method]
+        counted = self._counted.get(method)
+        if counted:
+            kind, most = counted
             try:
                 self._count((kind, whose), most)
             except LimitExceeded:
@@ -244,13 +245,16 @@ class Limiter:
                 del self._waiting[key]
 
     def _count(self, key: Key, most: int) -> None:
-        if self._counts[key] >= most:
+        used = self._counts.get(key, 0)  # faster than Counter's own default
+        if used >= most:
             raise LimitExceeded(key[0], most)
-        self._counts[key] += 1
+        self._counts[key] = used + 1
 
     def _less(self, key: Key, amount: int) -> None:
-        self._counts[key] -= amount
-        if not self._counts[key]:
+        left = self._counts[key] - amount
+        if left:
+            self._counts[key] = left
+        else:
             del self._counts[key]
 
 

@@ -50,7 +50,7 @@ def test_a_wait_that_is_over_exits_with_7_and_says_what_stands_against_it(board)
 
 
 class Watched(SqliteStore):
-    """A store that tells when somebody waits."""
+    """A store with an event that is set once a call waits."""
 
     asked = threading.Event()
 

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -21,6 +22,9 @@ LARGEST = 4 * 2**20
 
 PATIENCE = 1.0
 """Seconds that a call waits for the files to be read."""
+
+IDLE = 2.0
+"""Seconds after which the thread that reads the files ends if it has nothing to do."""
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +61,39 @@ def _all_of(file: int) -> bytes:
     return found
 
 
+class _Reader:
+    """A thread for reading files, which ends when it has been idle.
+
+    Starting a thread for each read costs more than the read. It is a daemon, because Python
+    waits for other threads before it exits, and a file system may never answer.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._work: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._running = False
+
+    def submit(self, work: Callable[[], None]) -> None:
+        """Have the thread call `work`, which must not raise."""
+        with self._lock:
+            self._work.put(work)
+            if not self._running:
+                self._running = True
+                threading.Thread(target=self._run, name="reload", daemon=True).start()
+
+    def _run(self) -> None:
+        while True:
+            try:
+                work = self._work.get(timeout=IDLE)
+            except Empty:
+                with self._lock:
+                    if self._work.empty():
+                        self._running = False
+                        return
+            else:
+                work()
+
+
 class Reloader(Generic[T]):
     """A value that `parse` makes from the contents of files, and again when they change.
 
@@ -81,6 +118,7 @@ class Reloader(Generic[T]):
         self._value = parse(*self._contents)
         self._reading: asyncio.Future[None] | None = None
         self._until = 0.0
+        self._reader = _Reader()
 
     @property
     def latest(self) -> T:
@@ -135,8 +173,7 @@ class Reloader(Generic[T]):
             self._reading, self._next = None, time.monotonic() + self._every
             read.set_result(None)
 
-        # A daemon thread, so that Python does not wait for it at exit.
-        threading.Thread(target=run, name="reload", daemon=True).start()
+        self._reader.submit(run)
         return read
 
     def _look(self) -> list[bytes]:

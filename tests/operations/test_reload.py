@@ -96,3 +96,17 @@ async def test_files_that_are_not_read_in_time_hold_nobody_up_for_long(file, mon
     while await reread.fresh() == "first":
         pass
     assert reread.latest == "second"
+
+
+async def test_an_idle_reader_thread_ends_and_the_files_are_read_again_all_the_same(
+    file, monkeypatch
+):
+    monkeypatch.setattr(reread_module, "IDLE", 0.01)
+    reread = Reloader([file], text)
+    for said in ("second", "third"):
+        before = set(threading.enumerate())
+        file.write_text(said)
+        assert await reread.fresh() == said
+        for thread in set(threading.enumerate()) - before:
+            thread.join(timeout=30)
+            assert not thread.is_alive()

@@ -17,8 +17,21 @@ _EXTRA = ("typer", "rich")
 
 def main() -> NoReturn:
     """Run the command line; exit with one of the codes of `ExitCode`."""
+    _replace_closed_streams()
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a text file
     sys.exit(_code())
+
+
+def _replace_closed_streams() -> None:
+    """Use /dev/null for each standard stream that the caller has closed, as by `>&-`.
+
+    Otherwise the next file or socket would get its number, and what is printed.
+    """
+    for name, mode in {"stdin": "r", "stdout": "w", "stderr": "w"}.items():
+        if getattr(sys, name) is None:
+            stream = open(os.devnull, mode)  # noqa: PTH123, SIM115  open until the end
+            os.set_inheritable(stream.fileno(), True)
+            setattr(sys, name, stream)
 
 
 def _code() -> int:

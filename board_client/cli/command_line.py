@@ -122,6 +122,7 @@ def _global_options(ctx: Any, own: Sequence[Any]) -> Iterator[Any]:
         spellings = (*param.opts, *root.aliases.get(param.name, ()))
         option.opts = [each for each in spellings if each not in options]
         option.hidden = param.name != "json"
+        option.envvar = None  # read before the command; an option there goes before it
         if option.opts and param.name not in names and not param.is_eager:
             yield option
 

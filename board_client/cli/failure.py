@@ -1,6 +1,7 @@
 """Failure: why a command fails, in one line of text or as JSON, with its exit code."""
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -114,8 +115,11 @@ def _first(lines: Iterable[str], more: str) -> list[str]:
 def report(failure: Failure) -> None:
     """Print a failure on standard error, as JSON where the command line asks for it."""
     lines = [json.dumps(failure.record())] if _json_wanted(sys.argv[1:]) else failure.lines()
-    for line in lines:
-        print(visible(line), file=sys.stderr)  # noqa: T201
+    try:
+        for line in lines:
+            print(visible(line), file=sys.stderr)  # noqa: T201
+    except OSError:  # nobody can read it; the exit code is left to say why
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
 def _json_wanted(arguments: list[str]) -> bool:

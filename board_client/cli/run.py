@@ -99,7 +99,7 @@ def run(
     worker = worker or own_name()
     with (
         connect_board(given) as client,
-        client.session(worker, ttl, OnExpiry(on_expiry))
+        client.session(worker, ttl, on_expiry)  # type: ignore[arg-type]  # the call checks it
         if hold_session
         else nullcontext(client) as ours,
     ):

@@ -75,7 +75,11 @@ def open_(
     Example: export BOARD_SESSION=$(board session open --ttl 5m)
     """
     with connect_board(settings(ctx)) as client:
-        opened = client.open_session(worker or own_name(), ttl, OnExpiry(on_expiry))
+        opened = client.open_session(
+            worker or own_name(),
+            ttl,
+            on_expiry,  # type: ignore[arg-type]  # the call checks it
+        )
     return Answer(opened, opened.session_id)
 
 

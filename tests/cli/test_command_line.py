@@ -34,6 +34,11 @@ def test_a_global_option_after_the_command_goes_before_the_same_one_before_it(cl
     assert (found.code, found.out) == (0, "p1\n")
 
 
+def test_a_global_option_goes_before_its_variable(claimed):
+    shown = claimed("--timeout", "5s", "owner", "a.go", BOARD_TIMEOUT="soon")
+    assert (shown.code, shown.out) == (0, "p1\n")
+
+
 def test_a_session_is_named_before_or_after_the_command_and_by_its_older_name(board):
     session_id = board.client.open_session("w1").session_id
     for number, options in enumerate((["--session", session_id], ["--in-session", session_id])):
@@ -138,6 +143,38 @@ def test_under_json_every_error_is_an_object_with_reason_message_and_metadata(cl
     assert (usage.code, usage.error["reason"]) == (2, "WRONG_USAGE")
     lost = run("--json", "--target", "127.0.0.1:1", "status")
     assert (lost.code, lost.error["reason"]) == (4, "UNAVAILABLE")
+
+
+def closing(stream, *arguments):
+    """Run a command with a standard stream closed, as a shell's `>&-` does."""
+    return subprocess.run(
+        ["sh", "-c", f'exec "$@" {stream}&-', "sh", COMMAND, *arguments],
+        capture_output=True,
+        check=False,
+        env=environment(),
+    )
+
+
+def test_a_standard_stream_that_is_closed_is_as_if_nobody_used_it(claimed):
+    where = ("--target", claimed.target, "--board", claimed.name)
+    unread = closing(">", *where, "owner", "a.go")
+    assert (unread.returncode, unread.stderr) == (0, b"")
+    silent = closing("2>", *where, "owner", "--zzz")
+    assert (silent.returncode, silent.stdout) == (2, b"")
+    empty = closing("<", *where, "contract", "publish", "-")
+    assert (empty.returncode, empty.stdout) == (0, b"published 0 contracts\n")
+
+
+def test_an_error_that_nobody_reads_keeps_its_exit_code():
+    theirs, ours = os.pipe()
+    os.close(theirs)
+    try:
+        done = subprocess.run(
+            [COMMAND, "claim", "--zzz"], stderr=ours, check=False, env=environment()
+        )
+    finally:
+        os.close(ours)
+    assert done.returncode == 2
 
 
 @pytest.mark.parametrize("command", [["claims"], ["claims", "--json"], ["--help"]])

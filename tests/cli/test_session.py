@@ -1,5 +1,7 @@
 """`board session`, and commands within a session."""
 
+import pytest
+
 
 def test_sessions_are_listed_and_closed(board):
     opened = board.client.open_session("w1", ttl=90, on_expiry="requeue")
@@ -37,3 +39,11 @@ def test_a_command_in_a_session_that_has_ended_exits_with_6_and_changes_nothing(
         )
     assert board.client.list_claims() == []
     assert board.client.get_phase("p1") is None
+
+
+@pytest.mark.parametrize("command", [["session", "open"], ["run", "--session"]])
+def test_a_word_that_says_nothing_about_the_end_of_a_session_is_refused(board, command):
+    refused = board(*command, "--on-expiry", "forget", *(["true"] if "run" in command else []))
+    assert (refused.code, refused.out) == (2, "")
+    assert refused.err == 'board: on_expiry: "forget" is not one of fail, requeue\n'
+    assert board.client.list_sessions() == []

@@ -1,6 +1,6 @@
-// Package board is the Go side of a board: the state that a dispatcher and its
-// workers share while they write code in parallel. [Board] is the interface,
-// and [Dial] returns one that a board server holds.
+// Package board is the Go client of a board: the state that a dispatcher and its
+// workers share while they write code in parallel. [Board] is the interface, and
+// [Dial] returns an implementation that calls a board server.
 //
 //	b, err := board.Dial(ctx, "127.0.0.1:7447", board.WithBoard("my-nebula"))
 //	if err != nil {
@@ -9,7 +9,7 @@
 //	defer b.Close()
 //	err = b.ClaimFile(ctx, "internal/board/sqlite.go", "board-store")
 //	if errors.Is(err, board.ErrFileAlreadyClaimed) {
-//		return nil // another phase has it: do something else
+//		return nil // another phase has the file: do other work
 //	}
 package board
 
@@ -18,15 +18,15 @@ import (
 	"time"
 )
 
-// States of a phase. The board gives them no rules: any may follow any other.
+// States of a phase. The board restricts no transition: any state may follow any other.
 const (
 	StateQueued        = "queued"         // waits for its dependencies or for a worker
 	StatePolling       = "polling"        // looks for the contracts it needs
-	StateRunning       = "running"        // a worker is at it
-	StateBlocked       = "blocked"        // cannot go on until the board changes
+	StateRunning       = "running"        // a worker works on it
+	StateBlocked       = "blocked"        // cannot continue until the board changes
 	StateDone          = "done"           // finished, its contracts are published
 	StateFailed        = "failed"         // ended without its result
-	StateHumanDecision = "human_decision" // a person has to decide how it goes on
+	StateHumanDecision = "human_decision" // a person has to decide how it continues
 	StateDecomposed    = "decomposed"     // replaced by smaller phases
 )
 
@@ -40,7 +40,7 @@ const (
 	KindFile      = "file"      // a file; the contract's name is its path
 )
 
-// Statuses of a contract: how far it can be relied on.
+// Statuses of a contract: whether its code exists.
 const (
 	StatusFulfilled = "fulfilled" // the code exists
 	StatusDisputed  = "disputed"  // another phase or a person contradicts it
@@ -50,20 +50,20 @@ const (
 // Contract is an interface artifact that a phase leaves for those that depend
 // on it. Its key on a board is (Producer, Kind, Name).
 type Contract struct {
-	ID        int64     `json:"id"`         // orders the contracts; given by the board
+	ID        int64     `json:"id"`         // assigned by the board; contracts are listed in its order
 	Producer  string    `json:"producer"`   // ID of the phase that published it
 	Kind      string    `json:"kind"`       // one of the Kind constants
 	Name      string    `json:"name"`       // name of the symbol, or path of the file
 	Signature string    `json:"signature"`  // full signature or definition; may be empty
 	Package   string    `json:"package"`    // package that holds it; empty for a file at the root
 	Status    string    `json:"status"`     // one of the Status constants; empty means StatusFulfilled
-	CreatedAt time.Time `json:"created_at"` // when it was first published, UTC; given by the board
+	CreatedAt time.Time `json:"created_at"` // when it was first published, UTC; assigned by the board
 }
 
 // FileClaim is the right of one phase to edit one file.
 type FileClaim struct {
-	Filepath  string    `json:"filepath"`   // as it was given, never rewritten
-	OwnerTask string    `json:"owner_task"` // ID of the phase that has the file
+	Filepath  string    `json:"filepath"`   // as given, never rewritten
+	OwnerTask string    `json:"owner_task"` // ID of the phase that claimed the file
 	ClaimedAt time.Time `json:"claimed_at"` // when the owner first claimed it, UTC
 	SessionID string    `json:"session_id"` // session that it is bound to; "" for none
 }
@@ -71,14 +71,14 @@ type FileClaim struct {
 // Board is the shared state store for contract-based execution.
 //
 // Its methods are safe for concurrent use. A missing thing is not an error:
-// reads answer with the zero value. When a write returns nil, whoever reads
-// afterwards sees its effect.
+// reads return the zero value. After a write has returned nil, every read on any
+// connection sees its effect.
 type Board interface {
 	// SetPhaseState creates the phase or updates its state. Any state may
 	// follow any other, itself included; the last write wins.
 	SetPhaseState(ctx context.Context, phaseID, state string) error
 
-	// GetPhaseState returns the phase's state, "" when there is no such phase.
+	// GetPhaseState returns the phase's state, "" if the phase does not exist.
 	GetPhaseState(ctx context.Context, phaseID string) (string, error)
 
 	// PublishContract creates or replaces the contract with the same producer,
@@ -97,19 +97,19 @@ type Board interface {
 	AllContracts(ctx context.Context) ([]Contract, error)
 
 	// ClaimFile makes the phase the only one that may edit the file. Claiming a
-	// file again succeeds and changes nothing. When another phase has it, the
+	// file again succeeds and changes nothing. If another phase has it, the
 	// error is ErrFileAlreadyClaimed, and its text names the path and the owner.
 	ClaimFile(ctx context.Context, filepath, ownerPhaseID string) error
 
-	// ReleaseClaims frees every file that the phase has claimed.
+	// ReleaseClaims releases every file that the phase has claimed.
 	ReleaseClaims(ctx context.Context, ownerPhaseID string) error
 
-	// FileOwner returns the phase that has claimed the file, "" when none has.
+	// FileOwner returns the ID of the phase that claimed the file, "" if none did.
 	FileOwner(ctx context.Context, filepath string) (string, error)
 
 	// ClaimsFor returns the paths that the phase has claimed, in byte order.
 	ClaimsFor(ctx context.Context, phaseID string) ([]string, error)
 
-	// Close ends the use of this handle. The board and what is on it stay.
+	// Close ends the use of this handle. The board keeps its contents.
 	Close() error
 }

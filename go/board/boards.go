@@ -7,16 +7,16 @@ import (
 	"github.com/papapumpkin/quasar-board/go/boardv1"
 )
 
-// Info tells about one board.
+// Info describes a board.
 type Info struct {
 	Name      string
-	BoardID   string    // tells it from another of the same name that was made later
-	Revision  int64     // counts its changes
+	BoardID   string    // differs from that of a later board of the same name
+	Revision  int64     // number of its latest change
 	CreatedAt time.Time // UTC
 }
 
-// OpenBoard creates the board if it is absent, and tells about it. Idempotent.
-// Dial has called it.
+// OpenBoard creates the board if it does not exist, and describes it. It may be
+// repeated. Dial calls it.
 func (c *calls) OpenBoard(ctx context.Context) (Info, error) {
 	response, err := call(ctx, c, c.stub.OpenBoard, &boardv1.OpenBoardRequest{Board: c.board})
 	if err != nil {
@@ -25,7 +25,7 @@ func (c *calls) OpenBoard(ctx context.Context) (Info, error) {
 	return info(response.GetBoard()), nil
 }
 
-// ListBoards tells about every board of the server, in the byte order of their
+// ListBoards describes every board of the server, in the byte order of their
 // names.
 func (c *calls) ListBoards(ctx context.Context) ([]Info, error) {
 	return pages(ctx, c, func(ctx context.Context, token string) ([]Info, string, error) {
@@ -41,16 +41,16 @@ type Archived struct {
 	Claims    int
 }
 
-// ArchiveSnapshot empties the board in one transaction, provided that it is
-// still as it is in the snapshot, which is stored safely. It is
-// ErrRevisionMismatch where the board has changed since, and ErrBoardReplaced
-// where another has taken its place; then nothing was removed. Sessions live on.
+// ArchiveSnapshot empties the board in one transaction, if it has not changed
+// since the snapshot, which the caller has stored. It returns ErrRevisionMismatch
+// if the board has changed, and ErrBoardReplaced if it was replaced by another;
+// then nothing is removed. Sessions are kept.
 func (c *calls) ArchiveSnapshot(ctx context.Context, stored *Snapshot) (Archived, error) {
 	return c.archive(ctx, stored.Revision, stored.BoardID)
 }
 
-// ArchiveBoard does what ArchiveSnapshot does for any board at this revision,
-// also for one that was restored or made anew since the snapshot was taken.
+// ArchiveBoard does what ArchiveSnapshot does, for any board at this revision. It
+// does not notice that the board was replaced by another.
 func (c *calls) ArchiveBoard(ctx context.Context, revision int64) (Archived, error) {
 	return c.archive(ctx, revision, "")
 }

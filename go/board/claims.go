@@ -14,8 +14,8 @@ func (c *calls) ClaimFile(ctx context.Context, filepath, ownerPhaseID string) er
 }
 
 // ClaimFiles claims the files for the phase, all or none, each as ClaimFile
-// does. It returns the claims, one for each path, in that order. When other
-// phases have any of them, the [*FileAlreadyClaimedError] names those.
+// does. It returns one claim for each path, in that order. If other phases have
+// some of the files, the [*FileAlreadyClaimedError] names those.
 func (c *calls) ClaimFiles(ctx context.Context, filepaths []string, ownerPhaseID string) ([]FileClaim, error) {
 	request := &boardv1.ClaimFilesRequest{Board: c.board, Filepaths: filepaths, Owner: ownerPhaseID, SessionId: c.sessionID}
 	response, err := call(ctx, c, c.stub.ClaimFiles, request)
@@ -31,10 +31,10 @@ func (c *calls) ReleaseClaims(ctx context.Context, ownerPhaseID string) error {
 	return err
 }
 
-// ReleaseFiles frees those of the files that the phase has claimed, and returns
-// how many became free. Without files it does nothing.
+// ReleaseFiles releases those of the files that the phase has claimed, and returns
+// how many it released. Without files it does nothing.
 func (c *calls) ReleaseFiles(ctx context.Context, ownerPhaseID string, filepaths ...string) (int, error) {
-	if len(filepaths) == 0 { // on the wire that means all of them
+	if len(filepaths) == 0 { // on the wire, none means all
 		return 0, nil
 	}
 	request := &boardv1.ReleaseClaimsRequest{Board: c.board, Owner: ownerPhaseID, Filepaths: filepaths}

@@ -36,14 +36,13 @@ var (
 )
 
 // Dial connects to the board at target, `HOST:PORT`, `HOST` (port 7447) or
-// `unix:PATH`, and opens it: a board that does not exist is created, as NewSQLiteBoard creates its
-// tables. Where the token may not do that, somebody else has to have opened it.
+// `unix:PATH`, and opens it. A board that does not exist is created; if the token
+// may not do that, the board must be open already.
 //
-// A server that is just starting is waited for, as long as ctx and
-// [WithDialTimeout] allow; when none answers, the error is [ErrUnavailable] and
-// says where and what to do. Where certificates or the token stand in the way
-// the error comes at once: [ErrBadCredentials], [ErrUnauthenticated] or
-// [ErrPermissionDenied].
+// Dial waits for a server that is just starting until ctx ends or the time of
+// [WithDialTimeout] is over. If none answers, the error is [ErrUnavailable], and
+// says where and what to do. An error that waiting cannot remove comes at once:
+// [ErrBadCredentials], [ErrUnauthenticated] or [ErrPermissionDenied].
 func Dial(ctx context.Context, target string, opts ...Option) (*Client, error) {
 	o := newOptions(opts)
 	target, err := normalized(cmp.Or(target, o.target))
@@ -58,7 +57,7 @@ func Dial(ctx context.Context, target string, opts ...Option) (*Client, error) {
 	c.conns, err = connected(func() (*grpc.ClientConn, error) {
 		return connect(target, o, func(why func() error) {
 			if ctx.Err() != nil || c.conns.state() != connectivity.TransientFailure {
-				return // Dial is over, or another address of the host may do
+				return // Dial has ended, or another address of the host may work
 			}
 			if err := why(); err != nil {
 				giveUp(err)
@@ -70,7 +69,7 @@ func Dial(ctx context.Context, target string, opts ...Option) (*Client, error) {
 	}
 	c.stub = boardv1.NewBoardServiceClient(c.conns)
 	if err := c.open(ctx); err != nil {
-		_ = c.Close() // err says more
+		_ = c.Close() // err is the cause
 		if why := context.Cause(ctx); errors.Is(why, ErrBadCredentials) {
 			return nil, why
 		}
@@ -79,7 +78,7 @@ func Dial(ctx context.Context, target string, opts ...Option) (*Client, error) {
 	return c, nil
 }
 
-// open opens the board, or finds it open where the token may not open any.
+// open opens the board, or checks that it is open if the token may not open it.
 func (c *calls) open(ctx context.Context) error {
 	_, err := c.OpenBoard(ctx)
 	switch {
@@ -95,17 +94,17 @@ func (c *calls) open(ctx context.Context) error {
 	return missing
 }
 
-// On returns a client of another board of the same server, which shares this
-// one's connection. A board that does not exist yet wants OpenBoard once. Its
-// calls belong to no session.
+// On returns a client of another board of the same server, on the same
+// connection. If the board may not exist yet, call OpenBoard. The client's calls
+// belong to no session.
 func (c *calls) On(board string) *Client {
 	other := *c
 	other.board, other.sessionID = board, ""
 	return &Client{other}
 }
 
-// Close closes the connection, for every client that shares it. Calls that run
-// end with ErrClosed. Closing a client again, or a nil one, does nothing.
+// Close closes the connection, for every client that shares it. Calls in progress
+// fail with ErrClosed. Close may be repeated, and does nothing on a nil client.
 func (c *Client) Close() error {
 	if c == nil {
 		return nil
@@ -115,14 +114,13 @@ func (c *Client) Close() error {
 
 func (c *calls) closed() bool { return c.conns.isClosed() }
 
-// unreachable tells whether there is no connection at the moment, try as it may.
+// unreachable reports whether there is no connection now although one was tried.
 func (c *calls) unreachable() bool {
 	state := c.conns.state()
 	return state == connectivity.TransientFailure || state == connectivity.Connecting
 }
 
-// call makes one call, bounded by the client's timeout where the caller's
-// context has no deadline.
+// call makes one call. The client's timeout bounds it if ctx has no deadline.
 func call[Request proto.Message, Response any](
 	ctx context.Context,
 	c *calls,
@@ -138,7 +136,7 @@ func call[Request proto.Message, Response any](
 	return response, nil
 }
 
-// bound gives ctx the client's timeout where it has no deadline.
+// bound gives ctx the client's timeout if ctx has no deadline.
 func (c *calls) bound(ctx context.Context) (context.Context, context.CancelFunc) {
 	if _, ok := ctx.Deadline(); ok {
 		return ctx, func() {}

@@ -6,20 +6,19 @@ import (
 	"github.com/papapumpkin/quasar-board/go/boardv1"
 )
 
-// Completion tells what CompletePhase did.
+// Completion is what CompletePhase did.
 type Completion struct {
 	Phase     Phase // as it now is
-	Published int   // how many distinct contracts the call held
-	Released  int   // how many files became free
+	Published int   // number of distinct contracts in the call
+	Released  int   // number of claims released
 }
 
 // CompletePhase ends a phase's work in one transaction: it publishes the
 // contracts, sets the state, StateDone or StateFailed, and releases every file
-// that the phase has claimed. All of it happens, or nothing. Repeating it leaves
-// the same board.
+// that the phase has claimed. Repeating it leaves the same board.
 //
-// In a session that has ended it is ErrSessionExpired: the phase was taken from
-// this worker. Drop the work.
+// In a session that has ended, it returns ErrSessionExpired: another worker may
+// have the phase. Drop the work.
 func (c *calls) CompletePhase(ctx context.Context, phaseID, state string, contracts []Contract) (Completion, error) {
 	number, err := states.required("state", state)
 	if err != nil {

@@ -11,26 +11,26 @@ import (
 
 const maxMessage = 64 << 20
 
-// While there is no connection, calls wait for one within their deadline: that
-// is how they ride over a restart of the server. Calls that were cut off are
-// sent again by connections.retry, not by gRPC: see
-// docs/decisions/0008-retries-of-our-own.md.
+// While there is no connection, calls wait for one until their deadline, so that
+// they outlast a restart of the server. connections.retry, not gRPC, sends calls
+// again that were cut off: see docs/decisions/0008-retries-of-our-own.md.
 const serviceConfig = `{
 	"methodConfig": [{"name": [{"service": "board.v1.BoardService"}], "waitForReady": true}]
 }`
 
-// A server that restarts is found again soon.
+// The pauses are short, so that clients soon reconnect to a server that restarts.
 var reconnect = grpc.ConnectParams{
 	Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second},
 	MinConnectTimeout: 5 * time.Second,
 }
 
-// A connection on which nothing comes back is given up after 17 s. The server
-// allows a ping each 10 s.
+// A connection that does not answer is closed after 17 s. The server allows a ping
+// every 10 s.
 var alive = keepalive.ClientParameters{Time: 12 * time.Second, Timeout: 5 * time.Second}
 
-// connect makes the connection; nothing is sent before the first call. Whenever
-// it fails, failed is told, and may ask why.
+// connect makes the connection; nothing is sent before the first call. It calls
+// failed whenever a connection fails, with a function that returns the cause if
+// further attempts cannot remove it.
 func connect(target string, o options, failed func(why func() error)) (*grpc.ClientConn, error) {
 	transport, err := o.credentials.transport(target, failed)
 	if err != nil {
@@ -43,7 +43,7 @@ func connect(target string, o options, failed func(why func() error)) (*grpc.Cli
 	opts := []grpc.DialOption{
 		grpc.WithTransportCredentials(transport),
 		grpc.WithDefaultServiceConfig(serviceConfig),
-		grpc.WithDisableServiceConfig(), // one that DNS hands out is not ours
+		grpc.WithDisableServiceConfig(), // DNS must not override ours
 		grpc.WithConnectParams(reconnect),
 		grpc.WithKeepaliveParams(alive),
 		grpc.WithDefaultCallOptions(
@@ -51,7 +51,7 @@ func connect(target string, o options, failed func(why func() error)) (*grpc.Cli
 			grpc.MaxCallSendMsgSize(maxMessage),
 		),
 		grpc.WithDisableRetry(),
-		grpc.WithNoProxy(), // it would see the tokens of unencrypted connections
+		grpc.WithNoProxy(), // a proxy would see the tokens of unencrypted connections
 	}
 	if token != nil {
 		opts = append(opts, grpc.WithPerRPCCredentials(token))

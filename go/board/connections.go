@@ -9,19 +9,18 @@ import (
 	"google.golang.org/grpc/metadata"
 )
 
-// connections carry the calls of a client, and of all that share its
-// connection: over one connection, and over a second once switchFrom asks for
-// it. Unary calls are retried here.
+// connections carries the calls of a client and of those derived from it, over one
+// connection, and over a second after switchFrom. It retries unary calls.
 type connections struct {
 	connect func() (*grpc.ClientConn, error)
 
 	mu      sync.Mutex
 	conns   []*grpc.ClientConn // one or two
-	current int                // index of the one that calls use
+	current int                // index of the connection that new calls use
 	closed  bool
 }
 
-// connected makes the first of them.
+// connected makes the first connection.
 func connected(connect func() (*grpc.ClientConn, error)) (*connections, error) {
 	conn, err := connect()
 	if err != nil {
@@ -30,8 +29,8 @@ func connected(connect func() (*grpc.ClientConn, error)) (*connections, error) {
 	return &connections{connect: connect, conns: []*grpc.ClientConn{conn}}, nil
 }
 
-// Invoke makes a unary call, and makes it again while the server is away; a
-// write keeps its idempotency key.
+// Invoke makes a unary call, and sends it again while the server is away. All
+// attempts of a write have the same idempotency key.
 func (c *connections) Invoke(ctx context.Context, method string, request, reply any, opts ...grpc.CallOption) error {
 	if keyed[method] {
 		ctx = metadata.AppendToOutgoingContext(ctx, "board-request-id", newRequestID())
@@ -46,22 +45,22 @@ func (c *connections) NewStream(ctx context.Context, desc *grpc.StreamDesc, meth
 	return c.conn().NewStream(ctx, desc, method, opts...)
 }
 
-// conn returns the connection that calls use now.
+// conn returns the connection that new calls use.
 func (c *connections) conn() *grpc.ClientConn {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.conns[c.current]
 }
 
-// index returns which of the two that is, for switchFrom.
+// index returns the index of that connection, for switchFrom.
 func (c *connections) index() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.current
 }
 
-// switchFrom makes calls use the other connection from now on, unless that was
-// done since index returned this one. Calls that run stay where they are.
+// switchFrom makes new calls use the other connection, unless that happened since
+// index returned this index. Calls in progress stay on their connection.
 func (c *connections) switchFrom(index int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -71,7 +70,7 @@ func (c *connections) switchFrom(index int) {
 	if len(c.conns) == 1 {
 		conn, err := c.connect()
 		if err != nil {
-			return // files of credentials that cannot be read now: stay
+			return // the files of credentials cannot be read now
 		}
 		c.conns = append(c.conns, conn)
 	}
@@ -86,7 +85,7 @@ func (c *connections) isClosed() bool {
 	return c.closed
 }
 
-// close closes both, and does nothing the second time.
+// close closes both connections. It may be repeated.
 func (c *connections) close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -40,13 +40,12 @@ func (c *calls) AllContracts(ctx context.Context) ([]Contract, error) {
 	return c.listContracts(ctx, &boardv1.ListContractsRequest{Board: c.board})
 }
 
-// ContractFilter says which contracts to list: those that equal each field that
-// is set.
+// ContractFilter selects the contracts that equal each field that is set.
 type ContractFilter struct {
 	Producer string
 	Kind     string
 	Name     string
-	Package  *string // nil for any; "" is the root
+	Package  *string // nil for any; "" for files at the root
 	Status   string
 }
 
@@ -78,7 +77,7 @@ func (c *calls) listContracts(ctx context.Context, request *boardv1.ListContract
 	})
 }
 
-// batch writes contracts; the error names the first that cannot be.
+// batch converts contracts. The error names the field of the first invalid one.
 func batch(contracts []Contract) ([]*boardv1.Contract, error) {
 	messages := make([]*boardv1.Contract, len(contracts))
 	for i, contract := range contracts {
@@ -91,7 +90,7 @@ func batch(contracts []Contract) ([]*boardv1.Contract, error) {
 	return messages, nil
 }
 
-// toProto writes a contract; the error names the field, which lies in `field`.
+// toProto converts the contract at the path field. The error names its invalid field.
 func toProto(field string, c Contract) (*boardv1.Contract, error) {
 	kind, err := kinds.required(field+".kind", c.Kind)
 	if err != nil {

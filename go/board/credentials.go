@@ -9,7 +9,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 )
 
-// credentials are what a client shows a server, and by what it knows the server.
+// credentials are those of the client, and how it verifies the server.
 type credentials struct {
 	tls       *tls.Config
 	ca        string
@@ -18,8 +18,9 @@ type credentials struct {
 	tokenFile string
 }
 
-// WithTLS encrypts the connection as config says; nil means, with the CAs that
-// the system trusts. A Unix socket is never encrypted: its mode guards it.
+// WithTLS encrypts the connection with this configuration; nil trusts the system's
+// CAs. A connection to a Unix socket is never encrypted: the mode of the socket
+// protects it.
 func WithTLS(config *tls.Config) Option {
 	if config == nil {
 		config = &tls.Config{}
@@ -27,15 +28,15 @@ func WithTLS(config *tls.Config) Option {
 	return Option{func(o *options) { o.credentials.tls = config }}
 }
 
-// WithCA encrypts the connection, and trusts the CAs of this PEM file instead of
-// those that the system trusts.
+// WithCA encrypts the connection, and trusts the CAs in this PEM file instead of
+// the system's.
 func WithCA(file string) Option {
 	return Option{func(o *options) { o.credentials.ca = file }}
 }
 
-// WithCertificate encrypts the connection, and shows the client's certificate of
-// these PEM files to a server that asks for one: mutual TLS. They are read again
-// for each connection.
+// WithCertificate encrypts the connection, and presents the client certificate in
+// these PEM files if the server requests one (mutual TLS). The files are read
+// again for each connection.
 func WithCertificate(certFile, keyFile string) Option {
 	return Option{func(o *options) { o.credentials.cert, o.credentials.key = certFile, keyFile }}
 }
@@ -46,18 +47,18 @@ func WithToken(token string) Option {
 	return Option{func(o *options) { o.credentials.token, o.credentials.tokenFile = token, "" }}
 }
 
-// WithTokenFile is [WithToken] for the token that a file holds. The file is read
-// again when it changes; what it said last stands while it holds none.
+// WithTokenFile is [WithToken] for the token in a file. The file is read
+// for each call; while it holds no token, the last one remains in use.
 func WithTokenFile(file string) Option {
 	return Option{func(o *options) { o.credentials.token, o.credentials.tokenFile = "", file }}
 }
 
-// encrypted tells whether connections over TCP use TLS.
+// encrypted reports whether connections over TCP use TLS.
 func (c credentials) encrypted() bool {
 	return c.tls != nil || c.ca != "" || c.cert != "" || c.key != ""
 }
 
-// bearer returns what shows the token at the target, nil if there is none.
+// bearer returns the credentials of a token for the target, nil without a token.
 func (c credentials) bearer(target string, local bool) (*bearer, error) {
 	if c.token == "" && c.tokenFile == "" {
 		return nil, nil
@@ -78,7 +79,7 @@ func (c credentials) bearer(target string, local bool) (*bearer, error) {
 	return b, nil
 }
 
-// transport returns what makes a connection to the target ready for use.
+// transport returns the transport credentials of connections to the target.
 func (c credentials) transport(target string, failed func(why func() error)) (grpccredentials.TransportCredentials, error) {
 	config, err := c.config()
 	switch {
@@ -92,7 +93,7 @@ func (c credentials) transport(target string, failed func(why func() error)) (gr
 	return inTheOpen(target, failed), nil
 }
 
-// config reads the files, and returns what TLS needs.
+// config reads the files, and returns the TLS configuration.
 func (c credentials) config() (*tls.Config, error) {
 	config := c.tls.Clone()
 	if config == nil {
@@ -118,8 +119,8 @@ func (c credentials) config() (*tls.Config, error) {
 	return config, nil
 }
 
-// keyPair is a client's certificate and its key, in files. A new pair needs no
-// restart; while the files do not fit each other, what they said last stands.
+// keyPair is a client certificate and its key, in files, which may be replaced
+// while the client runs. While they do not match, the last pair remains in use.
 type keyPair struct {
 	certFile, keyFile string
 	last              atomic.Pointer[tls.Certificate]
@@ -127,7 +128,7 @@ type keyPair struct {
 
 func (p *keyPair) read() error {
 	if p.certFile == "" || p.keyFile == "" {
-		return badCredentials("a client's certificate and its key go together")
+		return badCredentials("a client's certificate and its key go together: give both files")
 	}
 	pair, err := loadPair(p.certFile, p.keyFile)
 	if err != nil {

@@ -8,12 +8,11 @@ import (
 	"strings"
 )
 
-// FromEnvironment takes from the environment what the `board` command takes:
-// BOARD_TARGET, for a Dial whose target is "" ([DefaultTarget] where it is not
-// set); BOARD_NAME, as [WithBoard]; BOARD_TLS=1, BOARD_TLS_CA, BOARD_TLS_CERT and
-// BOARD_TLS_KEY, as [WithTLS], [WithCA] and [WithCertificate]; BOARD_TOKEN or
-// BOARD_TOKEN_FILE, as [WithToken] and [WithTokenFile]. A variable that is not
-// set says nothing.
+// FromEnvironment reads the variables of the `board` command: BOARD_TARGET, which
+// is used if Dial's target is "" ([DefaultTarget] if it is not set); BOARD_NAME, as
+// [WithBoard]; BOARD_TLS=1, BOARD_TLS_CA, BOARD_TLS_CERT and BOARD_TLS_KEY, as
+// [WithTLS], [WithCA] and [WithCertificate]; BOARD_TOKEN or BOARD_TOKEN_FILE, as
+// [WithToken] and [WithTokenFile]. A variable that is not set has no effect.
 func FromEnvironment() Option {
 	return Option{func(o *options) {
 		o.target = cmp.Or(os.Getenv("BOARD_TARGET"), DefaultTarget)

@@ -18,29 +18,31 @@ import (
 	"github.com/papapumpkin/quasar-board/go/boardv1"
 )
 
-// What an error of the board means, for errors.Is.
+// Errors of the board, for errors.Is.
 var (
-	// ErrFileAlreadyClaimed: another phase has the file. Wait until it is free,
-	// or do something else. It comes as a [*FileAlreadyClaimedError].
+	// ErrFileAlreadyClaimed: another phase has the file. Wait until it is released,
+	// or do other work. The error is a [*FileAlreadyClaimedError].
 	ErrFileAlreadyClaimed = errors.New("file already claimed by another phase")
 
 	// ErrInvalidArgument: a field breaks its limits, and nothing was changed.
 	// Metadata["field"] names it.
 	ErrInvalidArgument = errors.New("invalid argument")
 
-	// ErrBoardNotFound: nobody has opened a board of that name.
+	// ErrBoardNotFound: there is no board of that name. Call OpenBoard, or correct
+	// the name.
 	ErrBoardNotFound = errors.New("board not found")
 
-	// ErrStateMismatch: the phase is not in the state that IfState asked for.
-	// Metadata has "phase_id", "expected" and "actual". Read it again.
+	// ErrStateMismatch: the phase is not in the state given to IfState, or exists
+	// despite IfAbsent. Metadata has "phase_id", "expected" and "actual". Read the
+	// phase again.
 	ErrStateMismatch = errors.New("phase is not in the expected state")
 
-	// ErrRevisionMismatch: the board has changed since the revision that
-	// ArchiveBoard was given. Metadata has "expected" and "actual".
+	// ErrRevisionMismatch: the board has changed since the revision given to
+	// ArchiveBoard. Metadata has "expected" and "actual".
 	ErrRevisionMismatch = errors.New("board is not at the expected revision")
 
 	// ErrSessionExpired: the session has ended, and nothing was changed. Drop
-	// the work: it may have been handed on.
+	// the work: another worker may have it.
 	ErrSessionExpired = errors.New("session has ended")
 
 	// ErrRevisionCompacted: the board no longer keeps that revision. Take a
@@ -51,30 +53,30 @@ var (
 	ErrBoardReplaced = errors.New("board was replaced")
 
 	// ErrWatchTooSlow: a watch fell too far behind. Metadata["last_revision"]
-	// is where to resume.
+	// is the revision to resume from.
 	ErrWatchTooSlow = errors.New("watch is too slow")
 
-	// ErrUnavailable: the board cannot be reached, or cannot serve now, and the
-	// retries did not help.
+	// ErrUnavailable: the board cannot be reached, or cannot serve now, and all
+	// retries failed.
 	ErrUnavailable = errors.New("board unavailable")
 
-	// ErrStoreFull: the server has no room left to write. Tell a person.
+	// ErrStoreFull: the server's disk is full. A person must make room.
 	ErrStoreFull = errors.New("board store full")
 
-	// ErrBadCredentials: a file of certificates or of a token cannot be used, a
-	// token would travel in the open, or client and server do not trust each
-	// other. Trying again does not help.
+	// ErrBadCredentials: a file of credentials cannot be used, a token would be
+	// sent unencrypted, or client and server do not trust each other. A retry
+	// does not help.
 	ErrBadCredentials = errors.New("bad credentials")
 
-	// ErrUnauthenticated: the server asks for a token, and knows none that the
-	// call shows. Ask its operator for one.
+	// ErrUnauthenticated: the server requires a token, and the call has none that
+	// it knows. Ask its operator for one.
 	ErrUnauthenticated = errors.New("board asks for a token that it knows")
 
 	// ErrPermissionDenied: the token may not do this. Ask the server's operator.
 	ErrPermissionDenied = errors.New("board denies permission")
 
-	// ErrLimitExceeded: the server does as much of this at once as it is willing
-	// to. Metadata has "limit" and "maximum". End some of it, or come again later.
+	// ErrLimitExceeded: there are too many calls, watches or the like at once.
+	// Metadata has "limit" and "maximum". End some of them, or try again later.
 	ErrLimitExceeded = errors.New("limit of the board exceeded")
 
 	// ErrInternal: the server failed. Its log has Metadata["error_id"].
@@ -84,7 +86,7 @@ var (
 	ErrClosed = errors.New("board client is closed")
 )
 
-// The reasons of the board's errors that have an error of their own here.
+// byReason maps the reasons of the board's errors to the errors above.
 var byReason = map[string]error{
 	"INVALID_ARGUMENT":     ErrInvalidArgument,
 	"BOARD_NOT_FOUND":      ErrBoardNotFound,
@@ -106,13 +108,13 @@ var byReason = map[string]error{
 
 const errorDomain = "board.v1"
 
-// Error is a call that failed. Get at it with errors.As, and at what it means
-// with errors.Is and the errors of this package, context.Canceled or
+// Error is the error of a call that failed. Use errors.As to get it, and errors.Is
+// to compare it with the errors of this package, context.Canceled and
 // context.DeadlineExceeded.
 type Error struct {
 	Code     codes.Code        // gRPC's status code
 	Reason   string            // the board's ErrorReason without its prefix; "" if the board sent none
-	Metadata map[string]string // what goes with the reason
+	Metadata map[string]string // details of the reason, by name
 	Message  string            // for people
 
 	kinds []error
@@ -133,20 +135,20 @@ func (e *Error) Int(key string) int64 {
 	return number
 }
 
-// Unwrap returns the errors that this one means.
+// Unwrap returns the errors that errors.Is compares with.
 func (e *Error) Unwrap() []error { return e.kinds }
 
-// GRPCStatus lets status.FromError and status.Code read the error.
+// GRPCStatus returns the error as a status, for status.FromError and status.Code.
 func (e *Error) GRPCStatus() *status.Status { return status.New(e.Code, e.Message) }
 
-// FileAlreadyClaimedError says which file a phase could not claim and who has
-// it. It is ErrFileAlreadyClaimed for errors.Is.
+// FileAlreadyClaimedError is the error of a claim of a file that another phase has.
+// It is ErrFileAlreadyClaimed for errors.Is.
 type FileAlreadyClaimedError struct {
 	Filepath string // as it was given
 	Owner    string // ID of the phase that has the file
 
-	// Conflicts has every file of a ClaimFiles that other phases have, the one
-	// above first; of very many, as many as the board could name.
+	// Conflicts has every file of the call that other phases have, the one above
+	// first. If there are very many, it has only those that fit in the reply.
 	Conflicts []Conflict
 
 	cause *Error
@@ -182,15 +184,15 @@ func invalidArgument(field, description string) error {
 	}
 }
 
-// badCredentials refuses to connect; the errors that it formats with %w are its
-// kinds too.
+// badCredentials refuses to connect. The errors that the format wraps with %w can
+// be found by errors.Is too.
 func badCredentials(format string, args ...any) error {
 	why := fmt.Errorf(format, args...)
 	return &Error{Code: codes.Unauthenticated, Message: why.Error(), kinds: []error{ErrBadCredentials, why}}
 }
 
-// fromBoard tells what a status with the board's ErrorInfo means; ok is false
-// when it has none.
+// fromBoard converts a status with the board's ErrorInfo to an error; ok is false
+// if the status has none.
 func fromBoard(s *status.Status) (err error, ok bool) {
 	for _, detail := range s.Details() {
 		info, is := detail.(*errdetails.ErrorInfo)
@@ -219,7 +221,7 @@ func conflicts(s *status.Status) []Conflict {
 	return all
 }
 
-// failure tells what a failed call means. ctx is the caller's own.
+// failure converts the error of a call. ctx is the context that the caller gave.
 func (c *calls) failure(ctx context.Context, request proto.Message, err error) error {
 	s := status.Convert(err)
 	if e, ok := fromBoard(s); ok {
@@ -228,7 +230,7 @@ func (c *calls) failure(ctx context.Context, request proto.Message, err error) e
 	e := &Error{Code: s.Code(), Message: fmt.Sprintf("the board at %s: %v: %s", c.target, s.Code(), s.Message())}
 	away := fmt.Sprintf("no board answers at %s (%s); is it running? `board serve` starts one", c.target, s.Message())
 	switch {
-	case errors.Is(ctx.Err(), context.Canceled): // whatever else has ended meanwhile
+	case errors.Is(ctx.Err(), context.Canceled): // this has precedence
 		e.kinds = []error{context.Canceled}
 	case c.closed():
 		e.Message, e.kinds = ErrClosed.Error(), []error{ErrClosed}
@@ -236,7 +238,7 @@ func (c *calls) failure(ctx context.Context, request proto.Message, err error) e
 		e.Message, e.kinds = away, []error{ErrUnavailable, context.DeadlineExceeded}
 	case e.Code == codes.DeadlineExceeded:
 		e.kinds = []error{context.DeadlineExceeded}
-	case e.Code == codes.Canceled: // not by us: a server that stops ends calls so
+	case e.Code == codes.Canceled: // by a server that stops
 		e.kinds = []error{ErrUnavailable}
 	case e.Code == codes.Unavailable:
 		e.Message, e.kinds = away, []error{ErrUnavailable}
@@ -248,8 +250,8 @@ func (c *calls) failure(ctx context.Context, request proto.Message, err error) e
 	return e
 }
 
-// notText returns the first field that gRPC could not write since it is not
-// valid UTF-8, such as `contracts[3].name`; "" if there is none.
+// notText returns the first field that is not valid UTF-8, which gRPC cannot
+// encode, such as `contracts[3].name`; "" if there is none.
 func notText(request proto.Message) (field string) {
 	_ = protorange.Range(request.ProtoReflect(), func(p protopath.Values) error {
 		text, ok := p.Index(-1).Value.Interface().(string)

@@ -6,49 +6,49 @@ import (
 	"github.com/papapumpkin/quasar-board/go/boardv1"
 )
 
-// Kinds of events, to watch only those.
+// Kinds of events, for the option Kinds.
 const (
 	EventPhase    = "phase"    // a phase was created, set or removed
 	EventContract = "contract" // a contract was published or removed
 	EventClaim    = "claim"    // a file was claimed or released
-	EventSession  = "session"  // a session was opened or has ended
+	EventSession  = "session"  // a session was opened or ended
 )
 
-// Changes that an event can tell of.
+// Changes that an event reports.
 const (
 	ChangePhase           = "phase"            // Phase was created or set
-	ChangePhaseRemoved    = "phase_removed"    // Phase is gone; here it is as it had been
-	ChangeContract        = "contract"         // Contract was published, with something new in it
-	ChangeContractRemoved = "contract_removed" // Contract is gone; here it is without its signature
+	ChangePhaseRemoved    = "phase_removed"    // Phase was removed; it is as it was before
+	ChangeContract        = "contract"         // Contract was published, and differs from before
+	ChangeContractRemoved = "contract_removed" // Contract was removed; it has no signature here
 	ChangeClaimed         = "claimed"          // Claim was made, or bound to another session
-	ChangeReleased        = "released"         // Claim was released; here it is as it had been
+	ChangeReleased        = "released"         // Claim was released; it is as it was before
 	ChangeSessionOpened   = "session_opened"   // Session was opened
-	ChangeSessionEnded    = "session_ended"    // Session was closed or has expired
-	ChangeSnapshot        = "snapshot"         // Snapshot replaces all that was known before
+	ChangeSessionEnded    = "session_ended"    // Session was closed or expired
+	ChangeSnapshot        = "snapshot"         // Snapshot replaces all earlier events
 )
 
 // Causes of a change.
 const (
-	CauseCall           = "call"            // a caller asked for it
+	CauseCall           = "call"            // a call made the change
 	CauseSessionExpired = "session_expired" // a session was not renewed within its ttl
 	CauseSessionClosed  = "session_closed"  // a session was closed
 	CauseArchive        = "archive"         // the board was archived
 )
 
-// Event is one change of the board, with the whole record as it then was: of
-// the pointers, the one that Change names is set. All events of one call have
-// its revision.
+// Event is one change of the board, with the whole record as it was then: one of
+// the pointers is set, according to Change. All events of a call have the same
+// revision.
 type Event struct {
 	Revision int64     // of the transaction that made the change
 	Time     time.Time // of that transaction, UTC
-	Cause    string    // one of the Cause constants; "" for one that this client does not know
-	Change   string    // one of the Change constants; likewise
+	Cause    string    // one of the Cause constants; "" if this client does not know it
+	Change   string    // one of the Change constants; "" if this client does not know it
 
 	Phase    *Phase
 	Contract *Contract
 	Claim    *FileClaim
 	Session  *SessionInfo
-	Snapshot *Snapshot // from a watch with FromSnapshot; it has neither Time nor Cause
+	Snapshot *Snapshot // of a watch with FromSnapshot; the event has no Time and no Cause
 }
 
 func event(message *boardv1.Event) Event {

@@ -13,22 +13,22 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 )
 
-// probing bounds how long it may take to look into a connection that failed.
+// probing bounds how long it may take to find out why a connection failed.
 const probing = 2 * time.Second
 
-// judged are transport credentials that tell of each connection which failed
-// before the server's greeting. gRPC tries again whatever the cause; why knows
-// the causes that no further try removes.
+// judged are transport credentials that report each connection that failed before
+// the server's first frame. gRPC tries again whatever the cause; why returns the
+// causes that no further attempt removes.
 type judged struct {
 	grpccredentials.TransportCredentials
-	why    func(ctx context.Context, err error) error // nil where another try may succeed
+	why    func(ctx context.Context, err error) error // returns nil if another attempt may succeed
 	failed func(why func() error)
 }
 
-// ClientHandshake makes a connection ready for use.
+// ClientHandshake does the handshake of a connection.
 func (j judged) ClientHandshake(ctx context.Context, authority string, raw net.Conn) (net.Conn, grpccredentials.AuthInfo, error) {
 	failed := func(err error) {
-		if !errors.Is(err, net.ErrClosed) { // by ourselves
+		if !errors.Is(err, net.ErrClosed) { // not by this client
 			j.failed(func() error { return j.why(ctx, err) })
 		}
 	}
@@ -46,8 +46,9 @@ func (j judged) Clone() grpccredentials.TransportCredentials {
 	return j
 }
 
-// ungreeted is a connection whose server is to speak first, as HTTP/2 has it. One
-// that refuses our certificate, or waits for TLS, hangs up instead.
+// ungreeted is a connection whose server has not sent anything yet. In HTTP/2 the
+// server sends first; one that refuses our certificate, or expects TLS, closes the
+// connection instead.
 type ungreeted struct {
 	net.Conn
 	settled atomic.Bool
@@ -61,7 +62,7 @@ func (u *ungreeted) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// Write sends to the server; it may be the first to meet a closed connection.
+// Write sends to the server. It may fail before Read does.
 func (u *ungreeted) Write(b []byte) (int, error) {
 	n, err := u.Conn.Write(b)
 	u.settle(false, err)
@@ -77,9 +78,9 @@ func (u *ungreeted) settle(greeted bool, err error) {
 	}
 }
 
-// overTLS are the credentials of encrypted connections.
+// overTLS returns the credentials of encrypted connections.
 func overTLS(target string, config *tls.Config, failed func(why func() error)) grpccredentials.TransportCredentials {
-	var shown atomic.Pointer[tls.Certificate] // nil until the server asks for one
+	var shown atomic.Pointer[tls.Certificate] // nil until the server requests one
 	choose := config.GetClientCertificate
 	if choose == nil {
 		choose = firstOf(config.Certificates)
@@ -104,7 +105,7 @@ func whyNotOverTLS(target string, err error, shown *tls.Certificate) error {
 		return badCredentials("the certificate of the board at %s is not trusted: %w", target, untrusted.Err)
 	case errors.As(err, &unencrypted):
 		return badCredentials("the board at %s does not speak TLS; leave out WithTLS, WithCA and BOARD_TLS", target)
-	case shown == nil: // whatever it is, it is not our certificate
+	case shown == nil: // the cause is not our certificate
 		return nil
 	case len(shown.Certificate) == 0:
 		return badCredentials("the board at %s asks for a client's certificate; give Dial WithCertificate", target)
@@ -112,7 +113,7 @@ func whyNotOverTLS(target string, err error, shown *tls.Certificate) error {
 	return badCredentials("the board at %s refuses the client's certificate; its operator says which CA must have signed it", target)
 }
 
-// firstOf chooses as crypto/tls does where nobody else chooses.
+// firstOf chooses a certificate as crypto/tls does by default.
 func firstOf(certificates []tls.Certificate) func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 	return func(request *tls.CertificateRequestInfo) (*tls.Certificate, error) {
 		for i := range certificates {
@@ -124,7 +125,7 @@ func firstOf(certificates []tls.Certificate) func(*tls.CertificateRequestInfo) (
 	}
 }
 
-// inTheOpen are the credentials of connections that are not encrypted.
+// inTheOpen returns the credentials of connections that are not encrypted.
 func inTheOpen(target string, failed func(why func() error)) grpccredentials.TransportCredentials {
 	why := func(ctx context.Context, _ error) error {
 		if !speaksTLS(ctx, target) {
@@ -135,11 +136,11 @@ func inTheOpen(target string, failed func(why func() error)) grpccredentials.Tra
 	return judged{insecure.NewCredentials(), why, failed}
 }
 
-// speaksTLS shakes hands with whoever is there, and says nothing.
+// speaksTLS reports whether a TLS handshake with the target succeeds.
 func speaksTLS(ctx context.Context, target string) bool {
 	ctx, cancel := context.WithTimeout(ctx, probing)
 	defer cancel()
-	dialer := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}} // we only look
+	dialer := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}} // nothing is sent
 	conn, err := dialer.DialContext(ctx, "tcp", target)
 	if err != nil {
 		return false

@@ -8,27 +8,26 @@ import (
 	"google.golang.org/grpc/codes"
 )
 
-// leaving bounds how long it may take to close a session whose context has
-// ended, or that is lost.
+// leaving bounds how long it may take to close a session that is lost or whose
+// context has ended.
 const leaving = 2 * time.Second
 
-// final are the errors of a renewal that no later one mends.
+// final are the errors of a renewal after which no later renewal can succeed.
 var final = []error{
 	ErrSessionExpired, ErrBoardNotFound, ErrBoardReplaced, ErrUnauthenticated,
 	ErrPermissionDenied, ErrInvalidArgument, ErrClosed,
 }
 
-// lease is what a client knows of its session's life, by its own monotonic
-// clock. The session lives at least one ttl from when the last renewal that was
-// answered reached the server, which is not before it was sent.
+// lease says by the client's own monotonic clock when its session may expire: not
+// earlier than one ttl after the last answered renewal was sent.
 type lease struct {
 	ttl        time.Duration
 	ends       time.Time // when the session may have expired
-	next       time.Time // when it is to be renewed
-	unanswered bool      // the last renewal has had no answer yet, not even an error
+	next       time.Time // when to renew it
+	unanswered bool      // the last renewal has neither a reply nor an error yet
 }
 
-// newLease begins when OpenSession was sent.
+// newLease returns the lease of a session whose OpenSession was sent then.
 func newLease(ttl time.Duration, sent time.Time) *lease {
 	return &lease{ttl: ttl, ends: sent.Add(ttl), next: sent.Add(ttl / 3)}
 }
@@ -37,19 +36,19 @@ func (l *lease) lost() bool { return time.Until(l.ends) <= 0 }
 
 func (l *lease) due() bool { return time.Until(l.next) <= 0 }
 
-// pause returns how long there is nothing to do.
+// pause returns how long to wait.
 func (l *lease) pause() time.Duration { return time.Until(earlier(l.next, l.ends)) }
 
-// send notes that a renewal is sent, and returns when. Another follows after a
-// third of the ttl, whether or not this one is answered.
+// send notes that a renewal is sent now, and returns the time. The next one is due
+// after a third of the ttl, whether or not this one is answered.
 func (l *lease) send() time.Time {
 	now := time.Now()
 	l.next, l.unanswered = now.Add(l.ttl/3), true
 	return now
 }
 
-// take takes the answer to the renewal that was sent then. It returns the error
-// if that means that the session is lost.
+// take handles the answer to the renewal that was sent then. It returns the error
+// if the session is lost.
 func (l *lease) take(sent time.Time, err error) error {
 	l.unanswered = false
 	if err == nil {
@@ -74,7 +73,7 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// unrenewed is the error of a session none of whose renewals was answered in time.
+// unrenewed returns the error of a session if no renewal was answered in time.
 func unrenewed(sessionID string, ttl time.Duration) error {
 	return &Error{
 		Code:     codes.FailedPrecondition,

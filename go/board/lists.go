@@ -2,8 +2,8 @@ package board
 
 import "context"
 
-// pages collects a list whose pages fetch gets, each by its token, within the
-// time of one call.
+// pages returns a whole list, of which fetch gets the page of a token. The client's
+// timeout bounds all pages together.
 func pages[T any](
 	ctx context.Context,
 	c *calls,
@@ -33,7 +33,7 @@ func each[From, To any](items []From, convert func(From) To) []To {
 	return converted
 }
 
-// ifSet leaves a field out of a request when it is empty.
+// ifSet returns nil for an empty value, which leaves the field out of a request.
 func ifSet(value string) *string {
 	if value == "" {
 		return nil

@@ -10,7 +10,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// logCalls logs each call, but nothing of what it carries.
+// logCalls logs each unary call, but not its contents.
 func logCalls(logger *slog.Logger) grpc.UnaryClientInterceptor {
 	return func(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 		start := time.Now()
@@ -20,7 +20,7 @@ func logCalls(logger *slog.Logger) grpc.UnaryClientInterceptor {
 	}
 }
 
-// logStreams logs each call that brings a stream, once it has ended.
+// logStreams logs each streaming call when it has ended.
 func logStreams(logger *slog.Logger) grpc.StreamClientInterceptor {
 	return func(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string, stream grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 		start := time.Now()
@@ -30,7 +30,7 @@ func logStreams(logger *slog.Logger) grpc.StreamClientInterceptor {
 	}
 }
 
-// logConnection logs when the board is found and lost, until conn is closed.
+// logConnection logs when the connection is made and lost, until conn is closed.
 func logConnection(logger *slog.Logger, conn *grpc.ClientConn) {
 	answers := false
 	for state := conn.GetState(); state != connectivity.Shutdown; state = conn.GetState() {

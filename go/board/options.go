@@ -7,7 +7,7 @@ import (
 	"google.golang.org/grpc"
 )
 
-// What holds where no option says otherwise.
+// Defaults of the options.
 const (
 	DefaultTarget      = "127.0.0.1:7447" // of FromEnvironment
 	DefaultTimeout     = 10 * time.Second // of a call whose context has no deadline
@@ -38,25 +38,26 @@ func newOptions(opts []Option) options {
 	return o
 }
 
-// WithBoard names the board; without it, it is the server's default board.
+// WithBoard sets the name of the board. Without it, the server chooses its default
+// board.
 func WithBoard(name string) Option {
 	return Option{func(o *options) { o.board = name }}
 }
 
-// WithTimeout sets how long a call may take, its retries included, whose
-// context has no deadline of its own; 0 sets no bound.
+// WithTimeout sets how long a call may take, its retries included, if its context
+// has no deadline; 0 sets no limit.
 func WithTimeout(timeout time.Duration) Option {
 	return Option{func(o *options) { o.timeout = timeout }}
 }
 
-// WithDialTimeout sets how long Dial waits for a server that is just starting,
-// where its context does not end sooner.
+// WithDialTimeout sets how long Dial waits for a server that is just starting. Its
+// context may end sooner.
 func WithDialTimeout(timeout time.Duration) Option {
 	return Option{func(o *options) { o.dialTimeout = timeout }}
 }
 
-// WithLogger logs when the board is lost and found again, and, at debug level,
-// each call.
+// WithLogger logs when the connection is made and lost, and each call at debug
+// level.
 func WithLogger(logger *slog.Logger) Option {
 	return Option{func(o *options) { o.logger = logger }}
 }

@@ -7,11 +7,11 @@ import (
 	"github.com/papapumpkin/quasar-board/go/boardv1"
 )
 
-// Phase is a unit of work, who has it, and since when.
+// Phase is a unit of work, its state and its worker.
 type Phase struct {
 	PhaseID   string
-	State     string    // one of the State constants; "" for one that this client does not know
-	Worker    string    // who has it; "" when nobody said
+	State     string    // one of the State constants; "" if this client does not know it
+	Worker    string    // worker that has it; "" for none
 	PostedAt  time.Time // when it was first set, UTC
 	UpdatedAt time.Time // when it was last set, UTC
 	SessionID string    // session that it is bound to; "" for none
@@ -29,8 +29,8 @@ type PhaseOption struct {
 	apply func(*boardv1.SetPhaseStateRequest) error
 }
 
-// ByWorker says who has the phase now; "" says that nobody has. Without it the
-// phase keeps the worker it has.
+// ByWorker sets the worker of the phase; "" removes it. Without this option the
+// worker stays the same.
 func ByWorker(worker string) PhaseOption {
 	return PhaseOption{func(r *boardv1.SetPhaseStateRequest) error {
 		r.Worker = &worker
@@ -38,8 +38,8 @@ func ByWorker(worker string) PhaseOption {
 	}}
 }
 
-// IfState makes SetPhase a compare-and-set: it is refused with ErrStateMismatch
-// unless the phase is in this state. For a phase that must not exist, use
+// IfState makes SetPhase a compare-and-set: unless the phase is in this state, it
+// returns ErrStateMismatch and changes nothing. For a phase that must not exist, use
 // [IfAbsent]; IfState("") is ErrInvalidArgument.
 func IfState(state string) PhaseOption {
 	return PhaseOption{func(r *boardv1.SetPhaseStateRequest) error {
@@ -49,8 +49,8 @@ func IfState(state string) PhaseOption {
 	}}
 }
 
-// IfAbsent makes SetPhase create the phase: it is refused with ErrStateMismatch if
-// the phase exists, in whatever state.
+// IfAbsent makes SetPhase create the phase: if the phase exists, in any state, it
+// returns ErrStateMismatch and changes nothing.
 func IfAbsent() PhaseOption {
 	return PhaseOption{func(r *boardv1.SetPhaseStateRequest) error {
 		r.ExpectedState = boardv1.PhaseState_PHASE_STATE_UNSPECIFIED.Enum()
@@ -81,14 +81,14 @@ func (c *calls) SetPhase(ctx context.Context, phaseID, state string, opts ...Pha
 }
 
 // GetPhaseState implements [Board]. A state that this client does not know is
-// "" too; GetPhase tells them apart.
+// "" too; use GetPhase to distinguish the two.
 func (c *calls) GetPhaseState(ctx context.Context, phaseID string) (string, error) {
 	request := &boardv1.GetPhaseStateRequest{Board: c.board, PhaseId: phaseID}
 	response, err := call(ctx, c, c.stub.GetPhaseState, request)
 	return states.word(response.GetPhase().GetState()), err
 }
 
-// GetPhase returns a phase with its worker and times; ok is false when there is
+// GetPhase returns a phase with its worker and times; ok is false if there is
 // no such phase.
 func (c *calls) GetPhase(ctx context.Context, phaseID string) (p Phase, ok bool, err error) {
 	request := &boardv1.GetPhaseStateRequest{Board: c.board, PhaseId: phaseID}

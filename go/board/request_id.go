@@ -28,7 +28,8 @@ func keyedMethods() map[string]bool {
 	return found
 }
 
-// newRequestID begins with the time: the board then stores the latest side by side.
+// newRequestID returns a key that begins with the time, so that the board stores
+// keys of the same time next to each other.
 func newRequestID() string {
 	var random [8]byte
 	_, _ = rand.Read(random[:]) // never fails

@@ -10,29 +10,30 @@ import (
 	"github.com/papapumpkin/quasar-board/go/boardv1"
 )
 
-// What becomes of a session's running phases when it ends.
+// What happens to a session's running phases when it ends.
 const (
 	OnExpiryFail    = "fail"    // they become StateFailed, and keep the worker's name
 	OnExpiryRequeue = "requeue" // they become StateQueued, without a worker
 )
 
-// DefaultTTL is how long a session lives unrenewed where WithTTL does not say.
+// DefaultTTL is the ttl of a session without the option WithTTL.
 const DefaultTTL = 30 * time.Second
 
-// SessionInfo tells about a session, a worker's sign of life.
+// SessionInfo describes a session. A session that is renewed shows that its worker
+// is alive.
 type SessionInfo struct {
 	SessionID string
 	Worker    string
-	TTL       time.Duration // how long it lives without being renewed
-	ExpiresAt time.Time     // when it ends if it is not renewed, by the server's clock, UTC
+	TTL       time.Duration // time from a renewal to its expiry
+	ExpiresAt time.Time     // when it expires unless it is renewed, by the server's clock, UTC
 	OnExpiry  string        // one of the OnExpiry constants
 }
 
 // Session is a client whose calls belong to a session, which it renews. Phases
-// that it sets to StateRunning and files that it claims are bound to the
-// session. When that ends, because it was closed, or because this process has
-// died or lost touch, the board takes them back: the files become free, and the
-// phases that are still running fail, or are queued again.
+// that it sets to StateRunning and files that it claims are bound to the session.
+// When the session is closed, or expires because this process died or lost its
+// connection, the board releases the files, and fails the phases that are still
+// running or queues them again.
 type Session struct {
 	calls
 
@@ -42,7 +43,7 @@ type Session struct {
 	end    context.CancelFunc
 	ended  chan struct{}
 	failed error // of the call that closed it; valid once ended is closed
-	index  int   // of the connection that the last renewal went by
+	index  int   // of the connection that carried the last renewal
 }
 
 // SessionOption is an option of Session. The zero SessionOption sets nothing.
@@ -50,7 +51,7 @@ type SessionOption struct {
 	apply func(*boardv1.OpenSessionRequest) error
 }
 
-// WithTTL sets how long the session outlives its last sign of life, 1 s to 24 h.
+// WithTTL sets the time from the last renewal to the session's expiry, 1 s to 24 h.
 func WithTTL(ttl time.Duration) SessionOption {
 	return SessionOption{func(r *boardv1.OpenSessionRequest) error {
 		r.Ttl = durationpb.New(ttl)
@@ -58,8 +59,8 @@ func WithTTL(ttl time.Duration) SessionOption {
 	}}
 }
 
-// WithOnExpiry sets what becomes of its running phases when the session ends:
-// OnExpiryFail, which holds otherwise too, or OnExpiryRequeue.
+// WithOnExpiry sets what happens to the session's running phases when it ends:
+// OnExpiryFail, the default, or OnExpiryRequeue.
 func WithOnExpiry(onExpiry string) SessionOption {
 	return SessionOption{func(r *boardv1.OpenSessionRequest) (err error) {
 		r.OnExpiry, err = expiries.required("on_expiry", onExpiry)
@@ -78,7 +79,7 @@ func WithOnExpiry(onExpiry string) SessionOption {
 //	if err := session.SetPhaseState(ctx, "board-store", board.StateRunning); err != nil {
 //		return err
 //	}
-//	// work, and stop where <-session.Lost() says so
+//	// work, and stop when session.Lost() is closed
 //	_, err = session.CompletePhase(ctx, "board-store", board.StateDone, contracts)
 func (c *calls) Session(ctx context.Context, worker string, opts ...SessionOption) (*Session, error) {
 	request := &boardv1.OpenSessionRequest{Board: c.board, Worker: worker, Ttl: durationpb.New(DefaultTTL)}
@@ -102,7 +103,7 @@ func (c *calls) Session(ctx context.Context, worker string, opts ...SessionOptio
 		lost:  make(chan struct{}),
 		ended: make(chan struct{}),
 	}
-	if time.Since(sent) > s.ttl/3 { // which attempt opened it?
+	if time.Since(sent) > s.ttl/3 { // an attempt later than the first may have opened it
 		sent = time.Now()
 		if err := s.renew(ctx); err != nil {
 			return nil, err
@@ -114,8 +115,8 @@ func (c *calls) Session(ctx context.Context, worker string, opts ...SessionOptio
 	return s, nil
 }
 
-// InSession returns a client whose calls belong to a session that someone else
-// opened and renews. It shares this one's connection.
+// InSession returns a client whose calls belong to a session that another client
+// opened and renews. It uses the same connection.
 func (c *calls) InSession(sessionID string) *Client {
 	return &Client{c.inSession(sessionID)}
 }
@@ -129,10 +130,10 @@ func (c *calls) inSession(sessionID string) calls {
 // ID returns the session's ID, for InSession.
 func (s *Session) ID() string { return s.sessionID }
 
-// Lost returns a channel that is closed once the session has ended on the board
-// while it is held here, can no longer be renewed, or may have expired by this
-// machine's clock: one ttl after the last answered renewal was sent. Its work
-// may be another's then: drop it.
+// Lost returns a channel that is closed when the session has ended on the board
+// without Close, can no longer be renewed, or may have expired by this machine's
+// clock: one ttl after the last answered renewal was sent. Drop its work then:
+// another worker may have it.
 func (s *Session) Lost() <-chan struct{} { return s.lost }
 
 // Err returns why the session is lost, nil before it is: [ErrSessionExpired],
@@ -146,18 +147,18 @@ func (s *Session) Err() error {
 	}
 }
 
-// Close ends the session on the board, and with it all that is still bound to
-// it: complete the phases first. The connection stays open. An error says that
-// the board was not told; then the session ends by itself within its ttl.
-// Closing a session again tells the same.
+// Close ends the session on the board, which takes back all that is still bound to
+// it: complete the phases first. The connection stays open. If Close returns an
+// error, the session may still be open; it expires within its ttl. Close may be
+// repeated, and returns the same.
 func (s *Session) Close() error {
 	s.end()
 	<-s.ended
 	return s.failed
 }
 
-// keep renews the session until held ends, and closes it then. Where the
-// caller's ctx has ended, closing is bounded by leaving.
+// keep renews the session until held ends, and closes it then. If the caller's ctx
+// has ended, closing takes no longer than leaving.
 func (s *Session) keep(ctx, held context.Context, l *lease) {
 	defer close(s.ended)
 	defer s.end()
@@ -179,7 +180,8 @@ type renewed struct {
 	err  error
 }
 
-// hold renews the session until ctx ends; the error says that it is lost.
+// hold renews the session until ctx ends. It returns an error if the session is
+// lost.
 func (s *Session) hold(ctx context.Context, l *lease) error {
 	answers := make(chan renewed)
 	for !l.lost() {
@@ -199,8 +201,8 @@ func (s *Session) hold(ctx context.Context, l *lease) error {
 	return unrenewed(s.sessionID, s.ttl)
 }
 
-// sendRenewal sends a renewal and does not wait for its answer; by the other
-// connection, where the last one has had none.
+// sendRenewal sends a renewal and does not wait for its answer. If the last one has
+// no answer, it uses the other connection.
 func (s *Session) sendRenewal(ctx context.Context, l *lease, answers chan<- renewed) {
 	if l.unanswered {
 		s.conns.switchFrom(s.index)
@@ -213,7 +215,7 @@ func (s *Session) sendRenewal(ctx context.Context, l *lease, answers chan<- rene
 		err := s.renew(waiting)
 		select {
 		case answers <- renewed{sent, err}:
-		case <-waiting.Done(): // the session has ended here, or is lost
+		case <-waiting.Done(): // the session was closed, or is lost
 		}
 	}()
 }
@@ -228,20 +230,20 @@ func (s *Session) close(ctx context.Context, patience time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	_, err := s.CloseSession(ctx, s.sessionID)
-	if errors.Is(err, ErrSessionExpired) { // it has ended, and that is what was wanted
+	if errors.Is(err, ErrSessionExpired) { // it has ended already
 		return nil
 	}
 	return err
 }
 
-// CloseSession ends a session, whoever holds it, and returns how many files that
-// frees.
+// CloseSession ends a session of any client, and returns how many claims that
+// releases.
 func (c *calls) CloseSession(ctx context.Context, sessionID string) (int, error) {
 	response, err := call(ctx, c, c.stub.CloseSession, &boardv1.CloseSessionRequest{Board: c.board, SessionId: sessionID})
 	return int(response.GetReleased()), err
 }
 
-// ListSessions returns the sessions that live, in the byte order of their IDs.
+// ListSessions returns the open sessions, in the byte order of their IDs.
 func (c *calls) ListSessions(ctx context.Context) ([]SessionInfo, error) {
 	request := &boardv1.ListSessionsRequest{Board: c.board}
 	return pages(ctx, c, func(ctx context.Context, token string) ([]SessionInfo, string, error) {

@@ -13,7 +13,7 @@ import (
 // Snapshot is a whole board at one revision, each list in the order of its List
 // method.
 type Snapshot struct {
-	BoardID   string // tells the board from another of the same name that was made later
+	BoardID   string // differs from that of a later board of the same name
 	Revision  int64
 	Phases    []Phase
 	Contracts []Contract
@@ -21,8 +21,8 @@ type Snapshot struct {
 	Sessions  []SessionInfo
 }
 
-// Snapshot reads the whole board at one revision. Watch with AfterRevision and
-// OfBoard goes on from it; Watch with FromSnapshot does both.
+// Snapshot reads the whole board at one revision. To watch from there, use Watch
+// with AfterRevision and OfBoard; Watch with FromSnapshot does both.
 func (c *calls) Snapshot(ctx context.Context) (*Snapshot, error) {
 	return call(ctx, c, c.readSnapshot, &boardv1.GetSnapshotRequest{Board: c.board})
 }

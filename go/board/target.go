@@ -15,7 +15,7 @@ const (
 
 func isUnix(target string) bool { return strings.HasPrefix(target, unixPrefix) }
 
-// normalized returns a target with its port: a host alone gets the board's own.
+// normalized returns a target with its port; without one it gets the default port.
 func normalized(target string) (string, error) {
 	if isUnix(target) && target != unixPrefix {
 		return target, nil
@@ -36,7 +36,7 @@ func normalized(target string) (string, error) {
 	}
 	for label := range strings.SplitSeq(host, ".") {
 		if net.ParseIP(host) == nil && (label == "" || len(label) > maxLabel) {
-			return "", fmt.Errorf("board: %q has a host that cannot be: %q is no label of a name", target, label)
+			return "", fmt.Errorf("board: %q has an invalid host name: %q is not a valid label", target, label)
 		}
 	}
 	return net.JoinHostPort(host, port), nil

@@ -6,10 +6,10 @@ import (
 	"sync"
 )
 
-// bearer sends a token with each call: a fixed one, or that of a file.
+// bearer sends a token with each call: a fixed one, or the one in a file.
 type bearer struct {
-	secure bool   // whether gRPC must refuse to send it in the open
-	path   string // of the file; "" without one
+	secure bool   // gRPC must refuse to send it unencrypted
+	path   string // of the file; "" for a fixed token
 
 	mu    sync.Mutex
 	token string
@@ -18,18 +18,18 @@ type bearer struct {
 // GetRequestMetadata returns the header that carries the token.
 func (b *bearer) GetRequestMetadata(context.Context, ...string) (map[string]string, error) {
 	if b.path != "" {
-		_ = b.read() // what the file said last stands while it says nothing
+		_ = b.read() // while the file holds no token, the last one remains in use
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return map[string]string{"authorization": "Bearer " + b.token}, nil
 }
 
-// RequireTransportSecurity tells whether the connection must be encrypted.
+// RequireTransportSecurity reports whether the connection must be encrypted.
 func (b *bearer) RequireTransportSecurity() bool { return b.secure }
 
-// read takes the token from the file. It reads it each time: two changes within
-// one tick of the clock leave a file whose time and size are those that were seen.
+// read reads the token from the file. It does not rely on the file's time and
+// size, which two changes within one tick of the clock may leave equal.
 func (b *bearer) read() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -45,7 +45,7 @@ func (b *bearer) read() error {
 	return nil
 }
 
-// isToken tells whether the text can be one: a word of ASCII.
+// isToken reports whether the text is one word of printable ASCII.
 func isToken(text string) bool {
 	return text != "" && !strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' })
 }

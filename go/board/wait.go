@@ -14,7 +14,7 @@ import (
 type Condition interface {
 	fmt.Stringer
 
-	// condition writes it; the error names the field, which lies in `field`.
+	// condition converts it. The error names its invalid field; field is its own path.
 	condition(field string) (*boardv1.WaitCondition, error)
 
 	// look reads whether the condition holds now, and what NotMet.Actual says.
@@ -49,8 +49,8 @@ func (p phaseIn) condition(field string) (*boardv1.WaitCondition, error) {
 	return &boardv1.WaitCondition{Condition: &boardv1.WaitCondition_Phase{Phase: condition}}, nil
 }
 
-// ContractPublished holds once a contract is published, whatever its status,
-// that equals each field that is set; at least one must be.
+// ContractPublished holds once a contract is published that equals each field that
+// is set, whatever its status. At least one field must be set.
 type ContractPublished struct {
 	Producer string
 	Kind     string
@@ -96,7 +96,7 @@ func (f FileFree) condition(string) (*boardv1.WaitCondition, error) {
 	return &boardv1.WaitCondition{Condition: &boardv1.WaitCondition_FileFree{FileFree: condition}}, nil
 }
 
-// Met is what met the conditions that were waited for, in their order.
+// Met has what met the conditions of a WaitFor, in their order.
 type Met struct {
 	Revision  int64 // at which they all held
 	Phases    []Phase
@@ -104,8 +104,8 @@ type Met struct {
 }
 
 // WaitFor returns as soon as all the conditions, 1 to 100, hold at one revision,
-// and at once if they do already. It waits until ctx ends, however long that is,
-// and for a server that goes away and comes back too.
+// and at once if they do already. It waits until ctx ends, without regard to the
+// client's timeout, and outlasts restarts of the server.
 //
 // If the deadline of ctx passes, WaitFor reads which of the conditions do not
 // hold, for a second at most, and returns a [*WaitTimeoutError].

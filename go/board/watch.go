@@ -13,14 +13,13 @@ import (
 	"github.com/papapumpkin/quasar-board/go/boardv1"
 )
 
-// Watch is what happens on a board, as it happens: every event once, in the
-// order of their revisions. It is a channel, since who watches waits for other
-// things too, and does that in a select.
+// Watch delivers the events of a board as they happen: each once, in the order of
+// their revisions. It has a channel, so that its user can select on it.
 type Watch struct {
 	client    *calls
-	request   *boardv1.WatchRequest // of a stream that goes on where the last one ended
+	request   *boardv1.WatchRequest // of the next stream, which resumes where the last one ended
 	snapshots bool
-	taken     *Snapshot // where the next stream begins; not delivered yet
+	taken     *Snapshot // where the next stream starts; not delivered yet
 
 	events   chan Event
 	stands   chan struct{} // closed by the first message
@@ -33,8 +32,9 @@ type Watch struct {
 // The zero WatchOption sets nothing.
 type WatchOption struct{ apply func(*Watch) error }
 
-// AfterRevision delivers what happened after this revision, instead of from now
-// on. It is ErrRevisionCompacted where the board no longer keeps all of that.
+// AfterRevision delivers the events after this revision, instead of those from now
+// on. If the board no longer keeps them all, the watch ends with
+// ErrRevisionCompacted.
 func AfterRevision(revision int64) WatchOption {
 	return WatchOption{func(w *Watch) error {
 		w.request.AfterRevision = &revision
@@ -42,8 +42,8 @@ func AfterRevision(revision int64) WatchOption {
 	}}
 }
 
-// OfBoard refuses any board but the one with this ID: a revision to go on from
-// means nothing on another. It is ErrBoardReplaced then.
+// OfBoard requires the board to have this ID, because revisions of another board of
+// the same name mean nothing. Otherwise the watch ends with ErrBoardReplaced.
 func OfBoard(boardID string) WatchOption {
 	return WatchOption{func(w *Watch) error {
 		w.request.BoardId = boardID
@@ -67,9 +67,9 @@ func Kinds(kinds ...string) WatchOption {
 }
 
 // FromSnapshot delivers the whole board first, as an event with a Snapshot, and
-// then what happens after it. Another snapshot comes, and replaces all before
-// it, where the events in between are no longer to be had. With AfterRevision,
-// only such a later one comes.
+// then the events after it. If the board no longer keeps the events that the watch
+// missed, it delivers another snapshot, which replaces all before it. With
+// AfterRevision, it delivers only such later snapshots.
 func FromSnapshot() WatchOption {
 	return WatchOption{func(w *Watch) error {
 		w.snapshots = true
@@ -77,10 +77,10 @@ func FromSnapshot() WatchOption {
 	}}
 }
 
-// Watch watches the board until ctx ends. Everything that happens after the
-// call is in it. It resumes by itself, without gap or repeat, when the server
-// was away or the events were not taken fast enough. The client's timeout bounds
-// how long the call itself may take.
+// Watch watches the board until ctx ends. It delivers everything that happens after
+// the call. It resumes without a gap or a repeat if the server was away or the
+// events were not received fast enough. The client's timeout bounds the call, not
+// the watch.
 //
 //	watch, err := b.Watch(ctx, board.Kinds(board.EventPhase))
 //	if err != nil {
@@ -119,18 +119,19 @@ func (c *calls) Watch(ctx context.Context, opts ...WatchOption) (*Watch, error) 
 		w.end(ended{c.failure(ctx, w.request, silence)})
 	case <-w.ctx.Done():
 	}
-	for range w.events { // until it is closed: nothing is left running
+	for range w.events { // until it is closed, so that no goroutine is left
 	}
 	return nil, w.Err()
 }
 
-// Events returns the channel of the events; the channel is closed when the watch
-// has ended. A receiver that will not go on must end the watch's context.
+// Events returns the channel of the events, which is closed when the watch has
+// ended. To stop receiving, end the watch's context.
 func (w *Watch) Events() <-chan Event { return w.events }
 
-// Err tells why the watch has ended, nil while it goes on: that its context
-// ended, and the cause of that where it has another, or what it cannot heal,
-// ErrRevisionCompacted and ErrBoardReplaced among it. FromSnapshot heals those two.
+// Err returns why the watch has ended, nil while it continues: the error of its
+// context, with its cause if it has one, or an error after which the watch cannot
+// resume, such as ErrRevisionCompacted and ErrBoardReplaced. With FromSnapshot it
+// resumes after those two.
 func (w *Watch) Err() error {
 	cause := context.Cause(w.ctx)
 	var own ended
@@ -143,21 +144,21 @@ func (w *Watch) Err() error {
 	return cause
 }
 
-// ended is an error of the watch's own, by which it ends its context.
+// ended is an error of the watch itself, as the cause of the end of its context.
 type ended struct{ error }
 
-// Revision returns the revision up to which every event has been received, to go
-// on after it in another watch.
+// Revision returns the revision up to which every event has been received. Another
+// watch can resume after it.
 func (w *Watch) Revision() int64 { return w.revision.Load() }
 
-// follow delivers what one stream after the other brings.
+// follow delivers the events of one stream after the other.
 func (w *Watch) follow() {
 	defer close(w.events)
 	var pause patience
 	for attempt := 1; ; attempt++ {
 		before := w.request.AfterRevision
 		err := w.stream()
-		if w.request.AfterRevision != before { // it has brought something
+		if w.request.AfterRevision != before { // it had a message
 			pause = patience{}
 		}
 		switch {
@@ -175,7 +176,7 @@ func (w *Watch) follow() {
 	}
 }
 
-// stream delivers what one stream brings; the error says why it has ended.
+// stream delivers the events of one stream, and returns why the stream ended.
 func (w *Watch) stream() error {
 	if w.snapshots && w.request.AfterRevision == nil {
 		s, err := w.client.Snapshot(w.ctx)
@@ -199,7 +200,7 @@ func (w *Watch) stream() error {
 	}
 }
 
-// take delivers what a message brings, and only then goes on after it.
+// take delivers the events of a message, and then advances to its revision.
 func (w *Watch) take(response *boardv1.WatchResponse) error {
 	if !w.begun() {
 		close(w.stands)
@@ -223,7 +224,7 @@ func (w *Watch) take(response *boardv1.WatchResponse) error {
 	return nil
 }
 
-// begun reports whether the watch has had a message.
+// begun reports whether the watch has received a message.
 func (w *Watch) begun() bool {
 	select {
 	case <-w.stands:

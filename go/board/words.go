@@ -19,8 +19,8 @@ var (
 	eventKinds = newWords[boardv1.EventKind]("EVENT_KIND_", boardv1.EventKind_value)
 )
 
-// words holds the words of one enum of the proto, and the numbers that stand
-// for them on the wire. The unspecified number is the empty word.
+// words has the words of an enum of the proto, and their numbers on the wire. The
+// number of UNSPECIFIED is that of the empty word.
 type words[E ~int32] struct {
 	numbers map[string]E
 	words   map[E]string
@@ -46,7 +46,7 @@ func (w words[E]) number(field, word string) (E, error) {
 	return 0, invalidArgument(field, fmt.Sprintf("%q is not one of %s", word, w.known()))
 }
 
-// required returns the number of the word, which must not be the empty one.
+// required returns the number of a word, which must not be empty.
 func (w words[E]) required(field, word string) (E, error) {
 	if word == "" {
 		return 0, invalidArgument(field, "must be one of "+w.known())

@@ -261,7 +261,7 @@ async def test_writes_that_wait_for_the_writer(tmp_path):
     await asyncio.sleep(0)  # let them start
     while (await store.stats())[0].writer_queue < 2:
         pass
-    with pytest.raises(StoreUnavailable, match="2 writes wait"):
+    with pytest.raises(StoreUnavailable, match="2 writes already wait"):
         await store.set_phase_state("b", change)
     let_go.set()
     await asyncio.gather(first, *waiting)

@@ -1,4 +1,4 @@
-"""Simulated clients: they do random work, go away, come late and repeat with idempotency keys."""
+"""Simulated clients: they make random calls, cancel them, and repeat them with idempotency keys."""
 
 import asyncio
 import random
@@ -52,9 +52,9 @@ class World:
         self.directory = directory
         self.histories: defaultdict[str, History] = defaultdict(History)
         self.renewed: dict[str, float] = {}
-        """When the last renewal was sent that was answered, by session."""
+        """By session ID, when its last renewal that was answered was sent."""
         self.deleted: dict[str, float] = {}
-        """When the files of a board were deleted last."""
+        """By board, when its files were last deleted."""
         self.over = False
         self.waiting: dict[asyncio.Task[Any], Operation] = {}
         self._moments = count(1)
@@ -64,7 +64,7 @@ class World:
 
 
 class Client:
-    """One connection, and a source of chance of its own."""
+    """One connection, with its own source of random numbers."""
 
     def __init__(self, world: World, name: str, seed: object) -> None:
         self.world = world
@@ -77,9 +77,9 @@ class Client:
         await asyncio.sleep(self.chance.choice(seconds or PAUSES))
 
     async def call(self, method: str, request: Any, *, patience: float = PATIENCE) -> Any:
-        """Make a call, with its retries; return the operation with what became of it.
+        """Make a call, with its retries; return its outcome.
 
-        The caller may go away meanwhile, so that nobody knows.
+        The outcome is None if it is unknown: the caller may give the call up.
         """
         world = self.world
         operation = Operation(method, request, world.moment())
@@ -89,7 +89,7 @@ class Client:
         lasts = method == "WaitFor"
         began = world.loop.time()
         for attempt in range(ATTEMPTS):
-            # A session that is opened twice with one key lives from the first time on.
+            # The ttl of a session that is opened twice with one key begins with the first attempt.
             sent = began if method == "OpenSession" else world.loop.time()
             going = world.network.send(method, request, key, self.name)
             operation.attempts += 1
@@ -116,7 +116,7 @@ class Client:
             except Refused as refused:
                 outcome = refused
                 if refused.reason == "" and refused.code.name == "CANCELLED":
-                    continue  # the server was stopped under way
+                    continue  # the server was stopped during the call
             operation.outcome = outcome
             operation.returned, operation.sent = world.moment(), sent
             operation.ended = world.loop.time()
@@ -130,7 +130,7 @@ class Client:
         match operation.method, outcome:
             case "ListBoards", Message():
                 for board in outcome.boards:
-                    if not board.board_id:  # half made: this is its file's time, the machine's
+                    if not board.board_id:  # half made: the time is its file's, from the real clock
                         board.ClearField("created_at")
             case "OpenSession" | "RenewSession", Message():
                 session_id = outcome.session.session_id
@@ -138,10 +138,10 @@ class Client:
                 if operation.method == "OpenSession":
                     self.sessions.append(session_id)
 
-    # What each sort of client does.
+    # What each kind of client does.
 
     async def work(self, boards: list[str], calls: int) -> None:
-        """Do anything to a few boards."""
+        """Make random calls to a few boards."""
         for _ in range(calls):
             await self.pause()
             board = self.chance.choice(boards)
@@ -150,7 +150,7 @@ class Client:
                 await self.call("OpenBoard", pb.OpenBoardRequest(board=board))
 
     async def read(self, board: str, bursts: int) -> None:
-        """Read a few times without a pause; now and then."""
+        """Read in bursts: a few times without a pause, then pause."""
         for _ in range(bursts):
             for _ in range(self.chance.randrange(2, 8)):
                 await self.call(*self._read(board))
@@ -180,7 +180,7 @@ class Client:
                 await self.pause(0.0, 0.0, 0.0, 0.001)
 
     async def dispatch(self, boards: list[str], times: int) -> None:
-        """Open boards; delete the files of some that nobody needs any more."""
+        """Open boards, and delete the files of some."""
         for _ in range(times):
             board = self.chance.choice(boards)
             await self.call("OpenBoard", pb.OpenBoardRequest(board=board))
@@ -195,7 +195,7 @@ class Client:
                         file.unlink()
 
     async def wait(self, board: str, times: int) -> None:
-        """Wait for something, for as long as it takes or for a while."""
+        """Wait for random conditions, each time until they are met or a timeout ends the wait."""
         for _ in range(times):
             await self.pause()
             await self.call(
@@ -203,7 +203,10 @@ class Client:
             )
 
     async def wait_for_good(self, board: str) -> None:
-        """Wait for what may never come, through restarts; the end of the simulation looks on."""
+        """Wait without a timeout, again after each restart.
+
+        The check at the end of the simulation examines the waits that are left.
+        """
         world = self.world
         while not world.over:
             request = self._condition(board)
@@ -231,7 +234,7 @@ class Client:
             await self.pause()
 
     async def watch(self, board: str) -> None:
-        """Watch all of a board, and go on where a stream ended."""
+        """Watch all events of a board; resume where a stream ended."""
         watched = Watched()
         self.world.histories[board].watched.append(watched)
         try:
@@ -248,10 +251,10 @@ class Client:
         try:
             async with asyncio.timeout(self.chance.choice((0.01, 1.0, 10.0, 1e9))):
                 while (message := await going.next_message()) is not None:
-                    told = pb.WatchResponse.FromString(message)
-                    watched.events += told.events
-                    watched.revision = max(watched.revision, told.revision)
-                    world.loop.trace.note(f"{self.name} was told of {watched.revision}")
+                    response = pb.WatchResponse.FromString(message)
+                    watched.events += response.events
+                    watched.revision = max(watched.revision, response.revision)
+                    world.loop.trace.note(f"{self.name} received up to {watched.revision}")
                     if self.chance.random() < 0.1:
                         await self.pause()
         except (Broken, Refused):
@@ -262,7 +265,7 @@ class Client:
             world.network.abandon(going)
             raise
 
-    # What may be called.
+    # The calls that a client may make.
 
     def anything(self, board: str) -> tuple[str, Any]:
         """Draw a call with its arguments."""
@@ -390,7 +393,7 @@ class Client:
                 return method, getattr(pb, f"{method}Request")(board=board)
 
     def _archive(self, board: str) -> tuple[str, Any]:
-        """Archive a board, at a revision that it may have been at."""
+        """Archive a board at a revision that it may have had."""
         known = [
             each.outcome.revision
             for each in self.world.histories[board].operations[-8:]
@@ -416,7 +419,7 @@ class Client:
 
 
 async def _outcome(going: ServerCall, method: str) -> Message:
-    """Return a call's reply; that of a stream as one message."""
+    """Return a call's reply; the messages of a stream are merged into one."""
     if method not in STREAMS:
         return RESPONSES[method].FromString(await going.outcome)
     parts = []

@@ -1,4 +1,4 @@
-"""A disk under SQLite whose syncs take simulated time, and that fails while it is told to."""
+"""A disk under SQLite whose syncs take simulated time, and which a test can make fail."""
 
 import apsw
 
@@ -7,7 +7,7 @@ from tests.simulation.threads import Threads
 
 
 class SimulatedDisk(FailingDisk):
-    """Every database opened while it is the default is on this disk."""
+    """SQLite opens databases on this disk while it is the default VFS."""
 
     def __init__(self, threads: Threads) -> None:
         super().__init__()
@@ -25,6 +25,6 @@ class _SimulatedFile(_File):
     _disk: SimulatedDisk
 
     def xSync(self, _flags: int) -> None:  # noqa: N802  apsw's name
-        """Nothing is really synced: the process does not die, and the page cache remembers."""
+        """Take time, but do not sync: the process does not crash, so the page cache suffices."""
         self._disk.threads.pause()
         self._disk.fail("sync")

@@ -1,10 +1,11 @@
-"""What clients did and were answered, and whether the board in plain Python explains it.
+"""The calls of the clients with their answers, and a check of these by the model.
 
-Revisions give the order of the writes, so that nothing has to be searched for: the model does
-each revision's call, and must leave its events and its answer. All else (a refusal, a read, a
-write that changed nothing) must be explained by one state between those that were known when it
-was called and those that could be known when it returned; the earliest such state is taken, in
-the order of the returns, which finds an order if there is one.
+Revisions give the order of the writes, so no search for an order is needed: the model makes each
+revision's call, and must produce its events and its answer. Any other call (a refusal, a read, a
+write that changed nothing) must be explained by one state. It lies between the latest state known
+when the call was made and the latest one possible when it returned. Calls are taken in the order
+of their returns, and each takes the earliest state that explains it; that finds an order if there
+is one.
 """
 
 import math
@@ -41,7 +42,7 @@ from tests.simulation.network import Refused, _error_info
 NEVER = 1 << 60
 
 PROMPT = 2.0
-"""Seconds within which a waiter is answered, whatever holds up the threads and the network."""
+"""Seconds within which a waiter is answered, however slow the threads and the network are."""
 
 SAYS_NOTHING = {
     "STORE_UNAVAILABLE",
@@ -52,10 +53,10 @@ SAYS_NOTHING = {
     "BOARD_REPLACED",
     "WATCH_TOO_SLOW",
 }
-"""Refusals that no state of the board explains. That they changed nothing is checked.
+"""Refusals that do not depend on the board's state. The check is that they changed nothing.
 
-They cannot be remembered with the board either: where one of them was the answer to a call that
-was sent again, an earlier attempt may still come and be done, as docs/guarantees.md says.
+The board does not remember them. If one is the answer to a call that was sent more than once, an
+earlier attempt may still arrive and be done, as docs/guarantees.md says.
 """
 
 
@@ -65,10 +66,10 @@ class Unexplained(Defect):
 
 @dataclass(eq=False)
 class Operation:
-    """One call of a client's, with all its attempts.
+    """One call of a client, with all its attempts.
 
-    `called` and `returned` are moments (NEVER: nobody knows what became of it); `sent` is the
-    time at which the attempt that was answered set out. `outcome` is the reply, or Refused.
+    `called` and `returned` are moments (`returned` is NEVER if its outcome is unknown); `sent` is
+    when the attempt that was answered was sent. `outcome` is the reply, or Refused.
     """
 
     method: str
@@ -79,12 +80,12 @@ class Operation:
     ended: float = 0.0
     outcome: Any = None
     revision: int = -1
-    """The state that explains it."""
+    """The revision of the state that explains the outcome; -1 before one is found."""
     attempts: int = 0
 
     @property
     def may_yet_be_done(self) -> bool:
-        """Whether what its caller was answered, if anything, leaves that open."""
+        """Whether the call may still change the board: no answer says that it cannot."""
         refused = isinstance(self.outcome, Refused) and self.outcome.reason in SAYS_NOTHING
         return self.returned == NEVER or (refused and self.attempts > 1)
 
@@ -96,7 +97,7 @@ class Operation:
 
 @dataclass
 class Watched:
-    """What one watcher was told, and whether it still watches."""
+    """The events that one watcher received, and whether it still watches."""
 
     events: list[pb.Event] = field(default_factory=list)
     revision: int = 0
@@ -105,7 +106,7 @@ class Watched:
 
 @dataclass(frozen=True)
 class InVain:
-    """A WaitFor that its caller gave up: when it set out, and when that was."""
+    """A WaitFor that its caller cancelled, with the times when it was sent and cancelled."""
 
     request: pb.WaitForRequest
     sent: float
@@ -122,7 +123,7 @@ class History:
 
 
 class Checker:
-    """Explains a history by the commits that the board has at the end."""
+    """Checks a history against the commits that the board has at the end."""
 
     def __init__(self, history: History, commits: Sequence[Commit]) -> None:
         self._operations = history.operations
@@ -135,7 +136,7 @@ class Checker:
         self._returns: list[int] = []
 
     def check(self) -> None:
-        """Raise Unexplained where the history cannot be explained."""
+        """Raise Unexplained if the history cannot be explained."""
         for commit in self._commits:
             self._make(commit)
         for operation in sorted(self._operations, key=lambda each: each.returned):
@@ -149,14 +150,17 @@ class Checker:
             self._latest.append(max([operation.revision, *self._latest[-1:]]))
 
     def check_in_vain(self, time_of: Callable[[Commit], float]) -> None:
-        """Nobody waits in vain where all that is waited for was there meanwhile."""
+        """Raise Unexplained if a cancelled WaitFor should have been answered before that.
+
+        It should if all its conditions were met at one revision while it waited.
+        """
         begins = [0.0, *map(time_of, self._commits)]
         ends = [*begins[1:], math.inf]
         for waited in self._in_vain:
             first, last = waited.sent + PROMPT, waited.ended - PROMPT
             for state, begin, end in zip(self.states, begins, ends, strict=True):
                 if max(begin, first) < min(end, last) and evidence(state, waited.request):
-                    found = f"all that {waited} asked for was there at revision {state.revision}"
+                    found = f"the conditions of {waited} were met at revision {state.revision}"
                     raise Unexplained(f"a WaitFor was forgotten: {found}")
 
     def _make(self, commit: Commit) -> None:
@@ -191,12 +195,12 @@ class Checker:
         return [*known, *(each for each in writes if each.may_yet_be_done)]
 
     def _known(self, operation: Operation) -> int:
-        """Return the latest revision that was known to anybody when it was called."""
+        """Return the latest revision that any client knew when the operation was called."""
         place = bisect_left(self._returns, operation.called)
         return self._latest[place - 1] if place else 0
 
     def _possible(self, operation: Operation) -> int:
-        """Return the latest revision that could be there when it returned."""
+        """Return the latest revision that could exist when the operation returned."""
         for revision, maker in enumerate(self._makers, 1):
             if maker and maker.called > operation.returned:
                 return revision - 1
@@ -224,7 +228,7 @@ class Checker:
         raise Unexplained(f"no state from {first} to {last} explains {operation}: not {was}")
 
     def _time_was_up(self, operation: Operation, revision: int) -> bool:
-        """A session whose end is on its way is not renewed any more."""
+        """Return whether a renewal was refused because the session is about to end."""
         return (
             isinstance(operation.outcome, Refused)
             and any(
@@ -237,7 +241,7 @@ class Checker:
 
 
 def _revision(operation: Operation) -> int:
-    """Return the revision that a reply tells, 0 if none."""
+    """Return the revision in a reply, 0 if it has none."""
     outcome = operation.outcome
     if operation.method == "OpenBoard" and isinstance(outcome, Message):
         outcome = outcome.board
@@ -245,7 +249,7 @@ def _revision(operation: Operation) -> int:
 
 
 def _seen_by(operations: Sequence[Operation], revisions: int) -> list[int]:
-    """Tell by which moment each revision had been seen, so that its call was made before."""
+    """Return, by revision, the moment by which it had been seen: its call was made before that."""
     moments = [NEVER] * (revisions + 2)
     for operation in operations:
         if 0 < (at := _revision(operation)) <= revisions:
@@ -256,7 +260,7 @@ def _seen_by(operations: Sequence[Operation], revisions: int) -> list[int]:
 
 
 def session_ends(commits: Sequence[Commit]) -> dict[str, tuple[datetime, Cause]]:
-    """Tell when each session ended, and why."""
+    """Return when each session ended, and why, by its ID."""
     return {
         event.record.session_id: (commit.time, event.cause)  # type: ignore[union-attr]
         for commit in commits
@@ -281,7 +285,7 @@ def _expire(board: Board, commit: Commit) -> None:
 
 
 def _do(board: Board, operation: Operation, commit: Commit | None) -> Message:
-    """Do a write in the model, as the call that made a commit or as one that may make none."""
+    """Make a write in the model, as the call that made `commit`; None if it made none."""
     session_id, work, reply = _write(board, operation.method, operation.request, commit)
     value, revision = board.transact(commit.time if commit else UNKNOWN, work, session_id)
     return reply(value, revision)
@@ -384,7 +388,7 @@ WRITES = {method.name for method in METHODS.values() if method.keyed}
 
 
 def _answer(board: Board, operation: Operation, revision: int) -> Any:
-    """What a call is answered at a state that it does not change; None if it changes it."""
+    """Return the answer to a call at a state that the call does not change; None if it does."""
     request = operation.request
     match operation.method:
         case "GetPhaseState":
@@ -432,7 +436,7 @@ def _answer(board: Board, operation: Operation, revision: int) -> Any:
 
 
 def evidence(board: Board, request: pb.WaitForRequest) -> list[Any] | None:
-    """What meets the conditions at a state; None if not all are met."""
+    """Return what meets the conditions at a state; None if not all are met."""
     found: list[Any] = []
     for condition in requests.wait_for(request)[1]:
         match condition:
@@ -458,7 +462,7 @@ def _refusal(error: BoardError) -> Refused:
 
 
 def _is_the_answer(operation: Operation, expected: Any) -> bool:
-    """Compare what a client was answered with what it should be; one in doubt may be anything."""
+    """Return whether a client got the expected answer. A call without an answer fits any."""
     got = operation.outcome
     if got is None:
         return True
@@ -472,7 +476,7 @@ def _is_the_answer(operation: Operation, expected: Any) -> bool:
 
 
 def undated(reply: Any) -> Any:
-    """A reply without what the loop's clock says of sessions, and without the board's identity."""
+    """Return a reply without its sessions' times of expiry and without the board's ID."""
     copy = type(reply)()
     copy.CopyFrom(reply)
     if hasattr(copy, "board_id"):
@@ -486,20 +490,23 @@ def undated(reply: Any) -> Any:
 
 
 def check_watched(watched: Watched, commits: Sequence[Commit]) -> None:
-    """A watcher is told of every revision, once, in order, whole; by now of all of them."""
+    """Check that a watcher received every revision once, in order and whole.
+
+    One that still watches must have received all of them.
+    """
     expected = [_event(commit, event) for commit in commits for event in commit.events]
-    told = watched.events
-    for event, right in zip(told, expected, strict=False):
+    received = watched.events
+    for event, right in zip(received, expected, strict=False):
         if event != right:
-            raise Unexplained(f"a watcher was told\n{event}where this had happened:\n{right}")
-    if len(told) > len(expected) or (watched.goes_on and len(told) < len(expected)):
-        raise Unexplained(f"a watcher was told of {len(told)} events, not of {len(expected)}")
+            raise Unexplained(f"a watcher received\n{event}instead of this event:\n{right}")
+    if len(received) > len(expected) or (watched.goes_on and len(received) < len(expected)):
+        raise Unexplained(f"a watcher received {len(received)} events, not {len(expected)}")
 
 
 def _event(commit: Commit, event: Event) -> pb.Event:
     written = pb.Event(revision=commit.revision, cause=enums.CAUSE_NUMBERS[event.cause])
     written.time.FromDatetime(commit.time)
-    # A change is called as its field in the message is.
+    # The value of a Change is the name of its field in the message.
     getattr(written, event.change.value).CopyFrom(_WRITTEN[type(event.record)](event.record))
     return written
 

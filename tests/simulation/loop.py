@@ -1,8 +1,8 @@
 """An event loop without a clock, a selector or a thread of its own: a function of its seed.
 
-Time stands still while anything is ready, and jumps to the next timer when nothing is, as
-Trio's autojump_clock does. Which callback is next is drawn: what one callback or one thread has
-registered keeps its order, as asyncio promises; what different ones have registered may not.
+The clock does not move while any callback is ready, and jumps to the next timer when none is, as
+Trio's autojump_clock does. The next callback is chosen at random. Callbacks that one callback or
+one thread has registered keep their order, as asyncio promises; others may not.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ MAX_CALLS = 1_000_000
 
 
 class Defect(BaseException):
-    """What a simulation has found. No `except Exception` of the code under test swallows it."""
+    """A defect that a simulation has found. A BaseException, so `except Exception` misses it."""
 
 
 class Livelock(Defect):
@@ -31,11 +31,11 @@ class Livelock(Defect):
 
 
 class Deadlock(Defect):
-    """Nothing is ready, and nothing ever will be."""
+    """No callback is ready, and no timer is set."""
 
 
 class Trace:
-    """The digest of all that happened, in its order; with `echo`, each line is printed too."""
+    """A digest of all that happened, in order. With `echo`, each line is printed too."""
 
     def __init__(self, *, echo: bool = False) -> None:
         self._digest = blake2b(digest_size=16)
@@ -51,7 +51,10 @@ class Trace:
 
 
 class SimulatedLoop(asyncio.BaseEventLoop):
-    """Runs callbacks one at a time. `disorder` is how often another than the oldest is next."""
+    """Runs callbacks one at a time.
+
+    `disorder` is the probability that a callback other than the oldest one is chosen next.
+    """
 
     def __init__(self, chance: random.Random, disorder: float, trace: Trace) -> None:
         super().__init__()
@@ -59,7 +62,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self.trace = trace
         self.steps = 0
         self.origin: object = 0
-        """Who registers callbacks now: the number of a step, or a simulated thread."""
+        """What registers callbacks now: the step with this number, or a simulated thread."""
         self.defect: BaseException | None = None
         self._disorder = disorder
         self._now = 1000.0
@@ -74,19 +77,19 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         return self._now
 
     def number(self) -> int:
-        """Number an object in the order of its making; addresses differ from run to run."""
+        """Return the next number for an object; its address would differ from run to run."""
         return next(self._numbers)
 
     def create_future(self) -> asyncio.Future[Any]:
         return SimulatedFuture(self)
 
     def fail(self, defect: BaseException, cause: BaseException | None = None) -> None:
-        """End the run with what was found first, whoever may swallow it on its way."""
+        """End the run with the first defect, even if the code under test catches the exception."""
         defect.__cause__ = cause or defect.__cause__
         self.defect = self.defect or defect
 
     def later(self, delays: tuple[float, ...], callback: Callable[..., Any], *args: Any) -> None:
-        """Run a callback after a delay that is drawn."""
+        """Run a callback after one of the delays, chosen at random."""
         self.call_later(self.chance.choice(delays), callback, *args)
 
     def call_soon_threadsafe(self, callback: Any, *args: Any, context: Any = None) -> Any:
@@ -137,9 +140,9 @@ class SimulatedLoop(asyncio.BaseEventLoop):
 
     @contextmanager
     def bounded(self) -> Iterator[None]:
-        """Bound the calls that this thread makes until the end of the block.
+        """Limit the number of calls that this thread makes until the end of the block.
 
-        A loop without an await that yields is found so, after the same call in every run.
+        This finds a loop whose awaits never yield, after the same call in every run.
         """
         self._calls_left = MAX_CALLS
         before = sys.getprofile()
@@ -175,7 +178,7 @@ class SimulatedFuture(asyncio.Future[Any]):
 
 
 class SimulatedTask(asyncio.Task[Any]):
-    """A task whose name, and place in a set, are the same in every run."""
+    """A task whose name and place in a set are the same in every run."""
 
     def __init__(self, coro: Any, loop: SimulatedLoop, **more: Any) -> None:
         self.number = loop.number()
@@ -192,7 +195,7 @@ class SimulatedTask(asyncio.Task[Any]):
 
 
 def _fail(loop: Any, context: dict[str, Any]) -> None:
-    """An error that reached the loop is one that nobody has handled."""
+    """End the run with an error that reached the loop, as no code has handled it."""
     error = context.get("exception")
     if isinstance(error, Defect):
         loop.fail(error)

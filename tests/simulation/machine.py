@@ -1,7 +1,7 @@
-"""The machine that a simulated server runs on: all that it takes from the real one, replaced.
+"""The machine that a simulated server runs on.
 
-This is the one list of where the server meets time, chance, threads, the disk and the network.
-A name that has gone from the server makes the simulation fail at once, not pass.
+This module has the only list of what is replaced: the server's clocks, random numbers, threads,
+disk and network. If the server no longer has one of these names, the simulation fails at once.
 """
 
 import concurrent.futures
@@ -41,10 +41,10 @@ class Machine:
     def __init__(self, loop: SimulatedLoop, threads: Threads, disk: SimulatedDisk) -> None:
         self.loop, self.threads, self.disk = loop, threads, disk
         self.limiters: list[Limiter] = []
-        """Those of all servers, to be looked at in the end."""
+        """The limiters of all servers; the check at the end reads them."""
 
     def limiter(self, limits: Any) -> Limiter:
-        """Stands in for Limiter, which it makes."""
+        """Make a Limiter and keep it; replaces the class in the server."""
         self.limiters.append(Limiter(limits))
         return self.limiters[-1]
 
@@ -54,7 +54,7 @@ class Machine:
 
 @contextmanager
 def simulated(loop: SimulatedLoop, network: Network, seed: object) -> Iterator[Machine]:
-    """Put the simulated machine in the place of the real one, until the end of the block."""
+    """Replace the real machine by the simulated one until the end of the block."""
     threads = Threads(loop)
     chance = random.Random(f"{seed} identities")
     default = apsw.vfs_names()[0]
@@ -86,7 +86,7 @@ def simulated(loop: SimulatedLoop, network: Network, seed: object) -> Iterator[M
         (grpc.aio, "server", network.new_server),
         (grpc.aio, "insecure_channel", network.new_channel),
         (server, "Limiter", machine.limiter),
-        # Sets of these are gone through in an order that must not depend on addresses.
+        # The order of iteration over a set of waiters must not depend on their addresses.
         (waiters.Waiter, "__hash__", number),
     ]
     replaced += _wherever_imported(queue, "SimpleQueue", partial(SimulatedQueue, threads))
@@ -102,7 +102,7 @@ def simulated(loop: SimulatedLoop, network: Network, seed: object) -> Iterator[M
 
 
 def _wherever_imported(home: Any, name: str, stand_in: Any) -> list[tuple[Any, str, Any]]:
-    """Find the server's modules that have imported a name by itself."""
+    """Find the server's modules that have imported this name with `from ... import`."""
     real = getattr(home, name)
     modules = [module for at, module in sys.modules.items() if at.startswith("board_server")]
     found = [(module, name, stand_in) for module in modules if vars(module).get(name) is real]

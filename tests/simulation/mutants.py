@@ -1,4 +1,4 @@
-"""Defects that the simulation must find: one that the board had, and three that it might have."""
+"""Defects that the simulation must find: one that the board once had, and three invented ones."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -15,10 +15,10 @@ from board_server.watch.hub import Hub, Hubs
 
 @contextmanager
 def a_get_that_starves_its_callback() -> Iterator[None]:
-    """Boards as it was: a change that is done stays in `_transitions` until its callback runs.
+    """The registry as it once was.
 
-    Registry.get awaits it meanwhile. That does not yield, so that the callback never runs, and the
-    whole server stands still.
+    A finished change stays in `_transitions` until its callback runs. Meanwhile Registry.get
+    awaits that change, which does not yield, so the callback never runs and the server hangs.
     """
 
     def change(self: Registry, name: str, work: Any) -> asyncio.Task[None]:
@@ -37,7 +37,7 @@ def a_get_that_starves_its_callback() -> Iterator[None]:
 
 @contextmanager
 def a_waiter_that_registers_too_late() -> Iterator[None]:
-    """A commit between the look at the store, in a thread, and the registration wakes nobody."""
+    """A commit between a waiter's lookup in the store and its registration does not wake it."""
 
     async def wait_for(self: Hub, conditions: Any) -> Any:
         met = None
@@ -55,7 +55,7 @@ def a_waiter_that_registers_too_late() -> Iterator[None]:
 
 @contextmanager
 def a_lease_that_is_renewed_after_its_end() -> Iterator[None]:
-    """A session whose end is under way is renewed, and ends all the same."""
+    """A session that is about to end can be renewed, and still ends."""
     real = Leases.renew
 
     def renew(self: Leases, session_id: str) -> None:
@@ -69,7 +69,7 @@ def a_lease_that_is_renewed_after_its_end() -> Iterator[None]:
 
 @contextmanager
 def a_cache_that_is_read_before_its_hub_has_caught_up() -> Iterator[None]:
-    """A list shows less than another read has shown."""
+    """A list can show less than an earlier read has shown."""
 
     async def caught_up(self: Hubs, board: str) -> Hub:
         return await self.of(board)

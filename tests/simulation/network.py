@@ -1,6 +1,6 @@
 """The network: grpc.aio's server and the calls to it, without sockets.
 
-A request takes a drawn time to come, and so does its reply; a request may come long after its
+A request arrives after a random delay, and so does its reply. A request may arrive long after its
 caller has given it up and sent it again, and a reply may be lost.
 """
 
@@ -18,21 +18,21 @@ from board_server.wire.statuses import DETAILS_KEY
 from tests.simulation.loop import Defect, SimulatedLoop
 
 TRAVEL = (0.0, 0.0, 0.0, 0.001, 0.001, 0.01)
-"""Seconds that a message is on its way. Few values, so that many things coincide."""
+"""Seconds that a message takes. Few values, so that many things coincide."""
 
 LATE = (0.5, 3.0, 20.0)
-"""Seconds that a message is on its way which a proxy has held up."""
+"""Seconds that a message takes if a proxy delays it."""
 
 MAX_HOPS = 3
-"""Callbacks of gRPC's that a request passes through before its handler is called."""
+"""Callbacks of gRPC through which a request passes before its handler is called."""
 
 WINDOW = 4
-"""Messages of a stream that may be unread before its writer has to wait."""
+"""Unread messages of a stream from which on its writer has to wait."""
 
 SERVICE = "/board.v1.BoardService/"
 
 ADDRESS = "127.0.0.1:7447"
-"""Where the clients reach the board."""
+"""The server's address."""
 
 
 class Refused(Exception):
@@ -44,7 +44,7 @@ class Refused(Exception):
 
 
 class Broken(Exception):
-    """The connection broke: nobody knows what became of the call."""
+    """The connection broke: the outcome of the call is unknown."""
 
 
 class Aborted(Exception):
@@ -53,14 +53,14 @@ class Aborted(Exception):
 
 @dataclass(frozen=True)
 class Weather:
-    """How often a message is held up, and a reply lost."""
+    """The probabilities that a message is delayed and that a reply is lost."""
 
     late: float
     lost: float
 
 
 class SimulatedServer:
-    """Stands in for grpc.aio.Server."""
+    """Replaces grpc.aio.Server."""
 
     def __init__(self, network: "Network") -> None:
         self._network = network
@@ -80,7 +80,7 @@ class SimulatedServer:
         self._network.servers.update(dict.fromkeys(self._addresses, self))
 
     async def stop(self, grace: float | None) -> None:
-        """Take no more calls; cancel those that go on when `grace` seconds have passed."""
+        """Accept no more calls; cancel those that still run after `grace` seconds."""
         for address in self._addresses:
             self._network.servers.pop(address, None)
         tasks = [call.task for call in self._calls if call.task]
@@ -110,7 +110,7 @@ class SimulatedServer:
             else:
                 call.end(call.serialize(await handler.unary_unary(call.request, call)))
         except Aborted:
-            pass  # which has ended it
+            pass  # `abort` has ended the call
         except asyncio.CancelledError:
             call.end(Refused(grpc.StatusCode.CANCELLED, "", {}))
         except Exception as error:
@@ -142,7 +142,7 @@ class ServerCall:
         self.sent = network.loop.time()
         self.late = False
         self.abandoned = False
-        self._coming: deque[tuple[Callable[[Any], None], Any]] = deque()  # in their order
+        self._coming: deque[tuple[Callable[[Any], None], Any]] = deque()  # messages in order
         self._unread: deque[bytes] = deque()
         self._read = asyncio.Event()
         self._written = asyncio.Event()
@@ -160,7 +160,7 @@ class ServerCall:
         return {}
 
     def set_trailing_metadata(self, metadata: Any) -> None:
-        """Nothing reads it."""
+        """Ignore the metadata: no client reads it."""
 
     def add_done_callback(self, callback: Callable[[Any], None]) -> None:
         self.callbacks.append(callback)
@@ -186,7 +186,7 @@ class ServerCall:
         self._send(self._arrive, self.serialize(message))
 
     def end(self, outcome: "bytes | Exception | None") -> None:
-        """Send what ends the call; a client that has gone does not get it."""
+        """Send the message that ends the call; a client that has cancelled does not get it."""
         lost = self._network.loop.chance.random() < self._network.weather.lost
         self._send(self._settle, Broken() if lost and not self.reliable else outcome)
 
@@ -208,12 +208,12 @@ class ServerCall:
             return
         if isinstance(outcome, Exception):
             self.outcome.set_exception(outcome)
-            self.outcome.exception()  # the client may have gone
+            self.outcome.exception()  # retrieved here: the client may have cancelled
         else:
             self.outcome.set_result(outcome)
 
     async def next_message(self) -> bytes | None:
-        """Return the next message of the stream, None at its end; the client's side."""
+        """Return the next message of the stream, None at its end. Called by the client."""
         while not self._unread:
             if self.outcome.done():
                 return self.outcome.result()
@@ -224,7 +224,7 @@ class ServerCall:
 
 
 class Network:
-    """Carries calls to the server of the moment."""
+    """Carries calls to the server that runs now."""
 
     def __init__(self, loop: SimulatedLoop, weather: Weather) -> None:
         self.loop = loop
@@ -234,18 +234,18 @@ class Network:
         self.excused: Callable[[ServerCall], bool] = lambda _: False
         """Whether a call may be answered INTERNAL."""
         self.logged: BaseException | None = None
-        """The last exception that the server has logged."""
+        """The last exception that the server logged."""
 
     def new_server(self, **_: Any) -> SimulatedServer:
-        """Stands in for grpc.aio.server."""
+        """Replaces grpc.aio.server."""
         return SimulatedServer(self)
 
     def new_channel(self, address: str, **_: Any) -> "SimulatedChannel":
-        """Stands in for grpc.aio.insecure_channel."""
+        """Replaces grpc.aio.insecure_channel."""
         return SimulatedChannel(self, address)
 
     def send(self, method: str, request: Message, key: str, peer: str) -> ServerCall:
-        """Send a call on its way."""
+        """Send a call; return it at once."""
         metadata = (("board-request-id", key),) if key else ()
         data = request.SerializeToString()
         call = ServerCall(self, SERVICE + method, data, metadata, peer)
@@ -255,7 +255,7 @@ class Network:
         return call
 
     def abandon(self, call: ServerCall) -> None:
-        """Tell the server that the client has gone; behind the request, which may be late."""
+        """Cancel a call. The server hears of it after the request, which may be late."""
         if not call.outcome.done():
             call.outcome.cancel()
         self.loop.later(TRAVEL, self._cancel, call)
@@ -279,7 +279,7 @@ class Network:
 
 
 class SimulatedChannel:
-    """A connection of the server's to itself: its calls take their time and are never lost."""
+    """A connection of the server to itself: its calls take time and are never lost."""
 
     def __init__(self, network: Network, address: str) -> None:
         self._network = network
@@ -299,7 +299,7 @@ class SimulatedChannel:
             server.begin(call)
 
     async def close(self) -> None:
-        """There is nothing to close."""
+        """Do nothing: there is no connection to close."""
 
 
 def _error_info(details: bytes) -> tuple[str, dict[str, str]]:

@@ -1,4 +1,4 @@
-"""One simulation: a server with its restarts, its clients, its accidents, and what must hold."""
+"""One simulation: a server with its restarts, clients and failures, and what must hold."""
 
 import asyncio
 import gc
@@ -33,17 +33,17 @@ from tests.simulation.network import ADDRESS, SERVICE, Network, ServerCall, Weat
 MAX_BOARDS = 4
 
 KEPT = ("kept", "spare")
-"""Boards whose files nobody deletes: what happens to them is explained call by call."""
+"""Boards whose files are never deleted; each call to them is checked."""
 
 Part = Coroutine[Any, Any, None]
 
 GRACE = 5.0
 
 QUIET = 40.0
-"""Seconds without accidents at the end, after which all that is due must have happened."""
+"""Seconds without failures at the end, after which all that is due must have happened."""
 
 TOO_LONG = 3600.0
-"""Seconds that a whole simulation takes at the most."""
+"""Seconds that a whole simulation may take."""
 
 
 MIXES: dict[str, dict[str, tuple[int, ...]]] = {
@@ -84,13 +84,13 @@ MIXES: dict[str, dict[str, tuple[int, ...]]] = {
         "deleted": (0,),
     },
 }
-"""How many clients of each sort, and boards whose files are deleted. Who does one thing only, and
-much of it, finds what a mixture never meets."""
+"""By name of the mix, how many clients of each kind it may have, and boards whose files are
+deleted. A mix with many clients of one kind finds defects that "all" does not."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a simulation is made of, all of it drawn from the seed."""
+    """The parameters of a simulation, all of them drawn from the seed."""
 
     mix: str
     number: dict[str, int]
@@ -120,7 +120,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Report:
-    """What a simulation that found nothing was."""
+    """The figures of a simulation that found no defect."""
 
     plan: Plan
     hash: str
@@ -145,7 +145,10 @@ class Simulation:
         self.commits = 0
 
     def excused(self, call: ServerCall) -> bool:
-        """A commit while the files are deleted may have happened or not, which is INTERNAL."""
+        """Return whether a call may be answered INTERNAL: its board's files were deleted meanwhile.
+
+        The server cannot know whether its commit has happened.
+        """
         name = call.method.removeprefix(SERVICE)
         request = getattr(pb, f"{name}Request").FromString(call.request)
         return self.world.deleted.get(request.board, 0.0) >= call.sent
@@ -158,14 +161,14 @@ class Simulation:
             async with self._served() as store:
                 await self._busy(store)
                 await self._quiet(store)
-        await asyncio.sleep(1.0)  # for what the default executor has been given
+        await asyncio.sleep(1.0)  # for the jobs of the default executor
         self._nothing_is_left()
 
     def _served(self) -> Any:
         return _served(self)
 
     async def _busy(self, store: SqliteStore) -> None:
-        """Let clients do what they do, until those have ended that do so by themselves."""
+        """Run the clients, until those have ended whose number of calls is limited."""
         every = [*KEPT, *self.deleted]
         calls = self.plan.calls
         active = [
@@ -190,7 +193,7 @@ class Simulation:
         await asyncio.gather(*map(self._played, active))
 
     async def _played(self, part: Part) -> None:
-        """Play a part; what goes wrong in it ends the simulation."""
+        """Run a client's part; an exception in it ends the simulation."""
         try:
             await part
         except asyncio.CancelledError:
@@ -199,7 +202,7 @@ class Simulation:
             self.loop.fail(error)
 
     def _each(self, sort: str, part: Callable[[Client, int], Part]) -> list[Part]:
-        """Make as many clients of a sort as the plan says, each with its part."""
+        """Make as many clients of a kind as the plan says, each with its part."""
         numbers = range(self.plan.number[sort])
         return [part(self._client(f"{sort}-{n}"), n) for n in numbers]
 
@@ -207,7 +210,7 @@ class Simulation:
         return Client(self.world, name, f"{self.seed} {self.loop.steps}")
 
     async def _scrape(self, store: SqliteStore) -> None:
-        """Ask now and then how the boards stand, as Prometheus does."""
+        """Read the statistics of the boards now and then, as Prometheus does."""
         while True:
             await asyncio.sleep(self.chance.choice((1.0, 5.0)))
             await store.stats()
@@ -226,13 +229,13 @@ class Simulation:
                 await asyncio.sleep(self.chance.choice((0.001, 0.1, 2.0)))
 
     async def _leave(self) -> None:
-        """Let the clients go that would never end."""
+        """Cancel the clients that would never end."""
         for task in self._lasting:
             task.cancel()
         await asyncio.gather(*self._lasting, return_exceptions=True)
 
     async def _quiet(self, store: SqliteStore) -> None:
-        """Let what is due happen without accidents, and then look at all of it."""
+        """Stop all failures, wait until all that is due has happened, and check the boards."""
         world = self.world
         world.network.weather = Weather(0.0, 0.0)
         self.machine.disk.failing.clear()
@@ -331,7 +334,7 @@ class _served:  # noqa: N801  reads as the function that it is
 
 def _open_files(directory: Path) -> Iterator[str]:
     for descriptor in Path("/proc/self/fd").iterdir():
-        with suppress(OSError):  # that of this very look
+        with suppress(OSError):  # one of the descriptors belongs to this listing
             path = descriptor.readlink()
             if path.is_relative_to(directory):
                 yield str(path)
@@ -341,7 +344,7 @@ Mutant = AbstractContextManager[None]
 
 
 def simulate(seed: object, mutant: Mutant | None = None, *, echo: bool = False) -> Report:
-    """Run one seed; raise what it finds. The same seed does the same, in every process."""
+    """Run one seed; raise the defect that it finds. A seed does the same in every process."""
     trace = Trace(echo=echo)
     plan = Plan.draw(seed)
     loop = SimulatedLoop(random.Random(f"{seed} loop"), plan.disorder, trace)
@@ -364,13 +367,13 @@ def simulate(seed: object, mutant: Mutant | None = None, *, echo: bool = False) 
 
 
 def _fast() -> str | None:
-    """A file system in memory, where there is one."""
+    """Return a directory in memory; None, for the default one, if the system has none."""
     return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 
 @contextmanager
 def _collected_by_hand() -> Iterator[None]:
-    """Keep the garbage collector from running at some moment of its own."""
+    """Turn off the garbage collector, which could run at a different moment in each run."""
     gc.collect()
     gc.disable()
     try:
@@ -381,14 +384,14 @@ def _collected_by_hand() -> Iterator[None]:
 
 @contextmanager
 def _errors_in_the_log(loop: SimulatedLoop, network: Network) -> Iterator[None]:
-    """Take an exception that the server logs for a defect, but for what the disk did."""
+    """Report an exception that the server logs as a defect, unless the simulated disk raised it."""
 
     class Handler(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             if not record.exc_info:
                 return
             network.logged = record.exc_info[1]
-            answered = record.name == handlers.__name__  # and looked at there
+            answered = record.name == handlers.__name__  # its call's answer is checked instead
             if not answered and not isinstance(network.logged, apsw.Error):
                 loop.fail(Defect(record.getMessage()), network.logged)
 

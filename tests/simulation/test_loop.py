@@ -1,4 +1,4 @@
-"""The simulated loop: its clock jumps, its order is drawn, and what never ends is found."""
+"""The simulated loop: its clock jumps, its order is random, and it detects endless callbacks."""
 
 import asyncio
 import random

@@ -1,4 +1,4 @@
-"""The simulation finds defects that are put into the server, each within so many seeds."""
+"""The simulation finds each defect that is put into the server within its first WITHIN seeds."""
 
 from itertools import count, islice
 
@@ -16,12 +16,12 @@ from tests.simulation.run import Plan, simulate
 
 WITHIN = 60
 
-# A simulation that is broken off leaves coroutines that nobody awaits any more.
+# A simulation that a defect ends leaves coroutines that are never awaited.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 def found(mutant, mix):
-    """What is found in the first seeds of a mix."""
+    """Return the defect found in the first seeds of a mix, None if there is none."""
     for seed in islice((seed for seed in count() if Plan.draw(seed).mix == mix), WITHIN):
         try:
             simulate(seed, mutant())
@@ -31,14 +31,14 @@ def found(mutant, mix):
 
 
 def test_it_finds_the_callback_that_starved_the_whole_server():
-    """As the server was: readers that poll for a board until it is opened hung it for ever."""
+    """The server once had this defect: clients that polled for a board until it opened hung it."""
     defect = found(a_get_that_starves_its_callback, "openings")
     assert isinstance(defect, Livelock)
 
 
 def test_it_finds_a_lost_wake_up():
     defect = found(a_waiter_that_registers_too_late, "waits")
-    # The waiter is never woken, or a later commit wakes it with what the lost one has changed.
+    # The waiter is never woken, or a later commit wakes it: too late, as the lost one met it.
     assert str(defect).startswith(("a WaitFor was forgotten", "no state"))
     assert "WaitFor" in str(defect)
 

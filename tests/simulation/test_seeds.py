@@ -1,4 +1,4 @@
-"""Whatever the seed, the server does what it promises; and a seed always does the same."""
+"""The simulated server keeps its promises with every seed, and each seed repeats exactly."""
 
 import os
 import subprocess
@@ -44,7 +44,7 @@ def test_a_simulated_server_keeps_its_promises_for_an_hour():
 
 
 def test_a_seed_does_the_same_in_every_process():
-    """Whatever the addresses of objects and the hashes of strings."""
+    """The addresses of objects and the hashes of strings have no influence."""
     hashes = set()
     for hash_seed in ("1", "2"):
         ended = subprocess.run(

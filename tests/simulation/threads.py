@@ -1,9 +1,9 @@
 """Threads that run one at a time, when the simulated loop says so.
 
-Each is a thread of the machine's that holds the baton only during one callback of the loop,
-while the loop's own thread stands still. It gives the baton back where a real thread could be
-overtaken: as it starts, where it waits, at the server's failpoints, in the disk's sync. When it
-goes on is drawn.
+Each is a real thread that runs only during one callback of the loop, while the loop's own thread
+waits. A baton (a lock) passes between the two. The thread returns the baton where another thread
+could run before a real one continues: when it starts, where it waits, at the server's failpoints,
+in the disk's sync. The delay until it continues is random.
 """
 
 import queue
@@ -15,10 +15,10 @@ from typing import Any
 from tests.simulation.loop import Defect, SimulatedLoop
 
 WAKE = (0.0, 0.0, 0.0, 0.0001, 0.001)
-"""Seconds until a thread that may go on does so. Few values, so that many things coincide."""
+"""Seconds until a thread that may continue does so. Few values, so that many things coincide."""
 
 WORK = (0.0, 0.0, 0.0001, 0.001, 0.005, 0.02, 0.1)
-"""Seconds for which a thread is busy, or overtaken."""
+"""Seconds for which a thread is busy, or others run before it continues."""
 
 WORKERS = 4
 """Threads of the default executor."""
@@ -27,7 +27,7 @@ _RealThread = threading.Thread
 
 
 def _baton() -> threading.Lock:
-    """Make a lock that whoever acquires it waits for until another releases it."""
+    """Make a lock that is held, so that acquiring it waits until another thread releases it."""
     lock = threading.Lock()
     lock.acquire()
     return lock
@@ -49,7 +49,7 @@ class Threads:
         self._pools: dict[Any, Pool] = {}
 
     def resume(self, thread: "SimulatedThread") -> None:
-        """Let a thread run until it waits or ends. A callback of the loop's."""
+        """Let a thread run until it waits or ends. Called by the loop, as a callback."""
         if thread.ended:
             return
         loop = self.loop
@@ -70,7 +70,7 @@ class Threads:
             raise Killed
 
     def pause(self) -> None:
-        """Let others overtake the running thread; nothing to do on the event loop."""
+        """Let other threads run before the running one continues. No effect on the event loop."""
         if thread := self.running:
             self.loop.later(WORK, self.resume, thread)
             self.park()
@@ -86,24 +86,24 @@ class Threads:
         self.loop.later(WAKE, self.resume, thread)
 
     def left(self, thread: "SimulatedThread") -> None:
-        """Give the baton back for good."""
+        """Return the baton for the last time: the thread has ended."""
         self.alive.discard(thread)
         if not self.over:
             self._loop_may_go_on.release()
 
     def pool(self, executor: ThreadPoolExecutor | None) -> "Pool":
-        """Return what stands for an executor; None is the default one."""
+        """Return the pool that replaces an executor; None is the default one."""
         if executor not in self._pools:
             workers = executor._max_workers if executor else WORKERS
             self._pools[executor] = Pool(self, workers)
         return self._pools[executor]
 
     def run_in_executor(self, executor: Any, work: Callable[..., Any], *args: Any) -> Any:
-        """Stands in for the loop's own."""
+        """Replaces the loop's own method."""
         return self.pool(executor).submit(lambda: work(*args))
 
     def close(self) -> None:
-        """End the threads that are left; of a simulation that has failed there may be some."""
+        """End the threads that are left, as there may be after a simulation that has failed."""
         self.over = True
         for thread in list(self.alive):
             thread.may_go_on.release()
@@ -111,7 +111,7 @@ class Threads:
 
 
 class SimulatedThread:
-    """Stands in for threading.Thread."""
+    """Replaces threading.Thread."""
 
     def __init__(
         self,
@@ -164,7 +164,7 @@ class SimulatedThread:
 
 
 class SimulatedQueue:
-    """Stands in for queue.SimpleQueue."""
+    """Replaces queue.SimpleQueue."""
 
     def __init__(self, threads: Threads) -> None:
         self._threads = threads
@@ -190,7 +190,7 @@ class SimulatedQueue:
             self._threads.park()
             if timer:
                 timer.cancel()
-            if thread in self._waiting:  # it was the timer
+            if thread in self._waiting:  # the timer woke it
                 self._waiting.remove(thread)
                 if not self._items:
                     raise queue.Empty
@@ -207,7 +207,7 @@ class SimulatedQueue:
 
 
 class Pool:
-    """The work of one executor: so much of it at once, the rest in line."""
+    """The work of one executor: at most `workers` jobs at once, the others queue."""
 
     def __init__(self, threads: Threads, workers: int) -> None:
         self._threads = threads

@@ -248,11 +248,19 @@ def _revision(operation: Operation) -> int:
     return getattr(outcome, "revision", 0)
 
 
+def _mismatched(operation: Operation) -> int:
+    """Return the actual revision that a REVISION_MISMATCH reports, 0 if it is none."""
+    outcome = operation.outcome
+    if isinstance(outcome, Refused) and outcome.reason == "REVISION_MISMATCH":
+        return int(outcome.metadata["actual"])
+    return 0
+
+
 def _seen_by(operations: Sequence[Operation], revisions: int) -> list[int]:
     """Return, by revision, the moment by which it had been seen: its call was made before that."""
     moments = [NEVER] * (revisions + 2)
     for operation in operations:
-        if 0 < (at := _revision(operation)) <= revisions:
+        if 0 < (at := _revision(operation) or _mismatched(operation)) <= revisions:
             moments[at] = min(moments[at], operation.returned)
     for revision in range(revisions, 0, -1):
         moments[revision] = min(moments[revision], moments[revision + 1])

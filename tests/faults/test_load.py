@@ -231,7 +231,7 @@ async def test_a_phase_is_found_as_fast_among_many(tmp_path):
     post_many_phases(tmp_path)
     store = SqliteStore(tmp_path)
     await store.set_phase_state(BOARD, PhaseChange("phase-000001", PhaseState.DONE))
-    board = await store._board(BOARD)
+    board = await store._registry.get(BOARD)
     steps = []
     for connection_ in (board._files.reading, board._files.writing):
         connection_.set_progress_handler(lambda: steps.append(1), 1000)

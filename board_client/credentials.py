@@ -17,6 +17,10 @@ from board_client.target import is_private
 
 Metadata = tuple[tuple[str, str], ...]
 
+_YES = frozenset({"1", "true", "t", "yes", "y", "on"})
+_NO = frozenset({"", "0", "false", "f", "no", "n", "off"})
+"""Words of BOARD_TLS, as the `board` command takes them."""
+
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 
 
@@ -48,14 +52,17 @@ class Credentials:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Credentials":
-        """Read BOARD_TLS=1, BOARD_TLS_CA, _CERT and _KEY, BOARD_TOKEN and BOARD_TOKEN_FILE."""
+        """Read BOARD_TLS=1, BOARD_TLS_CA, _CERT and _KEY, BOARD_TOKEN and BOARD_TOKEN_FILE.
+
+        Raises BadCredentials if BOARD_TLS says neither yes nor no.
+        """
 
         def path(name: str) -> Path | None:
             given = environment.get(name)
             return Path(given) if given else None
 
         return cls(
-            tls=environment.get("BOARD_TLS", "").lower() in {"1", "true", "yes", "on"},
+            tls=_flag("BOARD_TLS", environment),
             ca=path("BOARD_TLS_CA"),
             cert=path("BOARD_TLS_CERT"),
             key=path("BOARD_TLS_KEY"),
@@ -147,6 +154,14 @@ class _Reread:
         except UnicodeDecodeError as error:
             raise _no_token("token_file", str(self._path)) from error
         return _metadata("token_file", text.strip(), str(self._path))
+
+
+def _flag(name: str, environment: Mapping[str, str]) -> bool:
+    """Read a variable that says yes or no; a word that is neither must not turn TLS off."""
+    word = environment.get(name, "").strip().lower()
+    if word in _YES | _NO:
+        return word in _YES
+    raise BadCredentials.unusable(f'{name} must be 1 or 0 and not "{word}"', "")
 
 
 def _metadata(name: str, token: str, where: str) -> Metadata:

@@ -16,6 +16,7 @@ type credentials struct {
 	cert, key string
 	token     string
 	tokenFile string
+	tlsWord   string // of BOARD_TLS, if it says neither yes nor no
 }
 
 // WithTLS encrypts the connection with this configuration; nil trusts the system's
@@ -81,6 +82,9 @@ func (c credentials) bearer(target string, local bool) (*bearer, error) {
 
 // transport returns the transport credentials of connections to the target.
 func (c credentials) transport(target string, failed func(why func() error)) (grpccredentials.TransportCredentials, error) {
+	if c.tlsWord != "" {
+		return nil, badCredentials("BOARD_TLS must be 1 or 0 and not %q", c.tlsWord)
+	}
 	config, err := c.config()
 	switch {
 	case err != nil:

@@ -18,8 +18,11 @@ func FromEnvironment() Option {
 		o.target = cmp.Or(os.Getenv("BOARD_TARGET"), DefaultTarget)
 		o.board = cmp.Or(os.Getenv("BOARD_NAME"), o.board)
 		c := &o.credentials
-		if c.tls == nil && isTrue(os.Getenv("BOARD_TLS")) {
-			c.tls = &tls.Config{}
+		if word := strings.ToLower(strings.TrimSpace(os.Getenv("BOARD_TLS"))); !slices.Contains(no, word) {
+			if !slices.Contains(yes, word) {
+				c.tlsWord = word
+			}
+			c.tls = cmp.Or(c.tls, &tls.Config{})
 		}
 		c.ca = cmp.Or(os.Getenv("BOARD_TLS_CA"), c.ca)
 		if cert, key := os.Getenv("BOARD_TLS_CERT"), os.Getenv("BOARD_TLS_KEY"); cert != "" || key != "" {
@@ -31,6 +34,8 @@ func FromEnvironment() Option {
 	}}
 }
 
-func isTrue(value string) bool {
-	return slices.Contains([]string{"1", "true", "yes", "on"}, strings.ToLower(value))
-}
+// The words of BOARD_TLS, as the `board` command takes them.
+var (
+	yes = []string{"1", "true", "t", "yes", "y", "on"}
+	no  = []string{"", "0", "false", "f", "no", "n", "off"}
+)

@@ -56,7 +56,7 @@ func TestEverythingComesFromTheEnvironment(t *testing.T) {
 	wantRefused(t, board.ErrBadCredentials, "go together", "", board.FromEnvironment())
 	t.Setenv("BOARD_TLS_KEY", "")
 	t.Setenv("BOARD_TLS_CA", "")
-	for value, says := range map[string]string{"0": "speaks TLS", "1": "is not trusted", "True": "is not trusted"} {
+	for value, says := range map[string]string{"0": "speaks TLS", "1": "is not trusted", "True": "is not trusted", "y": "is not trusted", "enabled": `BOARD_TLS must be 1 or 0 and not "enabled"`} {
 		t.Setenv("BOARD_TLS", value)
 		wantRefused(t, board.ErrBadCredentials, says, "", board.FromEnvironment())
 	}

@@ -79,6 +79,14 @@ def test_credentials_of_the_environment_that_cannot_be_used_are_refused(kind):
         kind.from_environment({"BOARD_TLS_CERT": "/nowhere"})
 
 
+@KINDS
+def test_a_word_that_says_neither_yes_nor_no_does_not_turn_encryption_off(kind):
+    with pytest.raises(BadCredentials, match='BOARD_TLS must be 1 or 0 and not "enabled"'):
+        kind.from_environment({"BOARD_TLS": "enabled"})
+    assert kind.from_environment({"BOARD_TLS": "Y"}).credentials.tls
+    assert not kind.from_environment({"BOARD_TLS": "off"}).credentials.tls
+
+
 PROGRAM = """
 import os
 from board_client import BoardClient

@@ -57,7 +57,12 @@ def _events(
     end_with_the_reader()
     with (
         connect_board(given) as client,
-        closing(client.watch(*map(EventKind, kinds), after_revision=after)) as events,
+        closing(
+            client.watch(
+                *kinds,  # type: ignore[arg-type]  # the call checks them
+                after_revision=after,
+            )
+        ) as events,
     ):
         yield from islice(events, count)
 

@@ -76,3 +76,10 @@ def test_a_revision_that_never_was_is_bad_input(board):
     refused = board("watch", "--after", str(2**63))
     assert (refused.code, refused.out) == (2, "")
     assert "--after" in refused.err
+
+
+def test_a_kind_that_no_event_has_is_bad_input(board):
+    refused = board("watch", "--kind", "phase", "--kind", "phases")
+    assert (refused.code, refused.out) == (2, "")
+    assert '"phases" is not one of' in refused.err
+    assert len(refused.err.splitlines()) == 1

@@ -1,9 +1,8 @@
-"""pytest-grpc's fixtures, with the real server behind them.
+"""pytest-grpc's fixtures for the real server.
 
-`grpc_server` boots it on an event loop of its own, on a port that the system
-picks; from there on `grpc_addr`, `grpc_create_channel`, `grpc_channel` and
-`grpc_stub` are as pytest-grpc has them. One server serves a module's tests,
-each on a board of its own.
+`grpc_server` starts it in a thread, on a port that the system picks. The fixtures
+`grpc_addr`, `grpc_create_channel`, `grpc_channel` and `grpc_stub` then work as in
+pytest-grpc. All tests of a module share a server; each has a board of its own.
 """
 
 import threading
@@ -22,7 +21,7 @@ _numbers = count(1)
 
 
 class FindingStore(SqliteStore):
-    """Tells of each look for what meets conditions: from there on its caller waits."""
+    """Releases `found` after each lookup of conditions: a WaitFor waits from then on."""
 
     found = threading.Semaphore(0)
 

@@ -1,4 +1,4 @@
-"""The service as its descriptor tells of it: so that a new RPC meets the tests for all of them."""
+"""The RPCs of the service, from its descriptor, so that tests of every RPC include new ones."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -49,7 +49,7 @@ GOOD = {
     "ListSessions": {},
     "ArchiveBoard": {},
 }
-"""A good request of each RPC, without its board."""
+"""The fields of a valid request of each RPC, without `board`."""
 
 REASONS = {
     "SetPhaseState": {"STATE_MISMATCH"},
@@ -58,13 +58,13 @@ REASONS = {
     "ArchiveBoard": {"REVISION_MISMATCH", "BOARD_REPLACED"},
     "Watch": {"REVISION_COMPACTED", "BOARD_REPLACED"},
 }
-"""What an RPC may be refused with, by its comment in the proto."""
+"""The reasons with which each RPC may fail, as its comment in the proto says."""
 
 PATIENCE = 30
-"""Seconds until a test gives up on an answer."""
+"""Seconds that a call may take before its test fails."""
 
 WAIT = 0.1
-"""Seconds that a call of WaitFor waits for what may never come."""
+"""The deadline, in seconds, of a WaitFor whose conditions may never be met."""
 
 
 def make(rpc: str, **fields: Any) -> Message:
@@ -73,7 +73,7 @@ def make(rpc: str, **fields: Any) -> Message:
 
 
 def first_reply(method: Any, rpc: str, patience: float = PATIENCE) -> Callable[[Any], Any]:
-    """Make a call that takes a request and gives the reply, of a stream the first one."""
+    """Return a function from a request to its reply, or to the first message of a stream."""
 
     def call(request: Any) -> Any:
         reply = method(request, timeout=patience)
@@ -88,12 +88,12 @@ def first_reply(method: Any, rpc: str, patience: float = PATIENCE) -> Callable[[
 
 
 def call_of(stub: Any, rpc: str, patience: float = PATIENCE) -> Callable[[Any], Any]:
-    """Give the RPC as a call of the stub, whether it streams or not."""
+    """Return the RPC as a function like that of `first_reply`."""
     return first_reply(getattr(stub, rpc), rpc, patience)
 
 
 def whole_board(stub: Any, board: str = "") -> pb.GetSnapshotResponse:
-    """Read a snapshot, its parts made one."""
+    """Return a snapshot, with its parts merged."""
     whole = pb.GetSnapshotResponse()
     for part in stub.GetSnapshot(pb.GetSnapshotRequest(board=board)):
         whole.MergeFrom(part)
@@ -105,7 +105,7 @@ def is_text(field: FieldDescriptor) -> bool:
 
 
 def names_a_field(path: str, message: Descriptor) -> bool:
-    """Tell whether a path such as `contracts[3].name` leads to a field of the message."""
+    """Return whether a path such as `contracts[3].name` leads to a field of the message."""
     for part in path.split("."):
         name, bracket, index = part.partition("[")
         found = message.fields_by_name.get(name) if message else None
@@ -116,7 +116,7 @@ def names_a_field(path: str, message: Descriptor) -> bool:
 
 
 def is_documented(rpc: str, refusal: "Refusal") -> bool:
-    """Tell whether the proto says that the RPC may end so."""
+    """Return whether the proto says that the RPC may fail like this."""
     if refusal.code == grpc.StatusCode.DEADLINE_EXCEEDED:
         return rpc == "WaitFor"
     reasons = {"INVALID_ARGUMENT", "BOARD_NOT_FOUND"} | REASONS.get(rpc, set())
@@ -130,7 +130,7 @@ def is_documented(rpc: str, refusal: "Refusal") -> bool:
 
 @dataclass(frozen=True)
 class Refusal:
-    """A call that failed: its code, text, reason, the reason's metadata, the fields at fault."""
+    """An error of a call: its code, text, reason, the reason's metadata, the invalid fields."""
 
     code: grpc.StatusCode
     text: str
@@ -140,11 +140,11 @@ class Refusal:
 
 
 MAX_HEADERS = 8192
-"""Bytes of headers that a channel accepts unless told otherwise; with more than
-that, grpc refuses some calls and lets others through."""
+"""Bytes of headers that a channel accepts by default. With more than that, grpc refuses some calls
+and accepts others."""
 
 _PLAIN = 42 + 60 + 44
-"""What grpc counts for :status, content-type and grpc-status."""
+"""Bytes that grpc counts for :status, content-type and grpc-status."""
 
 
 def header_size(text: str, details: bytes) -> int:
@@ -155,7 +155,7 @@ def header_size(text: str, details: bytes) -> int:
 
 
 def refusal_of(error: grpc.RpcError) -> Refusal:
-    """Read all that the error says, and check that it says it the same way twice."""
+    """Read an error, and check that its details agree with its code and text."""
     details = dict(error.trailing_metadata() or ()).get(DETAILS_KEY)
     if details is None:
         return Refusal(error.code(), error.details())
@@ -177,14 +177,14 @@ def refusal_of(error: grpc.RpcError) -> Refusal:
 
 
 def refusal(call, request) -> Refusal:
-    """Make a call that must fail; return how it did."""
+    """Make a call that must fail; return its error."""
     with pytest.raises(grpc.RpcError) as caught:
         call(request)
     return refusal_of(caught.value)
 
 
 def ending(call, request) -> Refusal | None:
-    """Make a call that may fail; return how it did, or None if it was answered."""
+    """Make a call that may fail; return its error, or None if it succeeded."""
     try:
         call(request)
     except grpc.RpcError as error:

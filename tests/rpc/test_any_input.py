@@ -1,4 +1,4 @@
-"""Whatever the fields hold, a call ends in an answer or in an error that the proto documents."""
+"""With any values in its fields, a call is answered or fails as the proto documents."""
 
 import pytest
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -13,7 +13,7 @@ BOARD = "any-input"
 
 lengths = st.sampled_from([128, 129, 256, 257, 1024, 1025, 4096, 4097, 2**20, 2**20 + 1])
 texts = st.one_of(
-    st.sampled_from(["a", "b", "c"]),  # so that calls meet what others left
+    st.sampled_from(["a", "b", "c"]),  # few, so that calls find the records of earlier ones
     st.text(max_size=30),
     st.text(st.sampled_from("\0\t\n\x1b\x7f\x80\x9f '\"%_\\;ä\u2028\ufeff\uffff𝄞"), max_size=8),
     st.builds(lambda letter, length: letter * length, st.sampled_from("xé𝄞"), lengths),
@@ -40,7 +40,7 @@ def values(field: FieldDescriptor) -> st.SearchStrategy:
 
 
 def messages(message: Descriptor) -> st.SearchStrategy:
-    """Make messages of any values, with each field or without it."""
+    """Return a strategy of messages with any values; any field may be missing."""
     fields = {field.name: values(field) for field in message.fields}
     return st.fixed_dictionaries({}, optional=fields).map(
         lambda chosen: GetMessageClass(message)(**chosen)

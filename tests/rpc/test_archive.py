@@ -1,4 +1,4 @@
-"""ArchiveBoard empties a board that was stored, and no other."""
+"""ArchiveBoard empties a board only at the given revision."""
 
 import grpc
 

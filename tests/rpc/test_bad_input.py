@@ -1,4 +1,4 @@
-"""What breaks a limit is refused with the name of the field, and changes nothing."""
+"""A request that breaks a limit is refused with the name of the field, and changes nothing."""
 
 from datetime import timedelta
 
@@ -41,13 +41,13 @@ WAITED = "conditions[1]"
 
 
 def wait_for(**condition):
-    """A good condition, and behind it the one that is given."""
+    """Return a valid condition, followed by the given one."""
     good = pb.WaitCondition(file_free=pb.FileCondition(**CLAIMED))
     return {"conditions": [good, pb.WaitCondition(**condition)]}
 
 
 def bad_contract_fields():
-    """Cases of one bad field in a contract, whichever RPC carries it."""
+    """Yield contracts with one invalid field, for every RPC that takes contracts."""
     for field, values in {
         "producer": ["", TOO_LONG, TOO_LONG_IN_BYTES, "a\tb", "\x7f", "\x85"],
         "kind": [0, 7, -1, 2**31 - 1],
@@ -61,7 +61,7 @@ def bad_contract_fields():
 
 
 def bad_ids():
-    """Cases of what is no ID, of a phase or a session or a worker, whichever field carries it."""
+    """Yield requests with an invalid ID of a phase, session or worker, for each field of one."""
     for bad in ("", TOO_LONG, TOO_LONG_IN_BYTES, "a\nb", "a\0", "\x1b[31m", "\x7f", "\x9b"):
         yield "SetPhaseState", PHASE | {"phase_id": bad}, "phase_id"
         yield "GetPhaseState", {"phase_id": bad}, "phase_id"
@@ -79,7 +79,7 @@ def bad_ids():
             f"{WAITED}.phase.phase_id",
         )
         if not bad:
-            continue  # the others may be empty
+            continue  # the other fields may be empty
         yield "SetPhaseState", PHASE | {"worker": bad}, "worker"
         yield "OpenSession", GOOD["OpenSession"] | {"worker": bad}, "worker"
         yield "Watch", {"board_id": bad}, "board_id"
@@ -100,7 +100,7 @@ def bad_paths():
 def bad_states():
     for number in (0, 9, 99, -1, -(2**31), 2**31 - 1):
         yield "SetPhaseState", PHASE | {"state": number}, "state"
-        if number:  # none is that of no phase
+        if number:  # 0 expects that there is no such phase
             yield "SetPhaseState", PHASE | {"expected_state": number}, "expected_state"
         yield "ListPhases", {"states": [1, number]}, "states[1]"
         states = {"phase_id": "p", "states": [1, number]}
@@ -171,7 +171,7 @@ def name_of(case):
 
 @pytest.fixture(scope="module")
 def untouched(grpc_stub):
-    """A board that no refused call may change."""
+    """A board that refused calls must leave unchanged."""
     return grpc_stub.OpenBoard(pb.OpenBoardRequest(board="untouched")).board.name
 
 
@@ -183,7 +183,7 @@ def test_a_bad_field_is_refused_by_its_name(grpc_stub, untouched, rpc, fields, f
 
 
 def good():
-    """What just keeps the limits."""
+    """Requests at the limits, which are accepted."""
     yield "SetPhaseState", {"phase_id": "x" * 256, "state": 8, "worker": "é" * 128}
     yield "SetPhaseState", {"phase_id": " ", "state": 1, "worker": ""}
     yield "ClaimFile", {"filepath": "x" * 4096, "owner": "x" * 256}

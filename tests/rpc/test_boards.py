@@ -9,7 +9,7 @@ from tests.rpc.conftest import DEFAULT_BOARD
 from tests.rpc.service import GOOD, REQUESTS, call_of, make, refusal
 
 
-def test_opening_a_board_tells_about_it(grpc_stub):
+def test_opening_a_board_describes_it(grpc_stub):
     info = grpc_stub.OpenBoard(pb.OpenBoardRequest(board="fresh")).board
     assert (info.name, info.revision) == ("fresh", 0)
     assert info.board_id

@@ -65,7 +65,7 @@ def test_conflicts_on_many_files_arrive_whatever_their_size(
     owner = letter * (256 // width)
     for paths in ([longest, *others], others):
         claim_files(*paths, owner=owner)
-        for _ in range(10):  # between 8 and 16 KiB grpc refuses some and lets some through
+        for _ in range(10):  # between 8 and 16 KiB grpc refuses some and accepts some
             request = pb.ClaimFilesRequest(board=board, filepaths=paths, owner="q")
             found = refusal(grpc_stub.ClaimFiles, request)
             assert found.code == grpc.StatusCode.ALREADY_EXISTS
@@ -91,7 +91,7 @@ def test_claiming_no_files_succeeds(claim_files):
 
 
 def test_ten_thousand_conflicts_arrive_as_many_as_fit(claim_files):
-    """A channel accepts 8 KiB of headers unless it is told otherwise."""
+    """A channel accepts 8 KiB of headers by default."""
     paths = [f"internal/board/file{number:05}.go" for number in range(10_000)]
     claim_files(*paths)
     with pytest.raises(grpc.RpcError) as caught:

@@ -62,7 +62,7 @@ def test_a_file_of_another_phase_is_refused_with_its_path_and_owner(
 
 @pytest.mark.parametrize("letter", ["x", "é", "字", "𝄞", "%", "\n", '"', "\x7f"])
 def test_a_conflict_on_the_longest_path_and_owner_arrives_whole(grpc_stub, board, claim, letter):
-    """A status travels in headers, of which a channel accepts 8 KiB unless told otherwise."""
+    """A status is sent in headers, of which a channel accepts 8 KiB by default."""
     size = len(letter.encode())
     path = letter * (4096 // size)
     owner = (letter if letter.isprintable() else "o") * (256 // size)
@@ -106,7 +106,7 @@ def test_a_list_has_the_revision_it_was_read_at(grpc_stub, board, claim):
     assert grpc_stub.ListClaims(pb.ListClaimsRequest(board=board)).revision == 2
 
 
-def test_whoever_reads_after_the_reply_sees_it_by_any_connection(grpc_create_channel, board, claim):
+def test_a_read_after_the_reply_sees_the_claim_on_any_connection(grpc_create_channel, board, claim):
     with grpc_create_channel() as other:
         get = other.unary_unary(
             "/board.v1.BoardService/GetFileOwner",

@@ -27,7 +27,7 @@ def complete(grpc_stub, board):
 
 @pytest.fixture
 def at_work(grpc_stub, board):
-    """Let phase p run and hold two files, in a session if one is given."""
+    """Set phase p RUNNING and claim two files for it, in a session if one is given."""
 
     def at_work(session_id=""):
         grpc_stub.SetPhaseState(
@@ -50,7 +50,7 @@ def at_work(grpc_stub, board):
 
 @pytest.fixture
 def snapshot(grpc_stub, board):
-    """Read the whole board, of which sessions are left out: their times move on."""
+    """Read the whole board without its sessions, whose times of expiry change."""
 
     def snapshot():
         part = whole_board(grpc_stub, board)
@@ -96,7 +96,7 @@ def test_completing_counts_the_distinct_contracts(complete):
 
 
 def test_the_contracts_may_be_of_another_producer(complete, snapshot):
-    """As they may in PublishContracts: the board gives no rules to who writes what."""
+    """As in PublishContracts: any phase may publish for any producer."""
     complete(contracts=[contract("A", "q")])
     assert [c.producer for c in snapshot().contracts] == ["q"]
 

@@ -1,4 +1,4 @@
-"""The error table, over the wire: every reason with its code and what goes with it."""
+"""The error table over the wire: every reason with its code, metadata and details."""
 
 import logging
 from datetime import UTC, datetime
@@ -92,7 +92,7 @@ TABLE = [
 
 
 class FailingStore(SqliteStore):
-    """A store in which reading a file's owner fails as the test says."""
+    """A store whose get_file_owner raises `failure`."""
 
     failure: Exception = AssertionError("the test gives the failure")
 
@@ -108,7 +108,7 @@ def grpc_server(grpc_directory):
 
 @pytest.fixture
 def fail(grpc_stub, monkeypatch):
-    """Let the store raise this error; return what the caller is told."""
+    """A function that makes the store raise an error and returns the error of the call."""
 
     def call(error: Exception) -> Refusal:
         monkeypatch.setattr(FailingStore, "failure", error)
@@ -127,9 +127,9 @@ def test_an_error_of_the_board_has_its_code_and_details(
 
 
 def kinds_of(error: type[Exception]) -> set[type[Exception]]:
-    """The errors that are raised: those that others are derived from are not.
+    """Return the classes below `error` that have no subclasses: only these are raised.
 
-    A backend may have kinds of its own, which callers see as the board's.
+    Subclasses that a backend defines are not counted; callers see them as their base class.
     """
     below = [kind for kind in error.__subclasses__() if kind.__module__ == errors.__name__]
     return set().union(*map(kinds_of, below)) if below else {error}
@@ -145,7 +145,7 @@ def test_every_reason_of_the_proto_is_in_the_table():
     assert reasons - {"UNSPECIFIED", "INTERNAL"} == {row[2] for row in TABLE}
 
 
-def test_a_failure_that_has_no_word_is_internal_and_logged_under_its_id(fail, caplog):
+def test_an_unexpected_exception_is_internal_and_logged_under_its_id(fail, caplog):
     with caplog.at_level(logging.ERROR):
         found = fail(ZeroDivisionError("secret of the inside"))
     assert (found.code, found.reason) == (Code.INTERNAL, "INTERNAL")

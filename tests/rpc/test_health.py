@@ -1,4 +1,4 @@
-"""Health checking and reflection, by which load balancers and tools find their way."""
+"""Health checking and reflection, which load balancers and tools use."""
 
 import grpc
 import pytest

@@ -1,4 +1,4 @@
-"""Page tokens lead through one list, and through no other."""
+"""A page token continues the list that it comes from, and is refused for any other."""
 
 import re
 import struct
@@ -25,7 +25,7 @@ each_list = pytest.mark.parametrize("rpc", LISTS)
 
 @pytest.fixture(scope="module")
 def filled(grpc_stub):
-    """The name of a board with ten of everything; its twin has them too."""
+    """The name of a board with ten records of each kind; another board has the same."""
     for board in ("filled", "twin"):
         grpc_stub.OpenBoard(pb.OpenBoardRequest(board=board))
         for n in range(10):
@@ -51,7 +51,7 @@ def items_of(reply, rpc):
     items = list(getattr(reply, LISTS[rpc]))
     if rpc == "ListSessions":
         for session in items:
-            session.ClearField("expires_at")  # which is told anew each time
+            session.ClearField("expires_at")  # differs between two readings of the clock
     return items
 
 
@@ -137,7 +137,7 @@ def test_a_token_of_other_filters_is_refused(grpc_stub, filled, rpc, here, there
 @given(data=st.data())
 def test_a_token_that_was_tampered_with_is_refused(grpc_stub, filled, rpc, data):
     token = token_of(grpc_stub, rpc, filled)
-    last = len(token.rstrip("=")) - 1  # of which not every bit counts
+    last = len(token.rstrip("=")) - 1  # not every bit of the last character counts
     where = data.draw(st.integers(0, last - 1))
     letter = data.draw(st.sampled_from("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz-_"))
     tampered = token[:where] + letter + token[where + 1 :]
@@ -147,7 +147,7 @@ def test_a_token_that_was_tampered_with_is_refused(grpc_stub, filled, rpc, data)
 
 
 def forged(rpc, board, payload):
-    """Make a token of this list that has the digest it should, and holds these bytes."""
+    """Make a token of this list with these bytes and the correct digest."""
     read = getattr(lists, re.sub(r"(?<!^)(?=[A-Z])", "_", rpc).lower())(make(rpc, board=board))
     listed = read if isinstance(read, lists.Listed) else read[0]
     digest = page_tokens._digest(listed.scope, payload)

@@ -1,4 +1,4 @@
-"""A server with room for one board besides its own: it closes those that nobody uses."""
+"""A server that may have only one board open besides the default one evicts idle boards."""
 
 from datetime import timedelta
 
@@ -26,7 +26,7 @@ def grpc_server(grpc_directory):
 
 @pytest.fixture
 def another(grpc_stub):
-    """Open another board, as soon as the one before it can be closed."""
+    """A function that opens another board as soon as the test's board can be evicted."""
 
     def another():
         while True:
@@ -41,7 +41,7 @@ def another(grpc_stub):
 
 @pytest.fixture(autouse=True)
 def until_there_is_room(another):
-    """Wait for the server to hear of the end of the test's calls."""
+    """After the test, wait until the server has noticed that its calls have ended."""
     yield
     another()
 
@@ -59,7 +59,7 @@ def claim(stub, board, path):
     return stub.ClaimFile(pb.ClaimFileRequest(board=board, filepath=path, owner="p")).revision
 
 
-def test_lists_from_memory_are_true_after_a_rest(grpc_stub, board, another):
+def test_lists_from_the_watch_cache_are_correct_after_an_eviction(grpc_stub, board, another):
     def listed():
         return grpc_stub.ListContracts(pb.ListContractsRequest(board=board))
 
@@ -75,14 +75,14 @@ def test_lists_from_memory_are_true_after_a_rest(grpc_stub, board, another):
     assert found.signature == "type T int"
 
 
-def test_a_watch_tells_what_happened_before_a_rest_and_goes_on(grpc_stub, board, another):
+def test_a_watch_has_the_events_before_an_eviction_and_later_ones(grpc_stub, board, another):
     first = claim(grpc_stub, board, "a.go")
     another()
     stream = grpc_stub.Watch(pb.WatchRequest(board=board, after_revision=0), timeout=PATIENCE)
-    told = (event.revision for message in stream for event in message.events)
-    assert next(told) == first
+    revisions = (event.revision for message in stream for event in message.events)
+    assert next(revisions) == first
     second = claim(grpc_stub, board, "b.go")
-    assert next(told) == second
+    assert next(revisions) == second
     stream.cancel()
 
 
@@ -97,7 +97,7 @@ def a_wait(stub, board):
     free = pb.WaitCondition(file_free=pb.FileCondition(filepath="held.go"))
     request = pb.WaitForRequest(board=board, conditions=[free])
     while FindingStore.found.acquire(blocking=False):
-        pass  # looks of other tests' waiters
+        pass  # lookups of other tests' waiters
     call = stub.WaitFor.future(request, timeout=PATIENCE)
     assert FindingStore.found.acquire(timeout=PATIENCE)
     return call.cancel

@@ -44,7 +44,7 @@ def state_of(grpc_stub, board):
     return grpc_stub.GetPhaseState(pb.GetPhaseStateRequest(board=board, phase_id="p")).phase.state
 
 
-def test_an_opened_session_is_told_and_listed(grpc_stub, board, opened):
+def test_an_opened_session_is_returned_and_listed(grpc_stub, board, opened):
     reply = opened(ttl=timedelta(seconds=1.5), on_expiry=pb.ON_EXPIRY_REQUEUE)
     session = reply.session
     assert session.session_id
@@ -76,7 +76,9 @@ def test_renewing_makes_no_revision(grpc_stub, board, opened):
         (pb.ON_EXPIRY_REQUEUE, pb.PHASE_STATE_QUEUED),
     ],
 )
-def test_closing_hands_the_work_on(grpc_stub, board, opened, run, on_expiry, state):
+def test_closing_ends_the_running_phase_and_releases_its_files(
+    grpc_stub, board, opened, run, on_expiry, state
+):
     session_id = opened(on_expiry=on_expiry).session.session_id
     assert run(session_id).claim.session_id == session_id
     request = pb.CloseSessionRequest(board=board, session_id=session_id)
@@ -89,9 +91,7 @@ def test_closing_hands_the_work_on(grpc_stub, board, opened, run, on_expiry, sta
     assert found.metadata == {"session_id": session_id}
 
 
-def test_a_session_that_is_not_renewed_expires_and_watchers_are_told_why(
-    grpc_stub, board, opened, run
-):
+def test_a_session_that_is_not_renewed_expires_and_watches_show_why(grpc_stub, board, opened, run):
     stream = grpc_stub.Watch(pb.WatchRequest(board=board), timeout=60)
     next(stream)
     session_id = opened(ttl=timedelta(seconds=1)).session.session_id
@@ -136,7 +136,7 @@ def test_a_ttl_may_be_a_second_or_a_day(opened, ttl):
     assert opened(ttl=ttl).session.ttl.ToTimedelta() == ttl
 
 
-def test_a_session_tells_when_it_expires(opened):
+def test_a_session_says_when_it_expires(opened):
     before = datetime.now(UTC)
     session = opened(ttl=timedelta(hours=1)).session
     expires_at = session.expires_at.ToDatetime(UTC)
@@ -166,7 +166,7 @@ def test_what_is_done_without_a_session_never_expires(grpc_stub, board, opened, 
     [rpc for rpc, request in REQUESTS.items() if "session_id" in request.DESCRIPTOR.fields_by_name],
 )
 @pytest.mark.parametrize("which", ["ended", "unknown", "of another board"])
-def test_every_call_in_a_session_that_does_not_live_is_refused_and_changes_nothing(
+def test_every_call_in_an_ended_session_is_refused_and_changes_nothing(
     grpc_stub, board, opened, rpc, which
 ):
     other = f"{board}-{which.replace(' ', '-')}-{rpc}"

@@ -79,7 +79,7 @@ def test_a_snapshot_goes_through_a_channel_with_default_limits(grpc_addr, grpc_s
 
 
 def test_watching_from_a_snapshot_on_keeps_it_up_to_date(grpc_stub, board):
-    """However much is written between the two."""
+    """Also if much is written between the snapshot and the watch."""
     writer = threading.Thread(
         target=lambda: [
             grpc_stub.ClaimFile(

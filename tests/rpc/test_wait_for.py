@@ -1,4 +1,4 @@
-"""WaitFor: one call that returns when what it asks for is so."""
+"""WaitFor: a call that returns once its conditions are met."""
 
 import time
 
@@ -12,7 +12,7 @@ from tests.rpc.service import invalid, refusal, refusal_of
 from tests.support.servers import server_thread
 
 PATIENCE = 30
-"""Seconds until a test gives up on something that has to come."""
+"""Seconds after which a test fails."""
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def grpc_server(grpc_directory):
 
 @pytest.fixture
 def wait(grpc_stub, board):
-    """Begin a call of WaitFor; return once the server has looked, and it waits or is answered."""
+    """A function that begins a WaitFor and returns after the server's lookup of its conditions."""
 
     def wait(*conditions, timeout=PATIENCE):
         request = pb.WaitForRequest(board=board, conditions=conditions)
@@ -114,14 +114,14 @@ def test_a_phase_that_is_not_there_yet_is_waited_for(wait, set_state):
 def test_a_contract_is_waited_for_until_one_equals_every_field(wait, publish, fields):
     call = wait(published(**fields))
     wanted = {"name": "Open", "producer": "store", "kind": 2, "package": "board"}
-    for field in fields:  # each differs in one field that is asked for
+    for field in fields:  # each contract differs in one field of the condition
         publish(**(wanted | {field: "other" if field != "kind" else 1}))
     reply = publish(**wanted)
     found = call.result()
     assert (found.revision, list(found.contracts)) == (reply.revision, [reply.contract])
 
 
-def test_a_contract_is_told_as_it_is_when_all_holds(wait, publish, set_state):
+def test_the_reply_has_the_contract_as_it_is_when_all_conditions_are_met(wait, publish, set_state):
     call = wait(published(name="T"), in_state("p", "DONE"))
     publish(signature="first")
     latest = publish(signature="second").contract
@@ -180,7 +180,7 @@ def test_the_answers_are_in_the_order_of_the_conditions(wait, set_state, publish
         *(in_state("q", "DONE"), in_state("p", "DONE"), published(producer="p")),
     ).result()
     assert [phase.phase_id for phase in reply.phases] == ["p", "q", "p"]
-    # Of several contracts that meet a condition, the one that was there first.
+    # Of several contracts that meet a condition, the one that was published first.
     assert [contract.name for contract in reply.contracts] == ["T", "U", "U"]
 
 
@@ -246,12 +246,12 @@ def test_waiting_on_a_board_that_nobody_opened_is_refused(grpc_stub):
     assert (found.reason, found.metadata) == ("BOARD_NOT_FOUND", {"board": "nowhere"})
 
 
-@pytest.mark.parametrize("anew", [True, False])
-def test_a_waiter_is_told_that_its_board_was_deleted(grpc_stub, grpc_directory, board, wait, anew):
+@pytest.mark.parametrize("reopened", [True, False])
+def test_a_waiter_fails_if_its_board_is_deleted(grpc_stub, grpc_directory, board, wait, reopened):
     call = wait(in_state("p", "DONE"))
     for file in grpc_directory.glob(f"{board}.board.db*"):
         file.unlink()
-    if anew:
+    if reopened:
         grpc_stub.OpenBoard(pb.OpenBoardRequest(board=board))
     found = refusal_of(call.exception())
     assert (found.code, found.reason) == (grpc.StatusCode.FAILED_PRECONDITION, "BOARD_REPLACED")

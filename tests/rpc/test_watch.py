@@ -1,4 +1,4 @@
-"""Watch: what is told, in which order, from where on, and how a stream ends."""
+"""Watch: which events a stream has, in which order, where it resumes and how it ends."""
 
 import asyncio
 import threading
@@ -19,12 +19,12 @@ from tests.rpc.service import refusal_of
 from tests.support.servers import server_process, server_thread
 
 PATIENCE = 30
-"""Seconds until a test gives up on something that has to come."""
+"""Seconds after which a test fails."""
 
 
 @pytest.fixture
 def watch(grpc_stub, board):
-    """Begin a Watch of the board, or another one's; end it with the test."""
+    """A function that begins a Watch, which ends with the test."""
     streams = []
 
     def watch(stub=grpc_stub, **asked):
@@ -39,7 +39,7 @@ def watch(grpc_stub, board):
 
 @pytest.fixture
 def claim(grpc_stub, board):
-    """Claim a file; return the revision that made."""
+    """A function that claims a file and returns the revision that this made."""
     return lambda path: (
         grpc_stub.ClaimFile(pb.ClaimFileRequest(board=board, filepath=path, owner="p")).revision
     )
@@ -47,7 +47,7 @@ def claim(grpc_stub, board):
 
 @pytest.fixture
 def write_all(grpc_stub, board):
-    """Make one event of every kind, and revisions 1 to 7."""
+    """A function that makes at least one event of every kind, in revisions 1 to 7."""
 
     def write_all():
         opened = grpc_stub.OpenSession(pb.OpenSessionRequest(board=board, ttl={"seconds": 60}))
@@ -73,7 +73,7 @@ def write_all(grpc_stub, board):
 
 
 class AfterCommit:
-    """Holds the writer of a board up after its commit, before anyone is told of it."""
+    """Stops the writer of a board after its commit, before followers receive it."""
 
     def __init__(self):
         self.reached = threading.Event()
@@ -94,7 +94,7 @@ class AfterCommit:
 
 @pytest.fixture
 def after_commit(monkeypatch):
-    """What stands behind each commit to a board that is opened from now on."""
+    """An AfterCommit that stops the writers of all boards opened from now on."""
     gate = AfterCommit()
     note = Checkpoints._note
 
@@ -112,7 +112,7 @@ def contract(name, **fields):
 
 
 def messages_until(stream, revision):
-    """Read the stream until everything up to the revision was delivered."""
+    """Read the stream until everything up to the revision has been delivered."""
     read = []
     while not read or read[-1].revision < revision:
         read.append(next(stream))
@@ -174,15 +174,15 @@ def test_an_event_has_the_whole_record_its_time_and_its_cause(grpc_stub, board, 
     assert event.revision == reply.revision
 
 
-def test_every_kind_of_event_is_told(watch, write_all):
+def test_a_watch_has_every_kind_of_event(watch, write_all):
     stream = watch()
     next(stream)
     write_all()
-    told = [
+    changes_of_messages = [
         [event.WhichOneof("change") for event in message.events]
         for message in messages_until(stream, 7)
     ]
-    flat = [sorted(changes) for changes in told if changes]
+    flat = [sorted(changes) for changes in changes_of_messages if changes]
     assert [change for changes in flat for change in changes] == [
         *("session_opened", "phase", "claimed", "contract", "contract"),
         *("phase", "released", "session_ended"),
@@ -192,7 +192,7 @@ def test_every_kind_of_event_is_told(watch, write_all):
 
 @pytest.mark.parametrize("after", [None, 0])
 def test_all_events_of_a_transaction_come_in_one_message(grpc_stub, board, watch, after):
-    """Whether they come live or from the history."""
+    """Both live events and those from the table."""
     stream = watch() if after is None else None
     for number in range(5):
         batch = [contract(f"{number} {part}") for part in range(100)]
@@ -232,7 +232,7 @@ KINDS = {
 @pytest.mark.parametrize(
     "kinds", [*([kind] for kind in KINDS), list(KINDS)[::2], [*KINDS, *KINDS]], ids=str
 )
-def test_a_watcher_of_some_kinds_is_told_only_those_and_still_every_revision(
+def test_a_watch_of_some_kinds_has_only_their_events_but_every_revision(
     watch, write_all, kinds, live
 ):
     stream = watch(kinds=kinds)
@@ -240,8 +240,8 @@ def test_a_watcher_of_some_kinds_is_told_only_those_and_still_every_revision(
         next(stream)
     write_all()
     messages = messages_until(stream if live else watch(after_revision=0, kinds=kinds), 7)
-    told = {event.WhichOneof("change") for event in events_of(messages)}
-    assert told == set().union(*(KINDS[kind] for kind in kinds))
+    changes = {event.WhichOneof("change") for event in events_of(messages)}
+    assert changes == set().union(*(KINDS[kind] for kind in kinds))
     revisions = [message.revision for message in messages]
     assert revisions == sorted(set(revisions))
 
@@ -277,8 +277,10 @@ def test_a_watcher_that_resumes_while_others_write_misses_and_repeats_nothing(wa
     assert streams > 1
 
 
-def test_a_watch_after_a_revision_stands_however_new_that_is(tmp_path, watch, after_commit):
-    """A reader may see a commit before the watchers are told of it."""
+def test_a_watch_after_a_revision_that_followers_have_not_received_yet_is_accepted(
+    tmp_path, watch, after_commit
+):
+    """A reader may see a commit before followers receive it."""
     with (
         server_thread(tmp_path) as address,
         grpc.insecure_channel(address) as channel,
@@ -351,7 +353,7 @@ def test_a_board_can_be_watched_once_it_is_there(grpc_stub, board, watch):
     assert next(watch(board=late)).revision == 0
 
 
-def test_an_idle_watcher_is_told_the_revision_now_and_then(watch, claim, monkeypatch):
+def test_an_idle_watch_receives_bookmarks(watch, claim, monkeypatch):
     monkeypatch.setattr(subscription, "BOOKMARK", 0.05)
     stream = watch()
     assert [next(stream).revision for _ in range(3)] == [0, 0, 0]
@@ -392,7 +394,7 @@ def remove(directory, board):
         file.unlink()
 
 
-def test_a_watch_ends_when_its_board_is_made_anew(grpc_stub, grpc_directory, board, watch, claim):
+def test_a_watch_ends_when_its_board_is_replaced(grpc_stub, grpc_directory, board, watch, claim):
     claim("a.go")
     stream = watch()
     old = next(stream).board_id
@@ -416,7 +418,7 @@ def test_a_watch_ends_when_its_board_is_deleted_though_nobody_calls(grpc_directo
     assert found.reason == "BOARD_NOT_FOUND"
 
 
-def test_resuming_on_a_board_that_was_made_anew_is_refused_with_its_id(
+def test_resuming_on_a_board_that_was_replaced_is_refused_with_its_id(
     grpc_stub, grpc_directory, board, watch, claim
 ):
     claim("a.go")
@@ -450,7 +452,7 @@ def test_the_id_of_a_board_holds_across_a_restart(tmp_path, watch):
 
 
 NARROW = [("grpc.http2.bdp_probe", 0)]
-"""A channel on which the other side may not send much that nobody reads."""
+"""Options of a channel with a small flow-control window for unread messages."""
 
 
 def test_a_watcher_that_stops_reading_is_ended_and_the_others_keep_their_pace(
@@ -464,7 +466,7 @@ def test_a_watcher_that_stops_reading_is_ended_and_the_others_keep_their_pace(
         for number in range(1, 41):
             large = contract(f"{number}", signature="x" * 2**16)
             grpc_stub.PublishContract(pb.PublishContractRequest(board=board, contract=large))
-            assert next(fast).revision == number  # each as soon as it is there
+            assert next(fast).revision == number  # each at once
 
         messages, found = ended(slow)
         assert (found.code, found.reason) == (
@@ -473,7 +475,7 @@ def test_a_watcher_that_stops_reading_is_ended_and_the_others_keep_their_pace(
         )
         last = int(found.metadata["last_revision"])
         assert last < 40
-        # What it says was sent has come, so that to resume from there misses nothing.
+        # Every event up to `last_revision` has arrived, so resuming from there misses nothing.
         revisions = [event.revision for event in events_of(messages)]
         assert revisions == list(range(1, last + 1))
         resumed = events_of(messages_until(watch(after_revision=last), 40))
@@ -488,7 +490,7 @@ def test_many_small_commits_make_a_watcher_too_slow_too(grpc_addr, board, watch,
         slow = watch(stub)
         next(slow)
         for number in range(60):
-            # Each event tells of a name as long as a name may be.
+            # Each event has a name of the greatest length.
             large = contract(f"{number}".rjust(4096), signature="x" * 4096)
             stub.PublishContract(pb.PublishContractRequest(board=board, contract=large))
         messages, found = ended(slow)
@@ -497,8 +499,8 @@ def test_many_small_commits_make_a_watcher_too_slow_too(grpc_addr, board, watch,
         assert [event.revision for event in events_of(messages)] == list(range(1, last + 1))
 
 
-def test_nothing_is_told_behind_what_was_dropped(tmp_path, watch, after_commit, monkeypatch):
-    """Where so much is committed at once that a watcher is too slow in the middle of it."""
+def test_no_event_is_sent_after_one_that_was_dropped(tmp_path, watch, after_commit, monkeypatch):
+    """One group commit has so many revisions that the watch becomes too slow within it."""
     monkeypatch.setattr(subscription, "MAX_COMMITS_BEHIND", 5)
     with (
         server_thread(tmp_path) as address,
@@ -513,7 +515,7 @@ def test_nothing_is_told_behind_what_was_dropped(tmp_path, watch, after_commit, 
             for number in range(30)
         ]
         assert after_commit.reached.wait(PATIENCE)
-        # Whoever is answered now was read behind the claims: they wait for the writer.
+        # The server has read this call after the claims, so all claims now wait for the writer.
         stub.GetFileOwner(pb.GetFileOwnerRequest(filepath="0.go"))
         after_commit.let_go()
         for claim in claims:
@@ -548,11 +550,11 @@ def test_what_was_being_encoded_when_a_watch_ended_is_not_called_sent(
     next(stream)
     publish("first")
     assert begun.acquire(timeout=PATIENCE)
-    claim("a.go")  # it waits, and is to be sent in one message with the next
+    claim("a.go")  # it is queued, to be sent in one message with the next commit
     publish("second")
     permits.release()
     assert begun.acquire(timeout=PATIENCE)
-    for number in range(3):  # too many, while that message is being made
+    for number in range(3):  # the queue grows too long while that message is encoded
         claim(f"{number}.go")
     permits.release()
     messages, found = ended(stream)
@@ -570,7 +572,7 @@ def test_a_single_commit_of_any_size_makes_nobody_too_slow(grpc_stub, board, wat
 
 
 def test_watchers_that_go_away_leave_no_trace(grpc_addr, watch, claim, caplog):
-    """Not even those that go while they are being written to."""
+    """Also those that cancel while a message is sent to them."""
     writer = threading.Thread(target=lambda: [claim(f"{number}.go") for number in range(100)])
     writer.start()
     after = 0

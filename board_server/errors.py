@@ -77,7 +77,7 @@ class SessionExpired(BoardError):
     """No such session is open: it has expired or was closed, or it never existed."""
 
     def __init__(self, session_id: str) -> None:
-        super().__init__("the session has ended and its work was handed on; drop that work")
+        super().__init__("the session has ended; drop its work, which another worker may have")
         self.session_id = session_id
 
 

@@ -180,7 +180,7 @@ class BoardServiceServicer:
 
         Errors: STATE_MISMATCH when the phase is not in `expected_state`, does not
         exist, or exists although the call expected none: nothing was changed; read
-        the phase again and decide anew.
+        the phase again and decide what to do.
         SESSION_EXPIRED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -350,8 +350,8 @@ class BoardServiceServicer:
     def RenewSession(self, request, context):
         """RenewSession gives the session its full ttl again. It makes no revision.
 
-        Errors: SESSION_EXPIRED: the session has ended and its work was given up;
-        drop it.
+        Errors: SESSION_EXPIRED: the session has ended, and another worker may have
+        its work; drop it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -377,10 +377,10 @@ class BoardServiceServicer:
 
     def ArchiveBoard(self, request, context):
         """ArchiveBoard empties the board in one transaction: it removes every phase,
-        contract and claim, provided that the board is still at `revision`. Take a
-        snapshot, store it safely, and archive with its revision and board_id: then
-        nothing is removed that was not stored. Its events have the cause ARCHIVE. Sessions
-        live on. An empty board stays as it is.
+        contract and claim, if the board is still at `revision`. Take a snapshot,
+        store it safely, and archive with its revision and board_id: then nothing
+        is removed that was not stored. The events have the cause ARCHIVE. Sessions
+        stay open. Archiving an empty board changes nothing.
 
         Errors: REVISION_MISMATCH when the board has changed since `revision`:
         nothing was removed; take another snapshot. BOARD_REPLACED when it is not

@@ -37,21 +37,22 @@ nothing, if that session has ended; its worker must drop the work.
 
 A reply can be lost after its call has changed the board. A call whose
 metadata has `board-request-id`, an idempotency key of up to 256 bytes that
-no other call has, can be sent again with the same key: where the board
-remembers how the call of that key ended, it does nothing and answers the
-same again, revision and all. It remembers replies, of calls that changed
-nothing too, and refusals (FILE_ALREADY_CLAIMED, STATE_MISMATCH,
-REVISION_MISMATCH, SESSION_EXPIRED, and BOARD_REPLACED of ArchiveBoard), of
-some 100,000 calls. So each call is done at most once, even where its first
-attempt arrives after its retry. No other error is remembered: a caller that
-gets one, and may have sent the call before, sends it again to be sure. A key that
-comes with another method or request is refused with INVALID_ARGUMENT.
+no other call has, can be sent again with the same key. If the board
+remembers the outcome of the call with that key, it does nothing and gives
+the same answer, with the same revision. It remembers the replies of some
+100,000 calls, including calls that changed nothing, and these refusals:
+FILE_ALREADY_CLAIMED, STATE_MISMATCH, REVISION_MISMATCH, SESSION_EXPIRED, and
+BOARD_REPLACED of ArchiveBoard. So each call is done at most once, even if
+its first attempt arrives after its retry. No other error is remembered: a
+caller that gets one, and may have sent the call before, sends it again to
+be sure. A key with another method or request is refused with
+INVALID_ARGUMENT.
 Clients that retry (the service config's retries keep the metadata) should
 send a key with every write; one that begins with the time, as a UUID of
 version 7 does, costs the board least. Each board remembers its own keys.
 
-The option idempotency_level says which calls those are. A method without it
-is a write that takes a key. NO_SIDE_EFFECTS marks a read, and IDEMPOTENT a
+The option idempotency_level says which methods take a key. A method without
+it is a write that does. NO_SIDE_EFFECTS marks a read, and IDEMPOTENT a
 call that has the same effect however often it is sent: both ignore keys and
 may be sent again without one.
 """
@@ -107,7 +108,7 @@ class BoardServiceStub:
 
     Errors: STATE_MISMATCH when the phase is not in `expected_state`, does not
     exist, or exists although the call expected none: nothing was changed; read
-    the phase again and decide anew.
+    the phase again and decide what to do.
     SESSION_EXPIRED.
     """
     GetPhaseState: _grpc.UnaryUnaryMultiCallable[_board_pb2.GetPhaseStateRequest, _board_pb2.GetPhaseStateResponse]
@@ -212,8 +213,8 @@ class BoardServiceStub:
     RenewSession: _grpc.UnaryUnaryMultiCallable[_board_pb2.RenewSessionRequest, _board_pb2.RenewSessionResponse]
     """RenewSession gives the session its full ttl again. It makes no revision.
 
-    Errors: SESSION_EXPIRED: the session has ended and its work was given up;
-    drop it.
+    Errors: SESSION_EXPIRED: the session has ended, and another worker may have
+    its work; drop it.
     """
     CloseSession: _grpc.UnaryUnaryMultiCallable[_board_pb2.CloseSessionRequest, _board_pb2.CloseSessionResponse]
     """CloseSession ends the session now, as OpenSession describes.
@@ -227,10 +228,10 @@ class BoardServiceStub:
     """
     ArchiveBoard: _grpc.UnaryUnaryMultiCallable[_board_pb2.ArchiveBoardRequest, _board_pb2.ArchiveBoardResponse]
     """ArchiveBoard empties the board in one transaction: it removes every phase,
-    contract and claim, provided that the board is still at `revision`. Take a
-    snapshot, store it safely, and archive with its revision and board_id: then
-    nothing is removed that was not stored. Its events have the cause ARCHIVE. Sessions
-    live on. An empty board stays as it is.
+    contract and claim, if the board is still at `revision`. Take a snapshot,
+    store it safely, and archive with its revision and board_id: then nothing
+    is removed that was not stored. The events have the cause ARCHIVE. Sessions
+    stay open. Archiving an empty board changes nothing.
 
     Errors: REVISION_MISMATCH when the board has changed since `revision`:
     nothing was removed; take another snapshot. BOARD_REPLACED when it is not
@@ -263,7 +264,7 @@ class BoardServiceAsyncStub(BoardServiceStub):
 
     Errors: STATE_MISMATCH when the phase is not in `expected_state`, does not
     exist, or exists although the call expected none: nothing was changed; read
-    the phase again and decide anew.
+    the phase again and decide what to do.
     SESSION_EXPIRED.
     """
     GetPhaseState: _aio.UnaryUnaryMultiCallable[_board_pb2.GetPhaseStateRequest, _board_pb2.GetPhaseStateResponse]  # type: ignore[assignment]
@@ -368,8 +369,8 @@ class BoardServiceAsyncStub(BoardServiceStub):
     RenewSession: _aio.UnaryUnaryMultiCallable[_board_pb2.RenewSessionRequest, _board_pb2.RenewSessionResponse]  # type: ignore[assignment]
     """RenewSession gives the session its full ttl again. It makes no revision.
 
-    Errors: SESSION_EXPIRED: the session has ended and its work was given up;
-    drop it.
+    Errors: SESSION_EXPIRED: the session has ended, and another worker may have
+    its work; drop it.
     """
     CloseSession: _aio.UnaryUnaryMultiCallable[_board_pb2.CloseSessionRequest, _board_pb2.CloseSessionResponse]  # type: ignore[assignment]
     """CloseSession ends the session now, as OpenSession describes.
@@ -383,10 +384,10 @@ class BoardServiceAsyncStub(BoardServiceStub):
     """
     ArchiveBoard: _aio.UnaryUnaryMultiCallable[_board_pb2.ArchiveBoardRequest, _board_pb2.ArchiveBoardResponse]  # type: ignore[assignment]
     """ArchiveBoard empties the board in one transaction: it removes every phase,
-    contract and claim, provided that the board is still at `revision`. Take a
-    snapshot, store it safely, and archive with its revision and board_id: then
-    nothing is removed that was not stored. Its events have the cause ARCHIVE. Sessions
-    live on. An empty board stays as it is.
+    contract and claim, if the board is still at `revision`. Take a snapshot,
+    store it safely, and archive with its revision and board_id: then nothing
+    is removed that was not stored. The events have the cause ARCHIVE. Sessions
+    stay open. Archiving an empty board changes nothing.
 
     Errors: REVISION_MISMATCH when the board has changed since `revision`:
     nothing was removed; take another snapshot. BOARD_REPLACED when it is not
@@ -434,7 +435,7 @@ class BoardServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors: STATE_MISMATCH when the phase is not in `expected_state`, does not
         exist, or exists although the call expected none: nothing was changed; read
-        the phase again and decide anew.
+        the phase again and decide what to do.
         SESSION_EXPIRED.
         """
 
@@ -635,8 +636,8 @@ class BoardServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_board_pb2.RenewSessionResponse, _abc.Awaitable[_board_pb2.RenewSessionResponse]]:
         """RenewSession gives the session its full ttl again. It makes no revision.
 
-        Errors: SESSION_EXPIRED: the session has ended and its work was given up;
-        drop it.
+        Errors: SESSION_EXPIRED: the session has ended, and another worker may have
+        its work; drop it.
         """
 
     @_abc_1.abstractmethod
@@ -668,10 +669,10 @@ class BoardServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_board_pb2.ArchiveBoardResponse, _abc.Awaitable[_board_pb2.ArchiveBoardResponse]]:
         """ArchiveBoard empties the board in one transaction: it removes every phase,
-        contract and claim, provided that the board is still at `revision`. Take a
-        snapshot, store it safely, and archive with its revision and board_id: then
-        nothing is removed that was not stored. Its events have the cause ARCHIVE. Sessions
-        live on. An empty board stays as it is.
+        contract and claim, if the board is still at `revision`. Take a snapshot,
+        store it safely, and archive with its revision and board_id: then nothing
+        is removed that was not stored. The events have the cause ARCHIVE. Sessions
+        stay open. Archiving an empty board changes nothing.
 
         Errors: REVISION_MISMATCH when the board has changed since `revision`:
         nothing was removed; take another snapshot. BOARD_REPLACED when it is not

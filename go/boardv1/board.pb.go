@@ -34,21 +34,22 @@
 //
 // A reply can be lost after its call has changed the board. A call whose
 // metadata has `board-request-id`, an idempotency key of up to 256 bytes that
-// no other call has, can be sent again with the same key: where the board
-// remembers how the call of that key ended, it does nothing and answers the
-// same again, revision and all. It remembers replies, of calls that changed
-// nothing too, and refusals (FILE_ALREADY_CLAIMED, STATE_MISMATCH,
-// REVISION_MISMATCH, SESSION_EXPIRED, and BOARD_REPLACED of ArchiveBoard), of
-// some 100,000 calls. So each call is done at most once, even where its first
-// attempt arrives after its retry. No other error is remembered: a caller that
-// gets one, and may have sent the call before, sends it again to be sure. A key that
-// comes with another method or request is refused with INVALID_ARGUMENT.
+// no other call has, can be sent again with the same key. If the board
+// remembers the outcome of the call with that key, it does nothing and gives
+// the same answer, with the same revision. It remembers the replies of some
+// 100,000 calls, including calls that changed nothing, and these refusals:
+// FILE_ALREADY_CLAIMED, STATE_MISMATCH, REVISION_MISMATCH, SESSION_EXPIRED, and
+// BOARD_REPLACED of ArchiveBoard. So each call is done at most once, even if
+// its first attempt arrives after its retry. No other error is remembered: a
+// caller that gets one, and may have sent the call before, sends it again to
+// be sure. A key with another method or request is refused with
+// INVALID_ARGUMENT.
 // Clients that retry (the service config's retries keep the metadata) should
 // send a key with every write; one that begins with the time, as a UUID of
 // version 7 does, costs the board least. Each board remembers its own keys.
 //
-// The option idempotency_level says which calls those are. A method without it
-// is a write that takes a key. NO_SIDE_EFFECTS marks a read, and IDEMPOTENT a
+// The option idempotency_level says which methods take a key. A method without
+// it is a write that does. NO_SIDE_EFFECTS marks a read, and IDEMPOTENT a
 // call that has the same effect however often it is sent: both ignore keys and
 // may be sent again without one.
 
@@ -1844,8 +1845,8 @@ type SetPhaseStateRequest struct {
 	// worker that has the phase now. Absent keeps the current one; empty clears it.
 	Worker *string `protobuf:"bytes,4,opt,name=worker,proto3,oneof" json:"worker,omitempty"`
 	// expected_state makes the call a compare-and-set: it is refused with
-	// STATE_MISMATCH unless the phase exists and is in this state; present and
-	// UNSPECIFIED, unless there is no such phase.
+	// STATE_MISMATCH unless the phase exists and is in this state. If it is
+	// present and UNSPECIFIED, the call is refused if the phase exists.
 	ExpectedState *PhaseState `protobuf:"varint,5,opt,name=expected_state,json=expectedState,proto3,enum=board.v1.PhaseState,oneof" json:"expected_state,omitempty"`
 	// session_id of the caller's session; empty for none.
 	SessionId     string `protobuf:"bytes,6,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`

@@ -34,21 +34,22 @@
 //
 // A reply can be lost after its call has changed the board. A call whose
 // metadata has `board-request-id`, an idempotency key of up to 256 bytes that
-// no other call has, can be sent again with the same key: where the board
-// remembers how the call of that key ended, it does nothing and answers the
-// same again, revision and all. It remembers replies, of calls that changed
-// nothing too, and refusals (FILE_ALREADY_CLAIMED, STATE_MISMATCH,
-// REVISION_MISMATCH, SESSION_EXPIRED, and BOARD_REPLACED of ArchiveBoard), of
-// some 100,000 calls. So each call is done at most once, even where its first
-// attempt arrives after its retry. No other error is remembered: a caller that
-// gets one, and may have sent the call before, sends it again to be sure. A key that
-// comes with another method or request is refused with INVALID_ARGUMENT.
+// no other call has, can be sent again with the same key. If the board
+// remembers the outcome of the call with that key, it does nothing and gives
+// the same answer, with the same revision. It remembers the replies of some
+// 100,000 calls, including calls that changed nothing, and these refusals:
+// FILE_ALREADY_CLAIMED, STATE_MISMATCH, REVISION_MISMATCH, SESSION_EXPIRED, and
+// BOARD_REPLACED of ArchiveBoard. So each call is done at most once, even if
+// its first attempt arrives after its retry. No other error is remembered: a
+// caller that gets one, and may have sent the call before, sends it again to
+// be sure. A key with another method or request is refused with
+// INVALID_ARGUMENT.
 // Clients that retry (the service config's retries keep the metadata) should
 // send a key with every write; one that begins with the time, as a UUID of
 // version 7 does, costs the board least. Each board remembers its own keys.
 //
-// The option idempotency_level says which calls those are. A method without it
-// is a write that takes a key. NO_SIDE_EFFECTS marks a read, and IDEMPOTENT a
+// The option idempotency_level says which methods take a key. A method without
+// it is a write that does. NO_SIDE_EFFECTS marks a read, and IDEMPOTENT a
 // call that has the same effect however often it is sent: both ignore keys and
 // may be sent again without one.
 
@@ -120,7 +121,7 @@ type BoardServiceClient interface {
 	//
 	// Errors: STATE_MISMATCH when the phase is not in `expected_state`, does not
 	// exist, or exists although the call expected none: nothing was changed; read
-	// the phase again and decide anew.
+	// the phase again and decide what to do.
 	// SESSION_EXPIRED.
 	SetPhaseState(ctx context.Context, in *SetPhaseStateRequest, opts ...grpc.CallOption) (*SetPhaseStateResponse, error)
 	// GetPhaseState reads one phase. The reply has no phase when there is none.
@@ -210,8 +211,8 @@ type BoardServiceClient interface {
 	OpenSession(ctx context.Context, in *OpenSessionRequest, opts ...grpc.CallOption) (*OpenSessionResponse, error)
 	// RenewSession gives the session its full ttl again. It makes no revision.
 	//
-	// Errors: SESSION_EXPIRED: the session has ended and its work was given up;
-	// drop it.
+	// Errors: SESSION_EXPIRED: the session has ended, and another worker may have
+	// its work; drop it.
 	RenewSession(ctx context.Context, in *RenewSessionRequest, opts ...grpc.CallOption) (*RenewSessionResponse, error)
 	// CloseSession ends the session now, as OpenSession describes.
 	// Complete the phases first.
@@ -222,10 +223,10 @@ type BoardServiceClient interface {
 	// IDs, a page at a time.
 	ListSessions(ctx context.Context, in *ListSessionsRequest, opts ...grpc.CallOption) (*ListSessionsResponse, error)
 	// ArchiveBoard empties the board in one transaction: it removes every phase,
-	// contract and claim, provided that the board is still at `revision`. Take a
-	// snapshot, store it safely, and archive with its revision and board_id: then
-	// nothing is removed that was not stored. Its events have the cause ARCHIVE. Sessions
-	// live on. An empty board stays as it is.
+	// contract and claim, if the board is still at `revision`. Take a snapshot,
+	// store it safely, and archive with its revision and board_id: then nothing
+	// is removed that was not stored. The events have the cause ARCHIVE. Sessions
+	// stay open. Archiving an empty board changes nothing.
 	//
 	// Errors: REVISION_MISMATCH when the board has changed since `revision`:
 	// nothing was removed; take another snapshot. BOARD_REPLACED when it is not
@@ -502,7 +503,7 @@ type BoardServiceServer interface {
 	//
 	// Errors: STATE_MISMATCH when the phase is not in `expected_state`, does not
 	// exist, or exists although the call expected none: nothing was changed; read
-	// the phase again and decide anew.
+	// the phase again and decide what to do.
 	// SESSION_EXPIRED.
 	SetPhaseState(context.Context, *SetPhaseStateRequest) (*SetPhaseStateResponse, error)
 	// GetPhaseState reads one phase. The reply has no phase when there is none.
@@ -592,8 +593,8 @@ type BoardServiceServer interface {
 	OpenSession(context.Context, *OpenSessionRequest) (*OpenSessionResponse, error)
 	// RenewSession gives the session its full ttl again. It makes no revision.
 	//
-	// Errors: SESSION_EXPIRED: the session has ended and its work was given up;
-	// drop it.
+	// Errors: SESSION_EXPIRED: the session has ended, and another worker may have
+	// its work; drop it.
 	RenewSession(context.Context, *RenewSessionRequest) (*RenewSessionResponse, error)
 	// CloseSession ends the session now, as OpenSession describes.
 	// Complete the phases first.
@@ -604,10 +605,10 @@ type BoardServiceServer interface {
 	// IDs, a page at a time.
 	ListSessions(context.Context, *ListSessionsRequest) (*ListSessionsResponse, error)
 	// ArchiveBoard empties the board in one transaction: it removes every phase,
-	// contract and claim, provided that the board is still at `revision`. Take a
-	// snapshot, store it safely, and archive with its revision and board_id: then
-	// nothing is removed that was not stored. Its events have the cause ARCHIVE. Sessions
-	// live on. An empty board stays as it is.
+	// contract and claim, if the board is still at `revision`. Take a snapshot,
+	// store it safely, and archive with its revision and board_id: then nothing
+	// is removed that was not stored. The events have the cause ARCHIVE. Sessions
+	// stay open. Archiving an empty board changes nothing.
 	//
 	// Errors: REVISION_MISMATCH when the board has changed since `revision`:
 	// nothing was removed; take another snapshot. BOARD_REPLACED when it is not

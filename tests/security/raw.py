@@ -1,4 +1,4 @@
-"""A client that speaks HTTP/2 frame by frame, to say what no well-behaved one would."""
+"""A client that sends HTTP/2 frame by frame, also frames that a correct client never sends."""
 
 import select
 import socket
@@ -55,9 +55,9 @@ def flood_of(streams: int, method: str, *then: Frame) -> bytes:
 
 
 class Raw:
-    """One connection; `window` is how many bytes the server may send of each reply unasked.
+    """One connection. `window` is the initial flow-control window of each stream, in bytes.
 
-    With `tls` it is encrypted, and trusts the server unseen.
+    With `tls` it is encrypted, without verifying the server's certificate.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Raw:
             self.socket.sendall(PREFACE + settings.serialize())
             while not isinstance(next(self.frames()), SettingsFrame):
                 pass
-            # From here on the server's windows are as large as it said.
+            # The server's settings apply from here on.
             self.socket.sendall(SettingsFrame(0, flags=["ACK"]).serialize())
 
     def __enter__(self) -> "Raw":
@@ -103,7 +103,7 @@ class Raw:
         return number
 
     def data(self, stream: int, payload: bytes, *, end: bool = True) -> None:
-        """Send a message's bytes; the caller minds the window."""
+        """Send a message's bytes; the caller must respect the flow-control window."""
         parts = [payload[i : i + MAX_FRAME] for i in range(0, len(payload), MAX_FRAME)] or [b""]
         frames = [DataFrame(stream, part) for part in parts]
         if end:
@@ -111,11 +111,11 @@ class Raw:
         self.socket.sendall(b"".join(frame.serialize() for frame in frames))
 
     def reset(self, stream: int) -> None:
-        """Take a stream back."""
+        """Reset a stream."""
         self.socket.sendall(RstStreamFrame(stream, error_code=8).serialize())
 
     def call(self, method: str, request) -> int:
-        """Make a whole call; return its stream."""
+        """Send a whole call; return its stream."""
         stream = self.open(self.headers(method))
         self.data(stream, grpc_message(request.SerializeToString()))
         return stream
@@ -134,7 +134,7 @@ class Raw:
             yield frame
 
     def meet(self) -> None:
-        """Ping, and wait for the answer: what was sent before has arrived."""
+        """Ping, and wait for the answer: everything sent before has then arrived."""
         self.socket.sendall(PingFrame(0, b"all here").serialize())
         for frame in self.frames():
             if isinstance(frame, PingFrame) and frame.opaque_data == b"all here":
@@ -142,7 +142,7 @@ class Raw:
             self.answer_pings(frame)
 
     def pour(self, flood: bytes) -> bytes:
-        """Send as fast as the server reads; return what it had to say to that."""
+        """Send as fast as the server reads; return the bytes that it has sent meanwhile."""
 
         def send() -> None:
             with suppress(ConnectionError):
@@ -153,14 +153,14 @@ class Raw:
         received = bytearray()
         self._receive_until_pong(received)
         sending.join()
-        # The answer to a ping overtakes what was to be said before, but not by much.
+        # The answer to a ping may arrive shortly before frames that were to be sent earlier.
         with suppress(ConnectionError):
             self.socket.sendall(PING)
         self._receive_until_pong(received)
         return bytes(received)
 
     def drown(self, flood: bytes) -> bool:
-        """Send all of it, and pass over what the server says; False once it has closed."""
+        """Send all of it, and ignore what the server sends; return False if it has closed."""
         with suppress(ConnectionError, ssl.SSLError):  # the server may close
             for start in range(0, len(flood), 65536):
                 self.socket.sendall(flood[start : start + 65536])
@@ -181,12 +181,12 @@ class Raw:
                 received += part
 
     def answer_pings(self, frame: Frame) -> None:
-        """Answer a ping, as a living client does."""
+        """Answer a frame if it is a ping."""
         if isinstance(frame, PingFrame) and "ACK" not in frame.flags:
             self.socket.sendall(PingFrame(0, frame.opaque_data, flags=["ACK"]).serialize())
 
     def trailers(self) -> Iterator[tuple[int, dict[str, str]]]:
-        """Yield the headers that the server sends, with the stream that they are of."""
+        """Yield the headers that the server sends, each with its stream."""
         for frame in self.frames():
             self.answer_pings(frame)
             if isinstance(frame, RstStreamFrame):
@@ -195,13 +195,13 @@ class Raw:
                 yield frame.stream_id, dict(self._decoder.decode(frame.data))
 
     def trailers_of(self, stream: int) -> dict[str, str]:
-        """Return the headers that a stream gets, up to its end; none if it is cut off."""
+        """Return the headers of a stream up to its trailers, or up to where it is cut off."""
         found: dict[str, str] = {}
         with suppress(ConnectionError):
             for frame in self.frames():
                 self.answer_pings(frame)
                 if isinstance(frame, HeadersFrame):
-                    headers = dict(self._decoder.decode(frame.data))  # in their order, of all
+                    headers = dict(self._decoder.decode(frame.data))  # HPACK: of every stream
                     found |= headers if frame.stream_id == stream else {}
                 if "grpc-status" in found or _cuts_off(frame, stream):
                     break

@@ -1,4 +1,4 @@
-"""A request that makes sense for each RPC, and how to make a call with it."""
+"""A valid request for each RPC, and functions that make a call with it."""
 
 import grpc
 
@@ -8,12 +8,12 @@ BOARD = "guarded"
 
 
 def sample(method: str, board: str = BOARD, **fields):
-    """Make a valid request for a method; `fields` are set besides."""
+    """Make a valid request for a method, and set `fields` in it."""
     return make(method, **({"board": board} | GOOD[method] | fields))
 
 
 def call(stub, method: str, request, metadata=(), timeout: float = 10):
-    """Make a call, of a stream take the first message; return its reply."""
+    """Make a call; return its reply, or the first message of a stream."""
     reply = getattr(stub, method)(request, metadata=metadata, timeout=timeout)
     if isinstance(reply, grpc.RpcError):  # a stream, which is its own call
         try:

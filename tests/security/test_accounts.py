@@ -1,4 +1,4 @@
-"""What calls make the server hold is given back, however they end."""
+"""The bytes counted for a call are subtracted at its end, however it ends."""
 
 import asyncio
 
@@ -57,7 +57,7 @@ calls = st.tuples(
 
 
 async def make(limiter, method, caller, steps):
-    """Make a call of these steps; an error or a cancellation ends it, as in the server."""
+    """Run a call with these steps; an error or a cancellation ends it, as in the server."""
     context = Context()
     sessions = []
     try:

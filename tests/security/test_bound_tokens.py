@@ -1,4 +1,4 @@
-"""A token can be for some boards, or for one worker, and then is for nothing else."""
+"""A token that is bound to boards or to a worker is refused for others."""
 
 import grpc
 import pytest
@@ -76,7 +76,9 @@ def test_a_token_of_a_board_that_is_not_the_default_must_name_it(server, tokens)
     with server.channel() as channel:
         request = pb.GetPhaseStateRequest(phase_id="p")
         codes = set()
-        while grpc.StatusCode.PERMISSION_DENIED not in codes:  # the file is looked at by and by
+        while (
+            grpc.StatusCode.PERMISSION_DENIED not in codes
+        ):  # until the server reads the file again
             codes.add(code_of(stub(channel), "GetPhaseState", request, metadata))
             assert grpc.StatusCode.OK not in codes
         request.board = OTHERS
@@ -105,7 +107,7 @@ def test_a_worker_speaks_for_itself(client):
         worker.complete_phase("p", "done")
 
 
-def test_a_worker_cannot_bear_anothers_name(client):
+def test_a_worker_cannot_use_anothers_name(client):
     w1 = client("w1")
     for worker in ("w2", "", None):
         with pytest.raises(PermissionDenied):

@@ -1,4 +1,4 @@
-"""Which client certificates stand for which token: by names of one kind, as they stand there."""
+"""A client certificate matches a token by its whole name and the kind of that name."""
 
 import grpc
 import pytest
@@ -38,7 +38,7 @@ def server(tmp_path_factory, authority, server_pair):
 
 @pytest.fixture
 def called(server, authority, tmp_path):
-    """Call with a certificate of these names; return "" or the error's text."""
+    """A function that calls with a certificate of these names and returns the error, "" if none."""
 
     def called(*names, also=()) -> str:
         pair = authority.issue(*names, also=also, into=Pair(tmp_path / "cert", tmp_path / "key"))

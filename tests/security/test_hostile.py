@@ -1,4 +1,4 @@
-"""What strangers may throw at a port: the server answers or closes, and serves on.
+"""Attacks by unknown clients: the server answers or disconnects them, and serves others.
 
 Its memory stays bounded, and an honest client beside keeps its pace.
 """
@@ -33,27 +33,27 @@ from tests.support.secured import TokenFile, bearer, program, stub
 pytestmark = pytest.mark.alone
 
 MEMORY = 100 * 2**20
-"""Bytes that an attack may make the server take, and keep for the next."""
+"""Bytes of memory that the server may take for an attack, and need not return after it."""
 
 CALLS = 200
-"""Of an honest client, one after the other, while an attack goes on and when it is over."""
+"""Calls of an honest client, one after the other, during an attack and after it."""
 
 CALLS_IN_A_FLOOD = 1_000
-"""It comes all at once, and holds up the few calls that meet it."""
+"""The same during a flood: more, as a flood arrives at once and delays only few calls."""
 
 SLOWER = 5
-"""How much slower they may be than in quiet, all but one in a hundred of them."""
+"""How many times slower than without an attack the p99 of these calls may be."""
 
 QUICK = 0.005
-"""Seconds below which a call is quick, on a machine that has other work too."""
+"""Seconds below which a call is quick, on a machine that has other work."""
 
 TRIES = 3
-"""What slows the client is the attack, and no other work, if it does so each time."""
+"""Attempts. If the client is slow in each, the cause is the attack and not other work."""
 
 STREAMS = 20_000
 
 SERVED = 1_000
-"""Of them, those that the server may begin with, and others may have to wait for."""
+"""Streams that the server may begin to handle, for which other calls may have to wait."""
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def server(tmp_path_factory, tokens, log):
 
 @pytest.fixture
 def withstands(server, tokens, log):
-    """Hold an attack to the promises of this module."""
+    """A function that runs an attack and checks the promises of this module."""
     return promises(server, Credentials(token=tokens.secrets["honest"]), log)
 
 
@@ -105,7 +105,7 @@ def encrypted(tmp_path_factory, tokens, server_pair):
 
 @pytest.fixture(params=["plain", "inside TLS"])
 def listener(request, tokens, authority):
-    """A server, whether it is encrypted, and its promises."""
+    """A server, whether it uses TLS, and its `withstands`."""
     if request.param == "plain":
         withstands = request.getfixturevalue("withstands")
         return request.getfixturevalue("server"), False, withstands
@@ -207,7 +207,7 @@ def test_a_flood_of_streams(server, withstands, then):
 
 
 def strangers_served(server) -> float:
-    """Count the calls that were refused for want of a token."""
+    """Count the calls that were refused because they had no token."""
     refused = {"method": "GetPhaseState", "code": "UNAUTHENTICATED"}
     return Samples(server.metrics).of("board_rpcs_total", **refused) or 0
 
@@ -222,7 +222,7 @@ FRAMES = {
     "CONTINUATION": ContinuationFrame(1),
     "PING": PingFrame(0, bytes(8)),
 }
-"""Frames that say nothing."""
+"""Frames without a call."""
 
 CALLS_AGAINST_FRAMES = 300
 
@@ -230,11 +230,11 @@ UNBOUNDED = float("inf")
 """gRPC's read buffer doubles while a client sends faster than it reads (docs/security.md)."""
 
 LONGEST = 0.4
-"""Seconds of the longest call of an honest client while such frames come without a pause."""
+"""Seconds that a call of an honest client may take while such frames arrive without a pause."""
 
 
 def is_answered_meanwhile(client, calls, attack) -> bool:
-    """Make calls while an attack goes on, which ends once they are done."""
+    """Make calls during an attack, which ends after them."""
     done = threading.Event()
     with ThreadPoolExecutor(1) as beside:
         attacking = beside.submit(attack, done)
@@ -302,7 +302,7 @@ def test_a_strangers_message_is_not_waited_for(server, withstands):
 
 
 def bomb(size: int) -> bytes:
-    """So many zeros, compressed as gzip does."""
+    """Many zeros, compressed with gzip."""
     squeeze = zlib.compressobj(wbits=31)
     chunk = bytes(2**20)
     parts = [squeeze.compress(chunk) for _ in range(size // len(chunk))]

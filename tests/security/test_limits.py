@@ -1,4 +1,4 @@
-"""There is a limit to everything; what is over it is refused at once, and told why."""
+"""A call over a limit is refused at once with LIMIT_EXCEEDED, which names the limit."""
 
 import asyncio
 import threading
@@ -46,8 +46,8 @@ def refused(stub, method, request, metadata=()) -> tuple[grpc.StatusCode, str, d
 
 
 def exceeded(limit: str, maximum: int):
-    told = {"limit": limit, "maximum": str(maximum)}
-    return grpc.StatusCode.RESOURCE_EXHAUSTED, "LIMIT_EXCEEDED", told
+    metadata = {"limit": limit, "maximum": str(maximum)}
+    return grpc.StatusCode.RESOURCE_EXHAUSTED, "LIMIT_EXCEEDED", metadata
 
 
 BUSY = pb.WaitCondition(phase=pb.PhaseCondition(phase_id="p", states=[pb.PHASE_STATE_DECOMPOSED]))
@@ -84,7 +84,7 @@ def test_watches_are_counted_for_each_token(serve, tokens):
 
 
 def test_boards_that_one_caller_keeps_open_by_watching(serve, tokens):
-    """Of eight boards a quarter: whoever watches them leaves the others room."""
+    """A caller may keep a quarter of the eight boards open, so that others have room."""
     greedy, honest = tokens.add("greedy"), tokens.add("honest", role=Role.ADMIN)
     with serve(max_boards=8, tokens=tokens.path) as server, server.channel() as channel:
         board = stub(channel)
@@ -112,7 +112,7 @@ def test_boards_that_one_caller_keeps_open_by_watching(serve, tokens):
 
 
 def test_boards_that_one_caller_keeps_open_by_sessions(serve, tokens):
-    """Of eight boards a quarter, watched ones among them; the default board is open anyway."""
+    """A quarter of eight, with those it watches; the default board does not count."""
     greedy, honest = tokens.add("greedy", role=Role.WORKER), tokens.add("honest", role=Role.ADMIN)
     with serve(max_boards=8, tokens=tokens.path) as server, server.channel() as channel:
         board = stub(channel)
@@ -155,13 +155,13 @@ async def test_waiters_of_one_caller(serve):
 def test_calls_in_all(serve):
     with serve(max_calls=1) as server, Raw(server.address) as raw, server.channel() as channel:
         raw.call("WaitFor", NEVER)
-        until_active(server, 1)  # a call of ours would take the waiter's place
+        until_active(server, 1)  # not by a call: it would take the waiter's place
         told = refused(stub(channel), "GetPhaseState", sample("GetPhaseState", ""))
         assert told == exceeded("calls", 1)
 
 
 def test_calls_of_one_caller_leave_room_for_the_others(serve, tokens):
-    """Calls whose requests never come, too."""
+    """Also calls whose requests never arrive."""
     greedy, honest = tokens.add("greedy"), tokens.add("honest")
     with (
         serve(max_calls=8, tokens=tokens.path) as server,
@@ -275,7 +275,7 @@ def publish_large(address: str) -> None:
 
 
 def statuses(raw: Raw, streams: list[int]) -> dict[int, str]:
-    """The status of each stream, "" for one whose reply waits for its reader."""
+    """Return the status of each stream, "" for one whose reply waits to be read."""
     found: dict[int, str] = {}
     for stream, headers in raw.trailers():
         found[stream] = headers.get("grpc-status", "")
@@ -293,7 +293,7 @@ def test_replies_that_nobody_reads(serve):
             assert sorted(found.values()) == ["", "", "", "8", "8", "8"]
             for stream in streams:
                 raw.reset(stream)
-            while True:  # until the server has let go of them
+            while True:  # until the server no longer holds them
                 (status,) = statuses(
                     raw, [raw.call("ListContracts", pb.ListContractsRequest())]
                 ).values()

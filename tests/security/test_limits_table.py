@@ -1,4 +1,4 @@
-"""What each call can make the server hold is bounded; real callers drive it there.
+"""The memory that each call can make the server hold is bounded, also against real attacks.
 
 The server is a process of its own with low limits, and what it holds is read from /proc.
 """
@@ -27,8 +27,8 @@ UNREAD = 16 * MIB
 HELD = 32 * MIB
 
 MOST = 3 * (UNREAD + HELD)
-"""Bytes of memory that all attacks together may take: what is counted, and what gRPC and the
-allocator make of it."""
+"""Bytes of memory that all attacks together may take: the counted bytes, and what gRPC and the
+allocator need in addition."""
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def rested(server):
 
 @pytest.fixture(autouse=True)
 def bounded(server, rested):
-    """Hold each attack to its bound; once its callers are gone, nothing is held."""
+    """After each attack, check its bound, and that nothing is held once its callers have gone."""
     yield
     assert server.memory() - rested < MOST
     samples = Samples(server.metrics)
@@ -76,7 +76,7 @@ def channel(server):
 
 
 def padded(method: str, size: int) -> bytes:
-    """Make a request of so many bytes, most of them in a field that nobody knows."""
+    """Make a request of so many bytes, most of them in an unknown field."""
     request = sample(method, "").SerializeToString()
     left = size - len(request) - 5  # a tag of two bytes, a length of three
     length = bytes([left & 0x7F | 0x80, left >> 7 & 0x7F | 0x80, left >> 14])
@@ -173,7 +173,7 @@ def test_what_nobody_reads_is_bounded(server, method, request_):
 
 
 def test_a_session_is_counted_although_its_caller_went_away(server):
-    """Callers that go away as soon as they have asked cannot open more than those that stay."""
+    """Callers that cancel at once cannot open more sessions than others."""
     with grpc.insecure_channel(server.address) as channel:
         board = stub(channel)
         for session in board.ListSessions(pb.ListSessionsRequest()).sessions:
@@ -193,7 +193,7 @@ def test_a_session_is_counted_although_its_caller_went_away(server):
 
 def test_a_call_that_opens_a_session_and_is_sent_again_is_counted_once(channel):
     board = stub(channel)
-    for turn in range(60):  # more often than there may be sessions
+    for turn in range(60):  # more than `max_sessions`
         named = (("board-request-id", f"again {turn}"),)
         first, again = (
             board.OpenSession(sample("OpenSession", ""), metadata=named).session for _ in range(2)

@@ -1,4 +1,4 @@
-"""A call that is made again gets the answer that it had, and nobody else does."""
+"""A call repeated with its idempotency key gets its first answer; other callers do not."""
 
 import grpc
 import pytest
@@ -16,7 +16,7 @@ LONGEST = (("board-request-id", "i" * 256),)
 
 @pytest.fixture
 def callers(tokens):
-    """The metadata of two callers, the second with the longest name that there may be."""
+    """The metadata of two callers, the second with a name of the greatest length."""
     return [bearer(tokens.add(name, Role.WORKER)) for name in ("a", "b" * 64)]
 
 

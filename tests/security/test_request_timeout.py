@@ -1,4 +1,4 @@
-"""A request has to come, and a stranger's is not even waited for."""
+"""A request must arrive in time; the server does not wait for that of an unknown caller."""
 
 import struct
 import threading
@@ -41,20 +41,20 @@ def tokens(tmp_path):
 
 @pytest.fixture
 def shown(tokens):
-    """What somebody shows who may read."""
+    """The metadata of a caller with the role reader."""
     return dict(bearer(tokens.add("reader", Role.READER)))
 
 
 @pytest.fixture
-def asking(tmp_path, tokens, shown):  # noqa: ARG001  its token is there from the beginning
-    """A server that asks its callers who they are."""
+def asking(tmp_path, tokens, shown):  # noqa: ARG001  its token must exist when the server starts
+    """A server that requires tokens."""
     with running(Config(tmp_path / "boards", "b", (ANY_PORT,), tokens=tokens.path)) as server:
         yield server
 
 
 @pytest.fixture
 def impatient(monkeypatch):
-    """Wait for no request longer than a moment."""
+    """Set the time for a request to arrive to 0.1 s."""
     monkeypatch.setattr(request_timeout, "PATIENCE", 0.1)
     monkeypatch.setattr(builtin_services, "PATIENCE", 0.1)
     monkeypatch.setattr(server_module, "CHECK", 0.05)

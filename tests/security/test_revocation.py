@@ -1,4 +1,4 @@
-"""Whose token is taken away, or may do less, is told so in the middle of a watch or a wait."""
+"""Watches and waits end when their token is revoked or loses a permission that they need."""
 
 import asyncio
 import time
@@ -39,7 +39,7 @@ def server(tmp_path, tokens, monkeypatch):
 
 @pytest.fixture
 def client(server, tokens):
-    """Return a client that shows a token."""
+    """Return a client with a token."""
     with ExitStack() as clients:
 
         def client(name):
@@ -125,7 +125,7 @@ def sample(server, name, **labels) -> float:
 
 
 def until_active(server, calls):
-    """Return once so many calls go on."""
+    """Return once so many calls are in progress."""
     until(server, "board_rpcs_active", calls)
 
 

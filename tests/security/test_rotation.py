@@ -42,7 +42,7 @@ class Load:
             thread.join()
 
     def more(self, calls: int = 20) -> None:
-        """Wait until that many more calls were answered, or one failed."""
+        """Wait until that many more calls are answered, or one has failed."""
         with self._changed:
             wanted = self.calls + calls
             assert self._changed.wait_for(lambda: self.calls >= wanted or self.errors, 60)
@@ -60,7 +60,7 @@ class Load:
     def _call(self, client):
         try:
             client.get_phase_state("p")
-        except Exception as error:  # whatever it is, it is lost
+        except Exception as error:  # with any error the call is lost
             self.errors.append(error)
             self._stop.set()
         with self._changed:
@@ -69,7 +69,7 @@ class Load:
 
 
 def serial_of(address, authority) -> str:
-    """The serial number of the certificate that a server shows now."""
+    """Return the serial number of the certificate that a server uses now."""
     context = Credentials(ca=authority.ca).context()
     host, _, port = address.rpartition(":")
     with (
@@ -194,7 +194,7 @@ def test_a_client_ca_that_changes_lets_in_whom_it_signs(tmp_path):
 
 
 def until_refused(client):
-    """Call until the server has taken note, which it does within a moment."""
+    """Call until the server has read the changed file."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         try:
@@ -236,7 +236,7 @@ def test_tokens_are_exchanged_and_no_call_is_lost(tmp_path, tokens):
 
 
 def test_a_token_that_is_exchanged_within_a_tick_of_the_clock_is_refused(tmp_path, tokens):
-    """The file keeps its size, its number and the time of its last change."""
+    """The file keeps its size, its inode number and the time of its last change."""
     tokens.add("reader")
     config = Config(tmp_path / "b", listen=(ANY_PORT,), tokens=tokens.path)
     credentials = Credentials(token=tokens.secrets["reader"])

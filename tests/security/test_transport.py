@@ -1,4 +1,4 @@
-"""Who can reach a server at all: TLS, mutual TLS, Unix sockets, several listeners."""
+"""Which clients can connect: TLS, mutual TLS, Unix sockets, several listeners."""
 
 import socket
 import stat
@@ -27,7 +27,7 @@ KINDS = [BoardClient, AsyncBoardClient]
 
 
 async def boards(kind, address, credentials=None, seconds=10):
-    """The boards that a client of either kind sees."""
+    """Return the boards that a client lists, synchronous or asynchronous."""
     if kind is BoardClient:
         with BoardClient(address, credentials=credentials, timeout=seconds) as client:
             return [each.name for each in client.list_boards()]
@@ -90,7 +90,7 @@ async def test_a_clients_certificate_is_asked_for_and_stands_for_a_token(
 
 
 def test_files_are_read_as_tools_write_them(config, authority, server_pair, tmp_path):
-    """The certificate and its key in one file, a chain, comments, the line ends of Windows."""
+    """The certificate and its key in one file, a chain, comments, Windows line ends."""
     cert, key, ca = (f.read_bytes() for f in (server_pair.cert, server_pair.key, authority.ca))
     both, trusted = tmp_path / "both.pem", tmp_path / "trusted.pem"
     trusted.write_bytes("# Főtanúsítvány\n".encode() + ca)
@@ -345,7 +345,7 @@ def test_a_certificate_of_today_is_not_warned_of(config, caplog):
         (-90, -1, "expired at 1969-12-31 00:00:00 UTC"),
         (-84, 6, "expires at 1970-01-07 00:00:00 UTC"),
         (-82, 8, ""),
-        (-1, 1, ""),  # it lasts two days, and is renewed in the second
+        (-1, 1, ""),  # valid for two days, so renewed on the second
         (-1.8, 0.2, "expires at 1970-01-01 04:48:00 UTC"),
     ],
 )

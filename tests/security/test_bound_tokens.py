@@ -54,15 +54,15 @@ def test_a_token_of_a_board_is_refused_on_others_whether_or_not_they_exist(serve
     metadata = bearer(tokens.secrets["bound"])
     with server.channel() as channel:
         for method in OF_ONE_BOARD:
-            told = []
+            errors = []
             for board in (OTHERS, ABSENT):
                 with pytest.raises(grpc.RpcError) as refused:
                     call(stub(channel), method, sample(method, board), metadata)
-                told.append(
+                errors.append(
                     (refused.value.code(), reason_of(refused.value), refused.value.details())
                 )
-            assert told[0] == told[1], method
-            assert told[0][:2] == (grpc.StatusCode.PERMISSION_DENIED, "PERMISSION_DENIED"), method
+            assert errors[0] == errors[1], method
+            assert errors[0][:2] == (grpc.StatusCode.PERMISSION_DENIED, "PERMISSION_DENIED"), method
 
 
 def test_a_token_of_a_board_may_name_it_or_leave_the_name_out(client):

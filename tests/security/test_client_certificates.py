@@ -107,8 +107,8 @@ def test_a_certificate_of_several_common_names_has_none(called):
 
 
 def test_the_error_of_an_unknown_certificate_lists_its_names(called):
-    told = called("laptop-9", also=[x509.RFC822Name("eve@example")])
-    assert '"laptop-9", "dns:localhost", "email:eve@example"' in told
+    found = called("laptop-9", also=[x509.RFC822Name("eve@example")])
+    assert '"laptop-9", "dns:localhost", "email:eve@example"' in found
 
 
 def test_what_is_no_certificate_has_no_names():

@@ -75,8 +75,8 @@ def test_watches_are_counted_for_each_token(serve, tokens):
         board = stub(channel)
         watch = board.Watch(pb.WatchRequest(), metadata=bearer(first))
         next(watch)
-        told = refused(board, "Watch", pb.WatchRequest(), bearer(first))
-        assert told == exceeded("watches", 1)
+        refusal = refused(board, "Watch", pb.WatchRequest(), bearer(first))
+        assert refusal == exceeded("watches", 1)
         other = board.Watch(pb.WatchRequest(), metadata=bearer(second))
         next(other)
         watch.cancel()
@@ -99,8 +99,8 @@ def test_boards_that_one_caller_keeps_open_by_watching(serve, tokens):
             next(each)
         wait = pb.WaitForRequest(board="b2", conditions=[BUSY])
         for method, request in (("Watch", pb.WatchRequest(board="b2")), ("WaitFor", wait)):
-            told = refused(board, method, request, bearer(greedy))
-            assert told == exceeded("boards kept open", 2)
+            refusal = refused(board, method, request, bearer(greedy))
+            assert refusal == exceeded("boards kept open", 2)
         for number in range(8):
             state = pb.GetPhaseStateRequest(board=f"b{number}", phase_id="p")
             board.GetPhaseState(state, metadata=bearer(honest))
@@ -156,8 +156,8 @@ def test_calls_in_all(serve):
     with serve(max_calls=1) as server, Raw(server.address) as raw, server.channel() as channel:
         raw.call("WaitFor", NEVER)
         until_active(server, 1)  # not by a call: it would take the waiter's place
-        told = refused(stub(channel), "GetPhaseState", sample("GetPhaseState", ""))
-        assert told == exceeded("calls", 1)
+        refusal = refused(stub(channel), "GetPhaseState", sample("GetPhaseState", ""))
+        assert refusal == exceeded("calls", 1)
 
 
 def test_calls_of_one_caller_leave_room_for_the_others(serve, tokens):
@@ -173,8 +173,8 @@ def test_calls_of_one_caller_leave_room_for_the_others(serve, tokens):
         *_, last = (raw.open(headers) for _ in range(8))
         assert "the limit is 4" in raw.trailers_of(last)["grpc-message"]
         board.GetPhaseState(sample("GetPhaseState", ""), metadata=bearer(honest))
-        told = refused(board, "GetPhaseState", sample("GetPhaseState", ""), bearer(greedy))
-        assert told == exceeded("calls of one caller", 4)
+        refusal = refused(board, "GetPhaseState", sample("GetPhaseState", ""), bearer(greedy))
+        assert refusal == exceeded("calls of one caller", 4)
 
 
 def test_calls_whose_replies_nobody_reads_are_counted(serve):

@@ -68,9 +68,9 @@ def test_a_server_without_tokens_gives_up_a_request_that_does_not_come(server, m
         stream = raw.open(raw.headers(method))
         if begun:
             raw.data(stream, begun, end=False)
-        told = raw.trailers_of(stream)
-    assert told["grpc-status"] == INVALID_ARGUMENT
-    assert "did not come" in told["grpc-message"]
+        found = raw.trailers_of(stream)
+    assert found["grpc-status"] == INVALID_ARGUMENT
+    assert "did not come" in found["grpc-message"]
 
 
 @pytest.mark.parametrize("method", ["GetPhaseState", "Watch"])
@@ -81,9 +81,9 @@ def test_a_request_that_does_not_come_is_given_up(asking, tokens, shown, method,
         stream = raw.open(raw.headers(method, shown))
         if begun:
             raw.data(stream, begun, end=False)
-        told = raw.trailers_of(stream)
-    assert told["grpc-status"] == INVALID_ARGUMENT
-    assert "did not come" in told["grpc-message"]
+        found = raw.trailers_of(stream)
+    assert found["grpc-status"] == INVALID_ARGUMENT
+    assert "did not come" in found["grpc-message"]
     credentials = Credentials(token=tokens.secrets["reader"])
     with BoardClient(asking.address, credentials=credentials) as client:
         assert client.get_phase_state("p") == ""
@@ -96,9 +96,9 @@ def test_a_call_without_a_request_is_told_so(request, shown, method, asked):
     with Raw(server.address) as raw:
         stream = raw.open(raw.headers(method, shown))
         raw.data(stream, b"")
-        told = raw.trailers_of(stream)
-    assert told["grpc-status"] == INVALID_ARGUMENT
-    assert "is missing" in told["grpc-message"]
+        found = raw.trailers_of(stream)
+    assert found["grpc-status"] == INVALID_ARGUMENT
+    assert "is missing" in found["grpc-message"]
 
 
 @pytest.mark.parametrize("asked", [False, True])
@@ -130,7 +130,7 @@ def test_no_more_batches_of_a_token_are_on_their_way_than_it_may_hold(tmp_path, 
         raw.data(of_another, grpc_message(b""))
         reads = raw.open(raw.headers("GetPhaseState", shown))
         raw.data(reads, grpc_message(b""))
-        ended = (stream for stream, told in raw.trailers() if "grpc-status" in told)
+        ended = (stream for stream, found in raw.trailers() if "grpc-status" in found)
         assert set(islice(ended, 2)) == {of_another, reads}
         raw.reset(begun[0])
         assert raw.trailers_of(begun[2])["grpc-status"] == "0"

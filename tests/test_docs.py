@@ -50,8 +50,8 @@ def test_the_document_of_errors_has_every_reason_with_its_status():
     rows = re.findall(
         r"^\| `([A-Z_]+)` \| ([A-Z_]+) \|", (ROOT / "docs/errors.md").read_text(), re.MULTILINE
     )
-    told = dict(rows)
+    documented = dict(rows)
     reasons = [name.removeprefix("ERROR_REASON_") for name in pb.ErrorReason.keys()]
-    assert sorted(told) == sorted(set(reasons) - {"UNSPECIFIED"})
+    assert sorted(documented) == sorted(set(reasons) - {"UNSPECIFIED"})
     for code, reason in TABLE.values():
-        assert told[pb.ErrorReason.Name(reason).removeprefix("ERROR_REASON_")] == code.name
+        assert documented[pb.ErrorReason.Name(reason).removeprefix("ERROR_REASON_")] == code.name

@@ -9,7 +9,7 @@ import (
 	"github.com/papapumpkin/quasar-board/go/internal/servertest"
 )
 
-// network is what lies between a client and a server, and fails when told to.
+// network is a proxy between a client and a server that fails on request.
 type network struct {
 	target string // what Dial takes
 

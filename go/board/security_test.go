@@ -57,8 +57,8 @@ func TestAServerThatAsksWhoCalls(t *testing.T) {
 	t.Run("takes each credential at each listener", g.takesEachCredential)
 	t.Run("takes a certificate for a token", g.takesACertificate)
 	t.Run("is shown the certificate that is there when a connection is made", g.showsTheCertificateThatIsThere)
-	t.Run("tells at once what is wrong between it and the client", g.tellsWhatIsWrong)
-	t.Run("tells which role is needed", g.tellsTheRole)
+	t.Run("reports at once what is wrong between it and the client", g.reportsWhatIsWrong)
+	t.Run("reports which role is needed", g.reportsTheRole)
 	t.Run("loses no call when a token is exchanged", g.exchangesAToken)
 }
 
@@ -112,7 +112,7 @@ func (g *guarded) takesACertificate(t *testing.T) {
 	wantRefused(t, board.ErrBadCredentials, "give Dial WithCertificate", target, trusting)
 }
 
-func (g *guarded) tellsWhatIsWrong(t *testing.T) {
+func (g *guarded) reportsWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	target := g.encrypted.Target
 	untrusted := wantRefused(t, board.ErrBadCredentials, "WithCA", target, board.WithCA(newAuthority(t).file))
@@ -125,7 +125,7 @@ func (g *guarded) tellsWhatIsWrong(t *testing.T) {
 	wantRefused(t, board.ErrBadCredentials, "does not speak TLS", g.inTheOpen.Target, board.WithCA(g.ca.file))
 }
 
-func (g *guarded) tellsTheRole(t *testing.T) {
+func (g *guarded) reportsTheRole(t *testing.T) {
 	t.Parallel()
 	target, reader := g.inTheOpen.Target, board.WithToken(g.secret["reader"])
 	absent := wantRefused(t, board.ErrPermissionDenied, "this needs dispatcher", target, board.WithBoard("absent"), reader)

@@ -79,7 +79,7 @@ func TestAWaitGoesOnAfterARestart(t *testing.T) {
 	}
 }
 
-// sentCalls tells of each request of a method that goes out.
+// sentCalls reports each request of a method that is sent.
 type sentCalls struct {
 	method string
 	sent   chan struct{}

@@ -150,7 +150,7 @@ func TestABoardThatIsArchivedIsEmptyAndItsWatchTellsWhatWent(t *testing.T) {
 		}
 	}
 	if !went["p"] || !went["T"] || !went["a.go"] {
-		t.Errorf("the watch told of %v", went)
+		t.Errorf("the watch reported %v", went)
 	}
 }
 

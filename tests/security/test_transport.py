@@ -133,7 +133,7 @@ def test_what_is_wrong_between_client_and_server_is_one_clear_line(config, autho
     foreign = elsewhere.issue("stranger")
     own = authority.issue("friend")
 
-    def told(address, **shown):
+    def error_at(address, **shown):
         with (
             BoardClient(address, credentials=Credentials(**shown), timeout=30) as client,
             pytest.raises(BadCredentials) as error,
@@ -145,13 +145,13 @@ def test_what_is_wrong_between_client_and_server_is_one_clear_line(config, autho
 
     with running(config(client_ca=authority.ca)) as server:
         known = {"cert": own.cert, "key": own.key}
-        assert "not trusted" in told(server.address, ca=elsewhere.ca, **known)
-        assert "not trusted" in told(server.address, tls=True, **known)
-        assert "speaks TLS" in told(server.address)
-        refused = told(server.address, ca=authority.ca, cert=foreign.cert, key=foreign.key)
+        assert "not trusted" in error_at(server.address, ca=elsewhere.ca, **known)
+        assert "not trusted" in error_at(server.address, tls=True, **known)
+        assert "speaks TLS" in error_at(server.address)
+        refused = error_at(server.address, ca=authority.ca, cert=foreign.cert, key=foreign.key)
         assert f"refuses the certificate {foreign.cert}" in refused
     with running(Config(tmp_path / "plain", listen=(ANY_PORT,))) as server:
-        assert "does not speak TLS" in told(server.address, ca=authority.ca)
+        assert "does not speak TLS" in error_at(server.address, ca=authority.ca)
 
 
 async def test_the_async_client_tells_as_clearly(config, tmp_path):
@@ -166,10 +166,10 @@ def test_a_certificate_for_another_name_is_not_trusted(config, authority):
         credentials = Credentials(ca=authority.ca)
         with (
             BoardClient(server.address, credentials=credentials, timeout=20) as client,
-            pytest.raises(BadCredentials, match=r"not trusted.*127\.0\.0\.2") as told,
+            pytest.raises(BadCredentials, match=r"not trusted.*127\.0\.0\.2") as error,
         ):
             client.list_boards()
-        assert told.value.fields == ()  # another CA would not help
+        assert error.value.fields == ()  # another CA would not help
 
 
 def test_a_token_is_not_sent_unencrypted_to_another_machine():
@@ -315,15 +315,15 @@ def test_a_certificate_and_its_key_that_are_swapped_are_told_as_such(config, ser
     )
 
 
-def test_what_a_file_lacks_is_told(config, server_pair):
+def test_what_a_file_lacks_is_reported(config, server_pair):
     wrong = {
         f"{server_pair.key} holds no certificate in PEM": {"client_ca": server_pair.key},
         f"{server_pair.cert} holds no private key in PEM": {"tls_key": server_pair.cert},
     }
-    for told, settings in wrong.items():
+    for message, settings in wrong.items():
         with pytest.raises(BadFile) as error, running(config(**settings)):
             pass
-        assert str(error.value) == told
+        assert str(error.value) == message
 
 
 def test_a_certificate_that_has_expired_is_warned_of(config, authority, caplog):
@@ -339,7 +339,7 @@ def test_a_certificate_of_today_is_not_warned_of(config, caplog):
 
 
 @pytest.mark.parametrize(
-    ("begins", "ends", "told"),
+    ("begins", "ends", "warns"),
     [
         (1, 90, "is not valid before 1970-01-02 00:00:00 UTC"),
         (-90, -1, "expired at 1969-12-31 00:00:00 UTC"),
@@ -349,10 +349,10 @@ def test_a_certificate_of_today_is_not_warned_of(config, caplog):
         (-1.8, 0.2, "expires at 1970-01-01 04:48:00 UTC"),
     ],
 )
-def test_the_dates_of_a_certificate_are_told_when_somebody_must_act(begins, ends, told):
+def test_the_dates_of_a_certificate_are_logged_when_somebody_must_act(begins, ends, warns):
     day = 24 * 3600
     warning = Validity(begins * day, ends * day).warning(now=0)
-    assert warning.startswith(f"the certificate {told}") if told else warning == ""
+    assert warning.startswith(f"the certificate {warns}") if warns else warning == ""
 
 
 def test_a_file_without_a_token_is_warned_of(tmp_path, tokens, caplog):
@@ -391,5 +391,5 @@ def test_health_is_open_and_reflection_is_not(config, authority, tokens):
         with pytest.raises(grpc.RpcError) as refused:
             next(info(iter([question])))
         assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
-        told = next(info(iter([question]), metadata=bearer(secret)))
-        assert "board.v1.BoardService" in {s.name for s in told.list_services_response.service}
+        answer = next(info(iter([question]), metadata=bearer(secret)))
+        assert "board.v1.BoardService" in {s.name for s in answer.list_services_response.service}

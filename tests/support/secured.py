@@ -246,7 +246,7 @@ def metadata_of(error: grpc.RpcError) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Program:
-    """`board serve` in a process of its own: where it listens, and what it told."""
+    """`board serve` in a process of its own: its addresses and its output."""
 
     process: subprocess.Popen
     addresses: list[str]

@@ -34,8 +34,8 @@ type run struct {
 	done  bool
 }
 
-// dispatch carries out all that can be. done tells whether that was everything;
-// the error, that the board failed or ctx ended.
+// dispatch runs every phase that can run. done says whether all phases are done;
+// the error says that the board failed or ctx ended.
 func (d *dispatcher) dispatch(ctx context.Context) (done bool, err error) {
 	d.idle = make(chan string, d.maxWorkers)
 	for i := range d.maxWorkers {

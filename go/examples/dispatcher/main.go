@@ -18,7 +18,7 @@
 // inherit.
 //
 // Exit codes: 0, every phase is done; 1, some are not, or the board failed; 2,
-// the command line or the nebula is wrong; 130, it was told to stop.
+// the command line or the nebula is wrong; 130, it was interrupted.
 package main
 
 import (

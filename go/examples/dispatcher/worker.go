@@ -22,7 +22,7 @@ type conflicts []struct {
 	Owner    string `json:"owner"`
 }
 
-// Error tells which file is the first.
+// Error names the first file.
 func (c conflicts) Error() string {
 	return fmt.Sprintf("%q is owned by %q, the first of %d", c[0].Filepath, c[0].Owner, len(c))
 }

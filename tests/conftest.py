@@ -1,6 +1,7 @@
 """What every test shares."""
 
 import asyncio
+import os
 import signal
 
 import pytest
@@ -13,6 +14,9 @@ pytest.register_assert_rewrite("tests.conformance", "tests.rpc", "tests.support.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 # Likewise nohup, and the end of a terminal: servers that tests start would ignore SIGHUP.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+# Programs that tests start would write at once what users' programs write at their end.
+os.environ.pop("PYTHONUNBUFFERED", None)
 
 settings.register_profile(
     "board",

@@ -19,7 +19,9 @@ def main() -> NoReturn:
     """Run the command line; exit with one of the codes of `ExitCode`."""
     _replace_closed_streams()
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a text file
-    sys.exit(_code())
+    code = _code()
+    _drop_unwritten_output()
+    sys.exit(code)
 
 
 def _replace_closed_streams() -> None:
@@ -36,17 +38,25 @@ def _replace_closed_streams() -> None:
 
 def _code() -> int:
     try:
-        return _run()
+        code = _run()
+        sys.stdout.flush()
     except Failure as failure:
         report(failure)
         return failure.code
     except BrokenPipeError:
-        # The reader has read enough, as `head` does. What is still buffered goes nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.BROKEN_PIPE
+        return ExitCode.BROKEN_PIPE  # the reader has read enough, as `head` does
     except OSError as error:
         report(Failure(str(error)))
         return ExitCode.ERROR
+    return code
+
+
+def _drop_unwritten_output() -> None:
+    """Drop what cannot be written, or Python would try again at its end, and exit with 120."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _run() -> int:

@@ -1,5 +1,6 @@
 """`board token`: make, list and revoke the tokens in a file, which the server rereads."""
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -83,6 +84,8 @@ def _show(secret: str, file: Path, name: str) -> None:
     try:
         print(secret, flush=True)  # noqa: T201
     except OSError as error:
+        # Python would try to write the token again at its end, and exit with 120.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise BadTokens(
             f'{file}: the token "{name}" was made, and cannot be printed: {error.strerror}; '
             f"revoke it and make another"

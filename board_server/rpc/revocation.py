@@ -57,6 +57,7 @@ class Revocation:
             try:
                 await check()
             except BoardError as error:
-                call.end(error)
+                if call in self._calls:  # otherwise it is sending its reply by now
+                    call.end(error)
             if number % AT_ONCE == 0:
                 await asyncio.sleep(0)

@@ -19,9 +19,13 @@ from board_client import (
     Unauthenticated,
 )
 from board_client.v1 import board_pb2 as pb
+from board_server.auth.policy import Policy
+from board_server.call_context import Call
 from board_server.config.schema import Config
 from board_server.principal import Role
+from board_server.rpc import revocation
 from board_server.rpc import server as server_module
+from board_server.rpc.revocation import Revocation
 from tests.support.secured import ANY_PORT, bearer, running, stub
 
 NEVER = PhaseIn("p", "decomposed")
@@ -99,6 +103,51 @@ def test_a_watch_whose_token_may_do_more_goes_on(tokens, client):
     reader.set_phase_state("p", "running")
     assert next(watch).record.phase_id == "p"
     watch.close()
+
+
+async def test_a_call_whose_reply_is_being_sent_does_not_end_with_its_token(tokens, monkeypatch):
+    monkeypatch.setattr(revocation, "AT_ONCE", 1)  # other tasks run after each call's check
+    tokens.add("reader")
+    tracked = Revocation(Policy(tokens.path, "b", no_session))
+    begun, answered, sent = asyncio.Barrier(7), asyncio.Event(), asyncio.Event()
+
+    async def wait_for():
+        """Make a call that ends; then the last one has its answer."""
+        try:
+            async with tracked.tracking(call_of(tokens), Role.READER, NO_CONDITION, None):
+                await begun.wait()
+                await asyncio.Event().wait()
+        finally:
+            answered.set()
+
+    async def wait_for_answer():
+        call = call_of(tokens)
+        async with tracked.tracking(call, Role.READER, NO_CONDITION, None):
+            await begun.wait()
+            await answered.wait()
+        await sent.wait()
+        return call
+
+    ended = [asyncio.create_task(wait_for()) for _ in range(5)]
+    last = asyncio.create_task(wait_for_answer())
+    await begun.wait()
+    tokens.remove("reader")
+    while not answered.is_set():
+        await tracked.check()
+    sent.set()
+    assert (await last).ended is None
+    await asyncio.wait(ended)
+
+
+NO_CONDITION = pb.WaitForRequest(board="b")
+
+
+def call_of(tokens):
+    return Call("WaitFor", bearer(tokens.secrets["reader"]))
+
+
+async def no_session(*_):
+    return None
 
 
 def test_a_watcher_that_does_not_read_is_ended_too(server, tokens, client):

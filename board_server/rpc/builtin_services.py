@@ -1,19 +1,21 @@
 """The built-in services beside the board's: health for everyone, reflection for readers."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
-from grpc_health.v1 import health, health_pb2
+from grpc_health.v1 import health
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 from board_server.auth.policy import REFLECTION, Policy
-from board_server.errors import BoardError, InvalidArgument, Violation
+from board_server.errors import BoardError, InvalidArgument, ShuttingDown, Violation
 from board_server.rpc.limits import Limiter
 from board_server.wire.statuses import status_of
 
+T = TypeVar("T")
 Context = grpc.aio.ServicerContext[Any, Any]
 
 PATIENCE = 5.0
@@ -23,7 +25,74 @@ MAX_REQUEST = 2**10
 """Bytes that such a request may have; it is the name of a service."""
 
 
-def health_handler(checks: health.aio.HealthServicer, limiter: Limiter) -> grpc.GenericRpcHandler:
+class Shutdown:
+    """Ends what the calls of the built-in services wait for when the server shuts down."""
+
+    def __init__(self) -> None:
+        self._begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    @property
+    def begun(self) -> bool:
+        """Whether the server shuts down."""
+        return self._begun.done()
+
+    def begin(self) -> None:
+        """End every wait, and those that begin later."""
+        if not self.begun:
+            self._begun.set_result(None)
+
+    async def unless(self, awaited: Awaitable[T], seconds: float | None = None) -> T:
+        """Return what is awaited. Raises ShuttingDown, and TimeoutError after `seconds`."""
+        waiting = asyncio.ensure_future(awaited)
+        both: set[asyncio.Future[Any]] = {waiting, self._begun}
+        try:
+            await asyncio.wait(both, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            if waiting.done():
+                return await waiting
+            raise ShuttingDown if self.begun else TimeoutError
+        finally:
+            waiting.cancel()
+
+    async def wait(self) -> None:
+        """Return when the server shuts down."""
+        await asyncio.shield(self._begun)
+
+
+class HealthServicer:
+    """The health service: its services serve until the server shuts down.
+
+    grpc_health's own sends to one client of Watch after the other. One that did not read would
+    delay all others, and the shutdown.
+    """
+
+    def __init__(self, services: Sequence[str], shutdown: Shutdown) -> None:
+        self._services = frozenset(services)
+        self._shutdown = shutdown
+
+    async def check(self, request: HealthCheckRequest, context: Context) -> HealthCheckResponse:
+        """Return the status of a service."""
+        if request.service not in self._services:
+            await context.abort(grpc.StatusCode.NOT_FOUND)
+        return self._status(request.service)
+
+    async def watch(self, request: HealthCheckRequest, context: Context) -> None:
+        """Send the status of a service, now and at the shutdown. Raises ShuttingDown then."""
+        await context.write(self._status(request.service))
+        await self._shutdown.wait()
+        await context.write(self._status(request.service))
+        raise ShuttingDown
+
+    def _status(self, service: str) -> HealthCheckResponse:
+        if service not in self._services:
+            return HealthCheckResponse(status=HealthCheckResponse.SERVICE_UNKNOWN)
+        if self._shutdown.begun:
+            return HealthCheckResponse(status=HealthCheckResponse.NOT_SERVING)
+        return HealthCheckResponse(status=HealthCheckResponse.SERVING)
+
+
+def health_handler(
+    services: Sequence[str], limiter: Limiter, shutdown: Shutdown
+) -> grpc.GenericRpcHandler:
     """Make the handler of the health service, which answers every client.
 
     Its requests must come soon and be small. Its calls have a limit of their own, so that clients
@@ -34,54 +103,62 @@ def health_handler(checks: health.aio.HealthServicer, limiter: Limiter) -> grpc.
         async def answer(_: object, context: Context) -> Any:
             try:
                 with limiter.standard("health calls", "", context):
-                    return await method(await _received(context), context)
+                    return await method(await _received(context, shutdown), context)
             except BoardError as error:
                 await context.abort(*status_of(error))
 
         return answer
 
+    servicer = HealthServicer(services, shutdown)
     # To gRPC both take a stream of requests, so that they need not wait for one.
     return grpc.method_handlers_generic_handler(
         health.SERVICE_NAME,
         {
             "Check": grpc.stream_unary_rpc_method_handler(
-                answering(checks.Check),
-                response_serializer=health_pb2.HealthCheckResponse.SerializeToString,
+                answering(servicer.check),
+                response_serializer=HealthCheckResponse.SerializeToString,
             ),
             "Watch": grpc.stream_stream_rpc_method_handler(
-                answering(checks.Watch),
-                response_serializer=health_pb2.HealthCheckResponse.SerializeToString,
+                answering(servicer.watch),
+                response_serializer=HealthCheckResponse.SerializeToString,
             ),
         },
     )
 
 
-async def _received(context: Context) -> health_pb2.HealthCheckRequest:
+async def _received(context: Context, shutdown: Shutdown) -> HealthCheckRequest:
     """Receive the request of a health check. Raises InvalidArgument if it does not come."""
     data: Any = None
     with suppress(TimeoutError):
-        async with asyncio.timeout(PATIENCE):
-            data = await context.read()
+        data = await shutdown.unless(context.read(), PATIENCE)
     if not isinstance(data, bytes):
         raise InvalidArgument([Violation("request", f"did not come within {PATIENCE:g} seconds")])
     if len(data) > MAX_REQUEST:
         what = f"must not be larger than {MAX_REQUEST:,} bytes"
         raise InvalidArgument([Violation("request", what)])
-    return health_pb2.HealthCheckRequest.FromString(data)
+    return HealthCheckRequest.FromString(data)
 
 
 def reflection_handler(
-    services: list[str], policy: Policy, limiter: Limiter
+    services: list[str], policy: Policy, limiter: Limiter, shutdown: Shutdown
 ) -> grpc.GenericRpcHandler:
     """Make the handler of the reflection service, for principals that may read."""
     described: Any = reflection.aio.ReflectionServicer(services)
+
+    async def until_shutdown(requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        while True:
+            try:
+                yield await shutdown.unless(anext(requests))
+            except StopAsyncIteration:
+                return
 
     async def answer(requests: Any, context: Context) -> AsyncIterator[Any]:
         try:
             metadata = context.invocation_metadata() or ()
             principal = await policy.authorize(REFLECTION, metadata, context)
             with limiter.standard("reflection calls", principal.name, context):
-                async for reply in described.ServerReflectionInfo(requests, context):
+                arriving = until_shutdown(aiter(requests))
+                async for reply in described.ServerReflectionInfo(arriving, context):
                     yield reply
         except BoardError as error:
             await context.abort(*status_of(error))

@@ -7,7 +7,7 @@ from typing import Any
 import grpc
 
 from board_server.call_context import Call
-from board_server.errors import InvalidArgument, Violation
+from board_server.errors import InvalidArgument, ShuttingDown, Violation
 from board_server.rpc.limits import Limiter
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -22,9 +22,15 @@ class RequestTimeout:
     def __init__(self, limiter: Limiter) -> None:
         self._limiter = limiter
         self._receiving: dict[Call, None] = {}  # in the order in which they began
+        self._shut_down = False
 
     async def receive(self, call: Call, context: Context) -> bytes:
-        """Return the bytes of a call's request. Raises InvalidArgument if it has none."""
+        """Return the bytes of a call's request.
+
+        Raises InvalidArgument if it has none, and ShuttingDown after `shutdown`.
+        """
+        if self._shut_down:
+            raise ShuttingDown
         self._receiving[call] = None
         try:
             principal = call.principal.name
@@ -55,3 +61,9 @@ class RequestTimeout:
         for call in takewhile(lambda call: call.started < latest, self._receiving):
             what = f"did not come within {PATIENCE:g} seconds"
             call.end(InvalidArgument([Violation("request", what)]))
+
+    def shutdown(self) -> None:
+        """End the calls whose requests have not arrived: they have changed nothing."""
+        self._shut_down = True
+        for call in self._receiving:
+            call.end(ShuttingDown())

@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 
 import grpc
-from grpc_health.v1 import health, health_pb2
+from grpc_health.v1 import health
 from grpc_reflection.v1alpha import reflection
 
 from board_server.auth.policy import Policy
 from board_server.config.schema import Config
-from board_server.rpc.builtin_services import health_handler, reflection_handler
+from board_server.rpc.builtin_services import Shutdown, health_handler, reflection_handler
 from board_server.rpc.handlers import BoardHandler, Shared
 from board_server.rpc.limits import STANDARD_IN_ALL, Limiter
 from board_server.rpc.listeners import listen
@@ -43,6 +43,9 @@ CHECK = 1.0
 SERVICES = [SERVICE.full_name, health.SERVICE_NAME, reflection.SERVICE_NAME]
 """What reflection lists."""
 
+HEALTHY = ["", SERVICE.full_name]
+"""The services whose health is known; "" is the server."""
+
 
 @asynccontextmanager
 async def serving(
@@ -53,10 +56,10 @@ async def serving(
 ) -> AsyncIterator[list[str]]:
     """Serve the store; yield the addresses, with the ports that were picked.
 
-    At shutdown health says NOT_SERVING, new calls are refused, watches end, calls in progress
-    have `config.grace` seconds, and the store is closed. No session expires while calls that
-    have arrived are unread. Raises CannotListen, and BadFile if certificates or tokens cannot
-    be used.
+    At shutdown health says NOT_SERVING, new calls are refused, watches end, and so do calls whose
+    requests have not arrived; all others in progress have `config.grace` seconds, and the store is
+    closed. No session expires while calls that have arrived are unread. Raises CannotListen, and
+    BadFile if certificates or tokens cannot be used.
     """
     metrics = metrics or Metrics()
     server = grpc.aio.server(
@@ -69,7 +72,8 @@ async def serving(
     hubs = Hubs(store)
     caches = CachePool(store, hubs)
     limiter = Limiter(config.limits)
-    checks = health.aio.HealthServicer()
+    request_timeout = RequestTimeout(limiter)
+    shutdown = Shutdown()
     listening = ExitStack()
     ending = AsyncExitStack()
     try:
@@ -78,28 +82,25 @@ async def serving(
         policy = Policy(config.tokens, config.default_board, store.get_session)
         policy.warn(certificates=config.client_ca is not None)
         credentials = server_credentials(config.tls) if config.tls else None
-        shared = Shared(
-            policy, limiter, RequestTimeout(limiter), Revocation(policy), metrics, traced
-        )
+        shared = Shared(policy, limiter, request_timeout, Revocation(policy), metrics, traced)
         servicer = BoardServicer(store, hubs, caches, config.default_board)
         server.add_generic_rpc_handlers(
             (
                 BoardHandler(servicer, shared),
-                health_handler(checks, limiter),
-                reflection_handler(SERVICES, policy, limiter),
+                health_handler(HEALTHY, limiter, shutdown),
+                reflection_handler(SERVICES, policy, limiter, shutdown),
             )
         )
         await store.open_board(config.default_board)
         addresses = [listen(server, address, credentials, listening) for address in config.listen]
         await server.start()
-        for service in ("", SERVICE.full_name):
-            await checks.set(service, health_pb2.HealthCheckResponse.SERVING)
         counted = lambda: limiter.calls, lambda: limiter.held
         with metrics.reading(store.stats, hubs.following, *counted):
             async with _checking_calls(shared):
                 yield addresses
     finally:
-        await checks.enter_graceful_shutdown()
+        shutdown.begin()
+        request_timeout.shutdown()
         hubs.shutdown()
         await server.stop(config.grace)
         listening.close()

@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import Any, TypeVar
 
 import grpc
+from google.protobuf.message import DecodeError
 from grpc_health.v1 import health
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_reflection.v1alpha import reflection, reflection_pb2
@@ -127,7 +128,10 @@ def health_handler(
 
 
 async def _received(context: Context, shutdown: Shutdown) -> HealthCheckRequest:
-    """Receive the request of a health check. Raises InvalidArgument if it does not come."""
+    """Receive the request of a health check.
+
+    Raises InvalidArgument if it does not come or is not valid, and ShuttingDown.
+    """
     data: Any = None
     with suppress(TimeoutError):
         data = await shutdown.unless(context.read(), PATIENCE)
@@ -136,7 +140,10 @@ async def _received(context: Context, shutdown: Shutdown) -> HealthCheckRequest:
     if len(data) > MAX_REQUEST:
         what = f"must not be larger than {MAX_REQUEST:,} bytes"
         raise InvalidArgument([Violation("request", what)])
-    return HealthCheckRequest.FromString(data)
+    try:
+        return HealthCheckRequest.FromString(data)
+    except DecodeError:
+        raise InvalidArgument([Violation("request", "is not a HealthCheckRequest")]) from None
 
 
 def reflection_handler(

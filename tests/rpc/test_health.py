@@ -22,6 +22,12 @@ def test_the_health_of_another_service_is_unknown(grpc_channel):
     assert found.code == grpc.StatusCode.NOT_FOUND
 
 
+def test_a_health_check_that_is_no_message_is_refused(grpc_channel):
+    check = grpc_channel.unary_unary("/grpc.health.v1.Health/Check")
+    found = refusal(check, b"\x0a\xff")
+    assert (found.code, found.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_ARGUMENT")
+
+
 @pytest.fixture
 def reflect(grpc_channel):
     stub = reflection_pb2_grpc.ServerReflectionStub(grpc_channel)

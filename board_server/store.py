@@ -225,6 +225,13 @@ class Store(Protocol):
         """Return the whole board at one revision."""
         ...
 
+    async def snapshot_size(self, board: str) -> int:
+        """Return about how many bytes a snapshot has on the wire, and not less.
+
+        This is far cheaper than making the snapshot.
+        """
+        ...
+
     async def find(self, board: str, conditions: Sequence[Condition]) -> Revised[list[Evidence]]:
         """Return what meets each of the conditions, all at one revision."""
         ...

@@ -23,6 +23,20 @@ T = TypeVar("T")
 
 _PAGE = 10_000
 
+_RECORD_OVERHEAD = 100
+"""Bytes of a record on the wire besides its text: its times, session ID, numbers and tags."""
+
+_SNAPSHOT_SIZE = " UNION ALL ".join(  # SQLite finds the length of a text without reading it
+    f"SELECT coalesce(sum({' + '.join(f'octet_length({column})' for column in columns)}"
+    f" + {_RECORD_OVERHEAD}), 0) FROM {table}"
+    for table, columns in {
+        "board": ("task_id", "worker"),
+        "contracts": ("producer", "name", "signature", "package"),
+        "file_claims": ("filepath", "owner_task"),
+        "sessions": ("worker",),
+    }.items()
+)
+
 
 def counts(db: apsw.Connection, revision: int) -> tuple[int, int, int, int, int]:
     """Read the revision, and the numbers of phases, contracts, claims and sessions."""
@@ -45,6 +59,12 @@ def snapshot(db: apsw.Connection, revision: int) -> Snapshot:
         claims=_all(lambda page: claims.list_page(db, revision, None, page)),
         sessions=_all(lambda page: sessions.list_page(db, revision, page)),
     )
+
+
+def snapshot_size(db: apsw.Connection, _revision: int) -> int:
+    """Store.snapshot_size."""
+    sizes: list[int] = [size for (size,) in db.execute(_SNAPSHOT_SIZE)]
+    return _RECORD_OVERHEAD + sum(sizes)
 
 
 def find(db: apsw.Connection, conditions: Sequence[Condition]) -> list[Evidence]:

@@ -201,6 +201,9 @@ class SqliteStore:
         snapshot = await opened.scan(queries.snapshot)
         return replace(snapshot, sessions=opened.dated(snapshot.sessions))
 
+    async def snapshot_size(self, board: str) -> int:
+        return await (await self._open(board)).scan(queries.snapshot_size)
+
     async def find(self, board: str, conditions: Sequence[Condition]) -> Revised[list[Evidence]]:
         query = partial(queries.find, conditions=conditions)
         return await (await self._open(board)).read_or_scan(query)

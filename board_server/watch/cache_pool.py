@@ -21,9 +21,6 @@ BUDGET = 128 * 2**20
 MAX_SESSIONS = 10_000
 """Sessions that a snapshot from a cache may have."""
 
-UNKNOWN = 64 * 2**20
-"""Bytes assumed for the first snapshot of a board that has no cache."""
-
 TRIES = 3
 """Times that a snapshot is tried while its sessions change."""
 
@@ -37,8 +34,6 @@ class _Slot:
         self.loading: asyncio.Task[None] | None = None
         self.too_large = False
         """Whether the board did not fit the budget."""
-        self.snapshot_size = 0
-        """Bytes of the last snapshot that the store made; 0 before one."""
         self._remove = remove
 
     def committed(self, commit: Commit) -> None:
@@ -85,13 +80,9 @@ class CachePool:
         return cache.list_contracts(listed, hub.revision) if cache else None
 
     async def size(self, board: str) -> int:
-        """Return the size of a snapshot in bytes: the exact one, the last one, or UNKNOWN."""
-        hub = await self._hubs.of(board)
-        cache = self._read(hub)
-        if cache:
-            return cache.size
-        slot = self._slots.get(hub)
-        return (slot.snapshot_size if slot else 0) or UNKNOWN
+        """Return the size of a snapshot in bytes, about the size if the store must make it."""
+        cache = self._read(await self._hubs.of(board))
+        return cache.size if cache else await self._store.snapshot_size(board)
 
     async def snapshot(self, board: str) -> EncodedSnapshot | None:
         """Return a snapshot."""
@@ -114,12 +105,8 @@ class CachePool:
 
     async def stored(self, board: str) -> EncodedSnapshot:
         """Return a snapshot that the store makes."""
-        hub = await self._hubs.of(board)
         read = await self._store.get_snapshot(board)
-        snapshot = EncodedSnapshot(await asyncio.to_thread(responses.encoded_snapshot, read), b"")
-        if slot := self._slots.get(hub):
-            slot.snapshot_size = snapshot.size
-        return snapshot
+        return EncodedSnapshot(await asyncio.to_thread(responses.encoded_snapshot, read), b"")
 
     async def close(self) -> None:
         """Cancel and await what is being loaded."""

@@ -4,6 +4,7 @@ import asyncio
 from datetime import timedelta
 
 from board_server.model import ContractFilter, OnExpiry, PhaseChange, PhaseState
+from board_server.wire.responses import encoded_snapshot
 from tests.conformance.backend import BOARD, Conformance, contents, draft, items
 
 
@@ -50,6 +51,22 @@ class SnapshotsConformance(Conformance):
         assert (len(snapshot.contracts), len(snapshot.claims)) == (5, 20_000)
         read = await items(lambda page: store.list_contracts(BOARD, ContractFilter(), page))
         assert snapshot.contracts == read
+
+    async def test_the_size_of_a_snapshot_is_known_before_it_is_made(self, store):
+        empty = await store.snapshot_size(BOARD)
+        session, _ = await store.open_session(BOARD, "ä" * 500, timedelta(days=1), OnExpiry.REQUEUE)
+        bound = session.session_id
+        await store.publish_contracts(
+            BOARD, [draft(f"{n}", signature="ä" * 2**19) for n in range(3)]
+        )
+        await store.publish_contracts(BOARD, [draft(f"T{n}") for n in range(1_000)])
+        await store.claim_files(BOARD, [f"ä{n}.go" for n in range(1_000)], "p", bound)
+        for number in range(10):
+            phase = PhaseChange(f"ä{number}" * 50, PhaseState.RUNNING, "w", session_id=bound)
+            await store.set_phase_state(BOARD, phase)
+        made = sum(map(len, encoded_snapshot(await store.get_snapshot(BOARD))))
+        assert empty < 1_000
+        assert made <= await store.snapshot_size(BOARD) < 1.1 * made
 
     async def test_a_snapshot_is_of_one_revision_however_much_is_written(self, store):
         """The writers keep as many claims as contracts at every second revision."""

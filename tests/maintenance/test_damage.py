@@ -146,6 +146,7 @@ async def use(store):
         store.follow(BOARD, Nobody()),
         store.list_events(BOARD, 0, 1000),
         store.get_snapshot(BOARD),
+        store.snapshot_size(BOARD),
         store.list_phases(BOARD, (), EVERYTHING),
         store.list_contracts(BOARD, any_contract, EVERYTHING),
         store.list_claims(BOARD, None, EVERYTHING),

@@ -315,6 +315,35 @@ def test_snapshots_that_nobody_reads(serve):
             assert sorted(statuses(raw, streams).values()) == ["", "", "8", "8"]
 
 
+class SlowSnapshots(SqliteStore):
+    """A store that makes no snapshot and loads no cache before `go_on` is set."""
+
+    making, go_on = threading.Event(), threading.Event()
+
+    async def get_snapshot(self, board):
+        self.making.set()
+        await asyncio.to_thread(self.go_on.wait)
+        return await super().get_snapshot(board)
+
+    async def list_claims(self, board, owner, page):
+        await asyncio.to_thread(self.go_on.wait)
+        return await super().list_claims(board, owner, page)
+
+
+def test_the_first_snapshot_of_a_small_board_leaves_room_for_other_replies(tmp_path):
+    config = Config(tmp_path, "b", (ANY_PORT,), max_unread=2**20)
+    with running(config, store=SlowSnapshots) as server, server.channel() as channel:
+        publish_large(server.address)
+        snapshot = stub(channel).GetSnapshot(pb.GetSnapshotRequest())
+        assert SlowSnapshots.making.wait(60)
+        try:
+            listed = stub(channel).ListContracts(pb.ListContractsRequest())
+        finally:
+            SlowSnapshots.go_on.set()
+        (held,) = (contract for part in snapshot for contract in part.contracts)
+        assert [held] == list(listed.contracts)
+
+
 def test_a_peer_that_is_gone_is_dropped(serve):
     with serve(keepalive=0.5) as server, Raw(server.address) as raw:
         raw.call("Watch", pb.WatchRequest())

@@ -34,10 +34,11 @@ class Holding(Protocol):
     def resize(self, before: int, after: int) -> None:
         """Change the count of unread bytes from `before` to `after`."""
 
-    def session(self, board: str) -> Callable[[], None]:
+    def session(self, board: str, *, new: bool = True) -> Callable[[], None]:
         """Count a session and the board that it keeps open; return a function to call at its end.
 
-        A `board` of "" is not counted: it stays open anyway. Raises LimitExceeded.
+        A `board` of "" is not counted: it stays open anyway. Raises LimitExceeded for a new
+        session; one that lives already counts even beyond the limit.
         """
 
     def end(self) -> None:

@@ -7,6 +7,7 @@ On a server without tokens each host counts as one principal.
 """
 
 import asyncio
+import sys
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -100,15 +101,12 @@ class Limiter:
         """Stop counting a watch, a wait or a snapshot."""
         self._less(key, 1)
 
-    def session(self, key: Key, board: str) -> Callable[[], None]:
-        """Count a session and the board that it keeps open; return a function to call at its end.
-
-        A `board` of "" is not counted: it stays open anyway. Raises LimitExceeded.
-        """
+    def session(self, key: Key, board: str, *, new: bool) -> Callable[[], None]:
+        """See `call_context.Holding.session`."""
         _, whose = key
-        closed = self._keep_open(board, whose) if board else None
+        closed = self._keep_open(board, whose, refuse=new) if board else None
         try:
-            self._count(key, self._limits.sessions)
+            self._count(key, self._limits.sessions if new else sys.maxsize)
         except LimitExceeded:
             if closed:
                 closed()
@@ -151,10 +149,10 @@ class Limiter:
         finally:
             closed()
 
-    def _keep_open(self, board: str, whose: str) -> Callable[[], None]:
+    def _keep_open(self, board: str, whose: str, *, refuse: bool = True) -> Callable[[], None]:
         """Count a board that a principal keeps open; return a function that stops counting it."""
         boards = self._boards.get(whose, Counter())
-        if board not in boards and len(boards) >= self._limits.boards:
+        if refuse and board not in boards and len(boards) >= self._limits.boards:
             raise LimitExceeded("boards kept open", self._limits.boards)
         boards[board] += 1
         self._boards[whose] = boards
@@ -351,12 +349,12 @@ class Holding:
         self._limiter.more(key, size)
         _when_over(self._context, lambda: self._limiter.less(key, size))
 
-    def session(self, board: str) -> Callable[[], None]:
+    def session(self, board: str, *, new: bool = True) -> Callable[[], None]:
         """Count a session, and its board unless it is ""; return a function to call at its end.
 
-        Raises LimitExceeded.
+        Raises LimitExceeded if it is new.
         """
-        return self._limiter.session(self._of("sessions"), board)
+        return self._limiter.session(self._of("sessions"), board, new=new)
 
     def end(self) -> None:
         """Stop counting what was counted, except the call and its unread reply."""

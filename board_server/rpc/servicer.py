@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from hashlib import blake2b
 from typing import Any, TypeVar
 
@@ -33,6 +34,10 @@ class BoardServicer(BoardServiceServicer):
 
     def _named(self, board: str) -> str:
         return board or self._default_board
+
+    def _not_default(self, board: str) -> str:
+        """Return a board's name, "" for the default board, which stays open anyway."""
+        return "" if board == self._default_board else board
 
     async def OpenBoard(
         self, request: pb.OpenBoardRequest, context: Context
@@ -207,7 +212,7 @@ class BoardServicer(BoardServiceServicer):
         name = self._named(board)
         key = await _key(context)
         hub = await self._hubs.of(name)  # it ends when its board is closed
-        over = _holding().session("" if name == self._default_board else name)
+        over = _holding().session(self._not_default(name))
         session, revision = await hub.open_session(
             self._store.open_session(name, worker, ttl, on_expiry, key), over
         )
@@ -217,7 +222,11 @@ class BoardServicer(BoardServiceServicer):
         self, request: pb.RenewSessionRequest, context: Context
     ) -> pb.RenewSessionResponse:
         board, session_id = requests.session(request)
-        session, revision = await self._store.renew_session(self._named(board), session_id)
+        name = self._named(board)
+        hub = await self._hubs.of(name)
+        session, revision = await self._store.renew_session(name, session_id)
+        count = partial(_holding().session, self._not_default(name), new=False)
+        hub.session_renewed(session_id, count)
         return pb.RenewSessionResponse(session=responses.session(session), revision=revision)
 
     async def CloseSession(

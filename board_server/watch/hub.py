@@ -209,6 +209,10 @@ class Hub:
         """Await `opening` and return its result; see SessionEnds.open."""
         return await self._sessions.open(opening, at_end)
 
+    def session_renewed(self, session_id: str, count: Callable[[], Callable[[], None]]) -> None:
+        """Count a session that was renewed, unless it is counted; see SessionEnds.renewed."""
+        self._sessions.renewed(session_id, count)
+
     async def watch(self, asked: Watched, send: Send, holding: Holding) -> NoReturn:
         """Send a Watch call its messages until it is cancelled, or raise the error that ends it.
 

@@ -1,4 +1,4 @@
-"""SessionEnds: calls back when a session ends that was opened through this server."""
+"""SessionEnds: calls back when a session ends that was opened or renewed on this server."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -40,6 +40,16 @@ class SessionEnds:
             self._callbacks[session_id] = at_end
         else:
             at_end()
+
+    def renewed(self, session_id: str, count: Callable[[], Callable[[], None]]) -> None:
+        """Count a session from before a restart: call what `count` returns once it has ended.
+
+        Does nothing if the session is counted already. Call it as soon as the store has renewed
+        the session, before the next await.
+        """
+        counted = session_id in self._callbacks or session_id in self._opened
+        if not (counted or self._ended):
+            self._callbacks[session_id] = count()
 
     def committed(self, commit: Commit) -> None:
         """Note which sessions a commit opened, and call back for those that it ended."""

@@ -47,7 +47,7 @@ steps = st.one_of(
     st.tuples(st.just("hold"), sizes),
     st.tuples(st.just("reply"), sizes, st.booleans()),
     st.tuples(st.just("room"), sizes, sizes),
-    st.tuples(st.just("session"), st.sampled_from(["", "x", "y", "z"])),
+    st.tuples(st.just("session"), st.sampled_from(["", "x", "y", "z"]), st.booleans()),
 )
 calls = st.tuples(
     st.sampled_from(["GetPhaseState", "Watch", "WaitFor", "GetSnapshot"]),
@@ -85,8 +85,8 @@ async def take(holding, step, arguments, sessions):
             await holding.room(before)
             await asyncio.sleep(0)
             holding.resize(before, after)
-        case "session", [board]:
-            sessions.append(holding.session(board))
+        case "session", [board, new]:
+            sessions.append(holding.session(board, new=new))
 
 
 @given(made=st.lists(calls, max_size=8), turns=st.lists(st.integers(0, 7), max_size=8))

@@ -137,6 +137,53 @@ def test_boards_that_one_caller_keeps_open_by_sessions(serve, tokens):
         open_session("b2")
 
 
+def test_sessions_from_before_a_restart_count_against_the_caller_that_renews_them(serve, tokens):
+    one, other = (tokens.add(name, role=Role.WORKER) for name in ("one", "other"))
+    opening = sample("OpenSession", "")
+
+    def renew(board, session_id):
+        renewal = pb.RenewSessionRequest(session_id=session_id)
+        board.RenewSession(renewal, metadata=bearer(one))
+
+    with serve(tokens=tokens.path) as server, server.channel() as channel:
+        before = [stub(channel).OpenSession(opening, metadata=bearer(one)) for _ in range(2)]
+    first, second = (opened.session.session_id for opened in before)
+    with serve(tokens=tokens.path, max_sessions=2) as server, server.channel() as channel:
+        board = stub(channel)
+        renew(board, first)
+        board.OpenSession(opening, metadata=bearer(one))
+        for _ in range(2):
+            renew(board, second)  # although the caller has as many as it may have
+        too_many = exceeded("sessions", 2)
+        assert refused(board, "OpenSession", opening, bearer(one)) == too_many
+        board.OpenSession(opening, metadata=bearer(other))
+        close = pb.CloseSessionRequest(session_id=first)
+        board.CloseSession(close, metadata=bearer(one))
+        assert refused(board, "OpenSession", opening, bearer(one)) == too_many
+        close = pb.CloseSessionRequest(session_id=second)
+        board.CloseSession(close, metadata=bearer(one))
+        board.OpenSession(opening, metadata=bearer(one))
+
+
+def test_boards_that_sessions_from_before_a_restart_keep_open(serve):
+    """Two of eight, as for new sessions."""
+    opened = {}
+    with serve(max_boards=8) as server, server.channel() as channel:
+        for name in ("b0", "b1", "b2"):
+            stub(channel).OpenBoard(pb.OpenBoardRequest(board=name))
+        for name in ("b0", "b1"):
+            opening = pb.OpenSessionRequest(board=name, worker="w", ttl={"seconds": 3600})
+            opened[name] = stub(channel).OpenSession(opening).session.session_id
+    with serve(max_boards=8) as server, server.channel() as channel:
+        board = stub(channel)
+        for name, session_id in opened.items():
+            board.RenewSession(pb.RenewSessionRequest(board=name, session_id=session_id))
+        too_many = exceeded("boards kept open", 2)
+        assert refused(board, "Watch", pb.WatchRequest(board="b2")) == too_many
+        board.CloseSession(pb.CloseSessionRequest(board="b1", session_id=opened["b1"]))
+        next(board.Watch(pb.WatchRequest(board="b2")))
+
+
 async def test_waiters_of_one_caller(serve):
     with serve(max_waiters=3) as server:
         async with AsyncBoardClient(server.address, timeout=60) as client:

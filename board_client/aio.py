@@ -26,7 +26,9 @@ class AsyncBoardClient(AsyncBoard):
     """As BoardClient, with `await` before each call, `async for` and `async with`.
 
     It belongs to the event loop of its first call, and raises RuntimeError in
-    another one. It may be made without a loop.
+    another one. It may be made without a loop. A process that is forked while its
+    parent has one open cannot use any: start it with multiprocessing's method
+    "spawn" or "forkserver", or use BoardClient in it.
     """
 
     def __init__(

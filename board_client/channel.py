@@ -5,8 +5,9 @@ import os
 import secrets
 import threading
 import time
+import weakref
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import grpc.aio
 from google.protobuf.descriptor_pb2 import MethodOptions
@@ -71,6 +72,17 @@ class Connection:
     BadCredentials, and InvalidArgument for a target that is not valid.
     """
 
+    _asynchronous: ClassVar["weakref.WeakSet[Connection]"] = weakref.WeakSet()
+    """Those whose channels are of grpc.aio."""
+
+    _aio_unusable = False
+    """Whether this process was forked while such a channel was open.
+
+    The child has no copy of the thread that passes grpc.aio's results on, and shares the socket
+    on which that thread wakes the event loop: a call in the child would hang, and the parent's
+    calls too.
+    """
+
     def __init__(self, kind: Any, target: str, credentials: Credentials) -> None:
         self.target = normalized(target)
         self.closed = False
@@ -102,6 +114,11 @@ class Connection:
         """Whether this process is a fork of the one that made the connection."""
         return self._process != os.getpid()
 
+    @property
+    def open(self) -> bool:
+        """Whether it has a channel."""
+        return bool(self._channels)
+
     def method(self, name: str) -> Any:
         """Return a method of the service.
 
@@ -110,10 +127,9 @@ class Connection:
         if self.closed:
             raise ClientClosed.of(self.target)
         self._belongs_here()
-        line = self.line  # another thread may switch meanwhile
-        if len(self._stubs) <= line:
-            line = self._open(line)
-        return getattr(self._stubs[line], name)
+        line, stubs = self.line, self._stubs  # another thread may switch or close meanwhile
+        stub = stubs[line] if line < len(stubs) else self._open(line)
+        return getattr(stub, name)
 
     def answered(self) -> None:
         """Note that a server has answered, so that calls are retried for longer from now on."""
@@ -139,9 +155,22 @@ class Connection:
             self._belongs_here()
         with self._opening:
             self.closed = True
-            return self._channels
+            channels, self._channels, self._stubs = self._channels, [], []
+            return channels
+
+    @classmethod
+    def after_fork(cls) -> None:
+        """Note, in a forked process, whether grpc.aio is usable in it."""
+        if any(connection.open for connection in cls._asynchronous):
+            cls._aio_unusable = True
 
     def _belongs_here(self) -> None:
+        if self._aio_unusable and self._kind is grpc.aio:
+            raise RuntimeError(
+                "AsyncBoardClient does not work in this process: it was forked while its parent "
+                'had one open; start it with the method "spawn" or "forkserver" of '
+                "multiprocessing, or use BoardClient in it"
+            )
         if self.forked:
             raise RuntimeError(
                 f"this client of the board at {self.target} was made before this process was "
@@ -153,8 +182,8 @@ class Connection:
                 "make one in each event loop"
             )
 
-    def _open(self, line: int) -> int:
-        """Open the channels up to number `line`; return the number of the one to use.
+    def _open(self, line: int) -> Any:
+        """Open the channels up to number `line`; return the stub of the one to use.
 
         If the files of the credentials cannot be read now, that is the first.
         """
@@ -163,6 +192,7 @@ class Connection:
                 raise ClientClosed.of(self.target)
             if self._kind is grpc.aio:
                 self._loop = asyncio.get_running_loop()
+                self._asynchronous.add(self)
             for options in (OPTIONS, _OPTIONS_OF_SECOND)[len(self._channels) : line + 1]:
                 try:
                     channel = self._channel(options)
@@ -170,17 +200,20 @@ class Connection:
                     if not self._channels:
                         raise
                     self.line = 0
-                    return 0
+                    return self._stubs[0]
                 self._channels.append(channel)
                 bearing: Any = _Bearing(channel, self._bearer) if self._bearer else channel
                 self._stubs.append(BoardServiceStub(bearing))
-            return line
+            return self._stubs[line]
 
     def _channel(self, options: list[tuple[str, str | int]]) -> Any:
         if self._credentials.encrypted and not is_unix(self.target):
             encryption = self._credentials.for_channel()
             return self._kind.secure_channel(self.target, encryption, options=options)
         return self._kind.insecure_channel(self.target, options=options)
+
+
+os.register_at_fork(after_in_child=Connection.after_fork)
 
 
 class _Bearing:

@@ -29,26 +29,6 @@ with BoardClient(target, board) as client, client.session("w") as session:
 """
 
 
-def test_a_forked_child_leaves_its_parents_session_alone_and_makes_a_client_of_its_own(
-    server, board
-):
-    ran = subprocess.run(
-        [sys.executable, "-c", PROGRAM, server, board],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert ran.stdout.splitlines() == [
-        f"this client of the board at {server} was made before this process was forked; "
-        "make another in each process",
-        "1 lives",
-        "child ended with 0",
-        "True",
-        "p",
-    ], ran.stderr
-
-
 def run(program, *arguments):
     """Run a program; return the lines of its output."""
     ran = subprocess.run(
@@ -59,6 +39,19 @@ def run(program, *arguments):
         check=False,
     )
     return ran.stdout.splitlines() or ran.stderr
+
+
+def test_a_forked_child_leaves_its_parents_session_alone_and_makes_a_client_of_its_own(
+    server, board
+):
+    assert run(PROGRAM, server, board) == [
+        f"this client of the board at {server} was made before this process was forked; "
+        "make another in each process",
+        "1 lives",
+        "child ended with 0",
+        "True",
+        "p",
+    ]
 
 
 ASYNCHRONOUS = """

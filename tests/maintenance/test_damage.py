@@ -35,6 +35,11 @@ MEMORY = 32 * 2**20
 
 EVERYTHING = PageRequest(1000)
 
+PARTS = scaled(1, 100)
+"""Parts of a test that flips bits. Each is a test of its own, so that they can run side by side."""
+
+in_parts = pytest.mark.parametrize("part", range(PARTS))
+
 
 def key(name):
     return IdempotencyKey(name, "Method", b"digest")
@@ -80,9 +85,10 @@ def sound(tmp_path_factory):
     return file_of(directory).read_bytes(), (directory / "backup").read_bytes()
 
 
-def flips(size, count):
-    """Return the bits to flip, the same each time; in the long form many more."""
-    return random.Random(SEED).sample(range(size * 8), min(size * 8, scaled(count, 1000 * count)))
+def flips(size, count, part):
+    """Return the bits to flip, the same each time; in the long form a part of many more."""
+    bits = random.Random(SEED).sample(range(size * 8), min(size * 8, scaled(count, 1000 * count)))
+    return bits[part::PARTS]
 
 
 def flipped(data, bit):
@@ -91,20 +97,22 @@ def flipped(data, bit):
     return bytes(spoiled)
 
 
-def test_every_flipped_bit_is_reported_as_a_fault_or_changes_nothing(sound, tmp_path):
+@in_parts
+def test_every_flipped_bit_is_reported_as_a_fault_or_changes_nothing(sound, tmp_path, part):
     board = file_of(tmp_path)
     apsw.memory_high_water(True)
-    for bit in flips(len(sound[0]), 300):
+    for bit in flips(len(sound[0]), 300, part):
         board.write_bytes(flipped(sound[0], bit))
         result = list(examine(board))
         assert any("contents are sound" in what for what, _ in result) or result[-1].advice, bit
     assert apsw.memory_high_water() < MEMORY
 
 
-def test_the_commands_end_with_0_or_1_whatever_bit_is_flipped(sound, command, tmp_path):
+@in_parts
+def test_the_commands_end_with_0_or_1_whatever_bit_is_flipped(sound, command, tmp_path, part):
     board, copy, backup = file_of(tmp_path), tmp_path / "copy", tmp_path / "backup"
     restored = file_of(tmp_path / "elsewhere")
-    for bit in flips(len(sound[0]), 25):
+    for bit in flips(len(sound[0]), 25, part):
         board.write_bytes(flipped(sound[0], bit))
         backup.write_bytes(flipped(sound[1], bit % (len(sound[1]) * 8)))
         code, result, _ = command("doctor", "--dir", tmp_path, "--board", BOARD)
@@ -179,12 +187,13 @@ async def outcome(call):
         return error
 
 
-async def test_a_server_of_a_damaged_file_refuses_calls_and_fails_none(sound, tmp_path):
+@in_parts
+async def test_a_server_of_a_damaged_file_refuses_calls_and_fails_none(sound, tmp_path, part):
     unhandled = []
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(lambda _, context: unhandled.append(context))
     board = file_of(tmp_path)
-    for bit in flips(len(sound[0]), 25):
+    for bit in flips(len(sound[0]), 25, part):
         board.write_bytes(flipped(sound[0], bit))
         store = SqliteStore(tmp_path)
         errors = await use(store)

@@ -1,8 +1,8 @@
-"""`board serve`: the only place that names a backend."""
+"""`board serve`: the only module that names a backend."""
 
 import os
 
-# Before grpc is imported: its own logs add nothing to our errors.
+# Turn gRPC's own log off before grpc is imported: our errors already say what it would.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 import asyncio
@@ -11,6 +11,7 @@ import resource
 import signal
 import sys
 from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
 
 import typer
 import uvloop
@@ -24,6 +25,9 @@ from board_server.files.reload import BadFile
 from board_server.sqlite import SqliteStore
 from board_server.sqlite.connection import UnsafeSqlite
 from board_server.telemetry import logs
+
+if TYPE_CHECKING:
+    from board_server.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
@@ -78,17 +82,7 @@ async def run(config: Config) -> None:
     _warn(config)
     metrics = Metrics()
     with tracing() as traced:
-        store = SqliteStore(
-            config.directory,
-            synchronous=config.synchronous,
-            keep_revisions=config.keep_revisions,
-            keep_bytes=config.keep_bytes,
-            max_queue=config.max_queue,
-            max_boards=config.max_boards,
-            pinned=config.default_board,
-            on_commit=metrics.committed,
-            on_close=metrics.closed,
-        )
+        store = open_store(config, metrics)
         async with AsyncExitStack() as running:
             addresses = await running.enter_async_context(serving(store, config, metrics, traced))
             # All addresses accept connections before the first is announced.
@@ -99,6 +93,24 @@ async def run(config: Config) -> None:
             for line in lines:
                 print(line, flush=True)  # noqa: T201
             await stopped.wait()
+
+
+def open_store(config: Config, metrics: "Metrics") -> SqliteStore:
+    """Return the store that `config` describes; `metrics` counts its commits.
+
+    Raises StoreUnavailable if the directory is missing and cannot be created.
+    """
+    return SqliteStore(
+        config.directory,
+        synchronous=config.synchronous,
+        keep_revisions=config.keep_revisions,
+        keep_bytes=config.keep_bytes,
+        max_queue=config.max_queue,
+        max_boards=config.max_boards,
+        pinned=config.default_board,
+        on_commit=metrics.committed,
+        on_close=metrics.closed,
+    )
 
 
 def _stopping() -> list[signal.Signals]:

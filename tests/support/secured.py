@@ -20,6 +20,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from board_client import Credentials
 from board_client.v1.board_pb2_grpc import BoardServiceStub
+from board_server.__main__ import open_store
 from board_server.announcement import address_in
 from board_server.auth import token_file as tokens_file
 from board_server.config.schema import Config
@@ -185,7 +186,6 @@ class Running:
 def running(
     config: Config,
     *,
-    store: type[SqliteStore] = SqliteStore,
     expose: bool = False,
     traced=None,
     ca: Path | None = None,
@@ -195,21 +195,13 @@ def running(
     @asynccontextmanager
     async def serve() -> AsyncIterator[Running]:
         metrics = Metrics()
-        opened = store(
-            config.directory,
-            keep_revisions=config.keep_revisions,
-            max_queue=config.max_queue,
-            max_boards=config.max_boards,
-            pinned=config.default_board,
-            on_commit=metrics.committed,
-            on_close=metrics.closed,
-        )
+        store = open_store(config, metrics)
         async with AsyncExitStack() as running:
-            addresses = await running.enter_async_context(serving(opened, config, metrics, traced))
+            addresses = await running.enter_async_context(serving(store, config, metrics, traced))
             where = ""
             if expose:
                 where = await running.enter_async_context(exposed(metrics, ANY_PORT))
-            yield Running(addresses, metrics, opened, where, Credentials(ca=ca))
+            yield Running(addresses, metrics, store, where, Credentials(ca=ca))
 
     with in_thread(serve) as server:
         yield server

@@ -81,7 +81,7 @@ format: $(VENV)/.installed  ## format the code and the proto
 	$(BIN)/ruff format
 	$(BIN)/buf format --write
 
-generate: $(VENV)/.installed  ## generate the Python and Go code from the proto
+generate: $(VENV)/.installed  ## generate the stubs, BoardClient and the tables of docs/security.md
 	$(BIN)/python scripts/generate.py
 
 lock: $(VENV)/.installed  ## lock the newest versions of all packages in constraints.txt

@@ -1,9 +1,10 @@
 """Generate code, most of it from proto/board/v1/board.proto.
 
 Writes the Python stubs to board_client/v1, with mypy-protobuf's type stubs; the Go stubs
-to go/boardv1, with the plugins that go/go.mod pins, if Go is installed; and the calls of
-BoardClient, which derive from those of AsyncBoardClient. `--out DIR` writes to another
-directory: a test compares its contents with the committed files.
+to go/boardv1, with the plugins that go/go.mod pins, if Go is installed; the calls of
+BoardClient, which derive from those of AsyncBoardClient; and the tables of docs/security.md,
+which derive from board_server/wire/methods.py. `--out DIR` writes to another directory: a
+test compares its contents with the committed files.
 """
 
 import argparse
@@ -55,6 +56,16 @@ def generate_go(out: Path, go: str) -> None:
         )
 
 
+def generate_tables(out: Path) -> None:
+    """Generate docs/security.md under `out`, after the stubs, which the tables are checked with."""
+    try:
+        from security_tables import security_document  # noqa: PLC0415
+    except KeyError as missing:
+        sys.exit(f"docs/security.md was not generated: add a row for {missing} to wire/methods.py")
+    (out / "docs").mkdir(exist_ok=True)
+    (out / "docs" / "security.md").write_text(security_document())
+
+
 def protoc(*arguments: str) -> None:
     """Run the protoc of grpcio-tools."""
     subprocess.run([sys.executable, "-m", "grpc_tools.protoc", *arguments], cwd=ROOT, check=True)
@@ -71,6 +82,7 @@ def main() -> None:
         generate_go(out, go)
     else:
         print("Go is not installed: go/boardv1 was not generated", file=sys.stderr)
+    generate_tables(out)
 
 
 if __name__ == "__main__":

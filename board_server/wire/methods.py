@@ -21,7 +21,9 @@ BATCH = MAX_BATCH_BYTES + BESIDE
 
 
 class Row(NamedTuple):
-    """What the descriptor cannot say about a method. docs/security.md has the same table.
+    """What the descriptor cannot say about a method.
+
+    `make generate` writes the tables of docs/security.md from these rows.
 
     `role` is the lowest that may call it. `bounds` names the settings that bound what a call
     makes the server hold beside its request. `largest` is the size of its largest valid request

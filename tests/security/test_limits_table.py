@@ -5,7 +5,6 @@ The server is a process of its own with low limits, and what it holds is read fr
 
 import os
 from contextlib import ExitStack, suppress
-from pathlib import Path
 from queue import Queue
 
 import grpc
@@ -19,8 +18,6 @@ from tests.operations.test_metrics import Samples
 from tests.security.raw import Raw
 from tests.security.requests import sample
 from tests.support.secured import metadata_of, program, reason_of, stub
-
-DOCUMENT = Path(__file__).parents[2] / "docs" / "security.md"
 
 MIB = 2**20
 UNREAD = 16 * MIB
@@ -94,12 +91,6 @@ def sent(channel, method: str, data: bytes) -> grpc.RpcError | None:
     except grpc.RpcError as error:
         return error
     return None
-
-
-@pytest.mark.parametrize("method", ROWS)
-def test_the_document_has_the_table(method):
-    bounds = ", ".join(f"`{name}`" for name in ROWS[method].bounds)
-    assert f"| {method} | {ROWS[method].largest:,} | {bounds} |\n" in DOCUMENT.read_text()
 
 
 # Of a batch gRPC refuses what is larger: it is larger than max_request here.

@@ -1,8 +1,5 @@
 """Each role may make the calls of its row, through TLS, and no other."""
 
-import re
-from pathlib import Path
-
 import grpc
 import pytest
 
@@ -13,7 +10,6 @@ from board_server.wire.methods import ROWS
 from tests.security.requests import BOARD, call, code_of, sample
 from tests.support.secured import ANY_PORT, TokenFile, bearer, reason_of, running, stub
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "security.md"
 METHODS = [method.name for method in pb.DESCRIPTOR.services_by_name["BoardService"].methods]
 REFUSALS = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}
 
@@ -60,11 +56,3 @@ def test_nobody_makes_a_call_without_a_token(server, method):
 def test_a_request_that_is_no_message_tells_a_stranger_nothing(server, method):
     stranger = code_of(server, method, sample(method, board="../no board"))
     assert stranger is grpc.StatusCode.UNAUTHENTICATED
-
-
-def test_the_table_in_the_document_is_that_of_the_code():
-    rows = re.findall(r"^\| ([A-Z]\w+) \|((?: [x ]? ?\|){4})$", DOCUMENT.read_text(), re.MULTILINE)
-    documented = {
-        name: [cell.strip() == "x" for cell in cells.split("|")[:4]] for name, cells in rows
-    }
-    assert documented == {name: [role >= row.role for role in Role] for name, row in ROWS.items()}

@@ -20,7 +20,7 @@ T = TypeVar("T")
 LARGEST = 4 * 2**20
 """Bytes of the largest file that is read."""
 
-PATIENCE = 1.0
+READ_TIMEOUT = 1.0
 """Seconds that a call waits for the files to be read."""
 
 IDLE = 2.0
@@ -144,14 +144,14 @@ class Reloader(Generic[T]):
         """Return the value; read the files again if the last time is `every` seconds ago.
 
         They are read in a thread, one read at a time. If the file system does not answer within
-        PATIENCE, callers get the last value.
+        READ_TIMEOUT, callers get the last value.
         """
         now = time.monotonic()
         if self._reading is None:
             if now < self._next:
                 return self._value
             self._reading = self._read_in_thread()
-            self._until = now + PATIENCE
+            self._until = now + READ_TIMEOUT
         if now < self._until:
             await asyncio.wait([self._reading], timeout=self._until - now)
         return self._value

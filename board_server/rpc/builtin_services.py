@@ -19,11 +19,11 @@ from board_server.wire.statuses import status_of
 T = TypeVar("T")
 Context = grpc.aio.ServicerContext[Any, Any]
 
-PATIENCE = 5.0
+TIMEOUT = 5.0
 """Seconds in which the request of a health check must arrive."""
 
 MAX_REQUEST = 2**10
-"""Bytes that such a request may have; it is the name of a service."""
+"""Most bytes of such a request; it contains only the name of a service."""
 
 
 class Shutdown:
@@ -96,8 +96,8 @@ def health_handler(
 ) -> grpc.GenericRpcHandler:
     """Make the handler of the health service, which answers every client.
 
-    Its requests must come soon and be small. Its calls have a limit of their own, so that clients
-    without a token cannot use up that of the board's calls.
+    Its requests must be small and arrive within TIMEOUT seconds. Its calls have their own limit,
+    so that clients without a token cannot use up that of the board's calls.
     """
 
     def answering(method: Callable[[Any, Context], Any]) -> Any:
@@ -136,7 +136,7 @@ async def _received(context: Context, shutdown: Shutdown) -> HealthCheckRequest:
     with suppress(TimeoutError):
         data = await shutdown.unless(context.read(), PATIENCE)
     if not isinstance(data, bytes):
-        raise InvalidArgument([Violation("request", f"did not come within {PATIENCE:g} seconds")])
+        raise InvalidArgument([Violation("request", f"did not arrive within {TIMEOUT:g} seconds")])
     if len(data) > MAX_REQUEST:
         what = f"must not be larger than {MAX_REQUEST:,} bytes"
         raise InvalidArgument([Violation("request", what)])

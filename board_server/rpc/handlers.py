@@ -1,8 +1,8 @@
-"""What every call passes through: authorize, limit, receive, decode, call, record.
+"""The steps of every call: authorize, limit, receive, decode, call, record.
 
-To gRPC every method takes a stream of requests. Its handler then runs before the request has
-arrived: a principal that may not make the call is refused at once, and a request that does not
-arrive is given up. docs/decisions/0010-stream-handlers-for-all-calls.md has what that costs.
+Each method is registered with gRPC as taking a stream of requests. Its handler then runs before
+the request has arrived, so it can refuse a principal that may not make the call, and end a call
+whose request does not arrive. docs/decisions/0010-stream-handlers-for-all-calls.md measures that.
 """
 
 import asyncio
@@ -86,12 +86,12 @@ class MethodHandler:
         self._behavior = behavior
         self._call = self._call_long_running if method.row.long_running else behavior
         self._answered = shared.metrics.answered(method.name)
-        # A call is traced once it is authorized: a stranger cannot make spans, nor join a trace.
+        # A call is traced after it is authorized: unknown clients cannot make spans.
         traced = shared.traced
         self._proceed = traced(method.name, self._authorized) if traced else self._authorized
 
     def for_grpc(self) -> RpcHandler:
-        """Return this handler as gRPC wants it."""
+        """Return this handler in the form that gRPC takes."""
         if self._method.streams:
             make: Any = grpc.stream_stream_rpc_method_handler
         else:
@@ -100,7 +100,7 @@ class MethodHandler:
         return handler
 
     async def answer(self, _: object, context: Context) -> bytes | None:
-        """Answer a call: turn errors into statuses, and record it before it is answered."""
+        """Answer a call: turn errors into statuses, and record the call before its end."""
         call = Call(self._method.name, context.invocation_metadata())  # type: ignore[arg-type]  # pairs
         CURRENT.set(call)
         if call.asked_id:
@@ -109,7 +109,7 @@ class MethodHandler:
             call.principal = await self._authorize(self._method.row.role, call.metadata, context)
             reply = await self._proceed(call, context)
         except (asyncio.CancelledError, grpc.aio.InternalError) as gone:
-            # The client has gone, or its deadline is over: gRPC says the latter on a write.
+            # The client is gone, or the deadline has passed: a write then raises InternalError.
             self._record(call, "CANCELLED", context)
             raise asyncio.CancelledError from gone
         except Exception as error:
@@ -152,7 +152,7 @@ class MethodHandler:
             del data  # the traceback of an error would keep it
 
     async def _call_long_running(self, request: Any, context: Context) -> Reply:
-        """Call a method that lasts, and count the board that its call keeps open."""
+        """Call a long-running method, and count the board that the call keeps open."""
         call = CURRENT.get()
         assert call
         limiter, policy = self._shared.limiter, self._shared.policy
@@ -160,7 +160,7 @@ class MethodHandler:
         async with self._shared.revocation.tracking(call, least, request, context):
             board = request.board or policy.default_board
             with (
-                nullcontext()  # which stays open anyway
+                nullcontext()  # the default board stays open anyway
                 if board == policy.default_board
                 else limiter.keeping_open(board, call.principal.name, context)
             ):
@@ -186,7 +186,7 @@ class MethodHandler:
 
 
 def _encoded(reply: Message | bytes) -> bytes:
-    """Encode a reply; one that several calls share is encoded already."""
+    """Encode a reply. A reply that several calls share is encoded already."""
     return reply if isinstance(reply, bytes) else reply.SerializeToString()
 
 
@@ -195,5 +195,5 @@ async def _abort(call: Call, status: Status, context: Context) -> NoReturn:
     named = (REQUEST_ID, call.request_id)
     try:
         await context.abort(status.code, status.details, (named, *status.trailing_metadata))
-    except grpc.aio.InternalError as gone:  # the client has gone
+    except grpc.aio.InternalError as gone:  # the client is gone
         raise asyncio.CancelledError from gone

@@ -1,7 +1,7 @@
-"""Limits: how much the server does and holds at once for one principal, and for all.
+"""Limits: how many calls and bytes the server holds at once for one principal, and for all.
 
-A call over a limit is refused at once; only a stream waits, until its client has read enough
-of what was sent before. `wire.methods.ROWS` names the bounds of each method.
+A call over a limit is refused at once. Only streams wait, until their clients have read enough
+of the earlier messages. `wire.methods.ROWS` names the bounds of each method.
 
 On a server without tokens each host counts as one principal.
 """
@@ -29,13 +29,13 @@ LARGE = 4 * 2**10
 smaller ones there are; counting those would cost every call time."""
 
 COUNTED = ("watches", "waiters", "snapshots")
-"""Calls with a limit of their own for one principal. The setting is `max_` and the name."""
+"""Kinds of calls that have their own limit for each principal: the setting `max_` and the name."""
 
 SMALL_AT_ONCE = 64
 """Requests other than batches that one principal may have in transit at once."""
 
 STANDARD: dict[str, tuple[int, int]] = {"health calls": (50, 500), "reflection calls": (4, 40)}
-"""How many calls of the built-in services one principal or host may make at once, and all."""
+"""Concurrent calls of the built-in services: of one principal or host, and in all."""
 
 STANDARD_IN_ALL = sum(most for _, most in STANDARD.values())
 
@@ -65,11 +65,11 @@ class Limiter:
         """Bytes of all principals together."""
         self._counts: Counter[Key] = Counter()
         self._boards: dict[str, Counter[str]] = {}  # that each principal keeps open
-        self._turns: dict[Key, Turns] = {}
+        self._semaphores: dict[Key, Semaphore] = {}
         self._waiting: dict[Key, deque[_Waiting]] = {}  # first come, first served
 
     def begin(self, method: str, principal: str, context: Context) -> "Holding":
-        """Count a call until it is over: until its client has its reply, or has gone.
+        """Count a call until it is over: its client has read the reply, or is gone.
 
         A watch, a wait or a snapshot is counted until `Holding.end`. Raises LimitExceeded.
         """
@@ -123,7 +123,7 @@ class Limiter:
     def standard(self, kind: str, principal: str, context: Context) -> Iterator[None]:
         """Count a call of a built-in service during a `with` block. Raises LimitExceeded.
 
-        These have limits of their own, so that strangers cannot use up those of the board.
+        These have their own limits, so that unknown clients cannot use up those of the board.
         """
         mine, all_of_them = (kind, principal or host_of(context)), (f"{kind} in all", "")
         most, most_in_all = STANDARD[kind]
@@ -166,19 +166,19 @@ class Limiter:
 
         return closed
 
-    def turns(self, method: str, principal: str) -> "Turns":
-        """Return the semaphore under which a request of this method is received.
+    def semaphore(self, method: str, principal: str) -> "Semaphore":
+        """Return the semaphore that bounds how many requests a principal sends at once.
 
         The bytes of a request are in memory before they can be counted, so only a few requests
         of one principal are received at once. gRPC's flow control holds back the others.
         """
         batch = ROWS[method].largest == BATCH
         key = "batches" if batch else "requests", principal
-        turns = self._turns.get(key)
-        if turns is None:
+        semaphore = self._semaphores.get(key)
+        if semaphore is None:
             most = max(1, self._limits.held // self._limits.request) if batch else SMALL_AT_ONCE
-            turns = self._turns[key] = Turns(most)
-        return turns
+            semaphore = self._semaphores[key] = Semaphore(most)
+        return semaphore
 
     def fits(self, key: Key, size: int) -> bool:
         """Return whether there is room for more bytes. A first message may be of any size."""
@@ -197,7 +197,7 @@ class Limiter:
     def _leaves_enough(self, key: Key, size: int) -> bool:
         """Return whether at least as many bytes stay free as the principal would then hold.
 
-        So principals that use all of their limit still leave room for the next one.
+        So a principal that uses all of its limit still leaves room for the next one.
         """
         return self._counts[key] + size <= self._limits.held_in_all - self.held - size
 
@@ -234,7 +234,7 @@ class Limiter:
     def _give_room(self) -> None:
         """Wake the streams for which there is room now, and count their bytes."""
         for key, line in list(self._waiting.items()):
-            # A cancelled stream is about to leave, and then gives room to those behind it.
+            # A cancelled stream is about to leave the queue, and then wakes those behind it.
             while line and not line[0].given.done() and self.fits(key, line[0].size):
                 size, given = line.popleft()
                 self.more(key, size)
@@ -256,8 +256,11 @@ class Limiter:
             del self._counts[key]
 
 
-class Turns:
-    """A semaphore that is cheaper than asyncio's when it is free, since every call takes one."""
+class Semaphore:
+    """A semaphore that is cheaper than asyncio's when it is free: every call acquires one.
+
+    If `free` is not 0, decrement it to acquire the semaphore; otherwise await `wait`.
+    """
 
     __slots__ = ("_waiting", "free")
 
@@ -266,30 +269,30 @@ class Turns:
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     async def wait(self) -> None:
-        """Wait for a turn, first come, first served."""
-        turn = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
+        """Acquire a semaphore that is not free: wait, first come, first served."""
+        acquired = asyncio.get_running_loop().create_future()
+        self._waiting.append(acquired)
         try:
-            await turn
+            await acquired
         except asyncio.CancelledError:
-            if turn.cancelled():
-                self._waiting.remove(turn)
+            if acquired.cancelled():
+                self._waiting.remove(acquired)
             else:
-                self.give_back()
+                self.release()
             raise
 
-    def give_back(self) -> None:
-        """Give a turn to the call that has waited longest."""
+    def release(self) -> None:
+        """Release the semaphore, and wake the call that has waited longest."""
         if not self._waiting:
             self.free += 1
             return
-        # One whose call was cancelled is about to leave the queue.
-        turn = next((turn for turn in self._waiting if not turn.done()), None)
-        if turn is None:
+        # A cancelled call is about to leave the queue.
+        acquired = next((each for each in self._waiting if not each.done()), None)
+        if acquired is None:
             self.free += 1
         else:
-            self._waiting.remove(turn)
-            turn.set_result(None)
+            self._waiting.remove(acquired)
+            acquired.set_result(None)
 
 
 class _Waiting(NamedTuple):
@@ -337,7 +340,7 @@ class Holding:
             self._unread += after - before
 
     def reply(self, size: int, *, changed: bool) -> None:
-        """Count a reply's bytes until the call is over: until its client has read it or has gone.
+        """Count a reply's bytes until the call is over: its client has read it, or is gone.
 
         Raises LimitExceeded, except for a call that changed the board: its client must know.
         """
@@ -370,8 +373,8 @@ class Holding:
 
 
 def _when_over(context: Context, then: Callable[[], None]) -> None:
-    """Have `then` called once a call is over: its client has the reply, or has gone."""
-    called: Any = lambda _: then()  # noqa: E731  its stubs call the argument ctx
+    """Call `then` when a call is over: its client has read the reply, or is gone."""
+    called: Any = lambda _: then()  # noqa: E731  grpc's type stubs name the argument ctx
     context.add_done_callback(called)
 
 

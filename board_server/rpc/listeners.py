@@ -26,10 +26,10 @@ def listen(
     credentials: grpc.ServerCredentials | None,
     listening: ExitStack,
 ) -> str:
-    """Let the server listen on an address; return it with the port that was picked.
+    """Make the server listen on an address; return the address with the port that was picked.
 
     A Unix socket has mode 0600 and is never encrypted; any other address is encrypted
-    if there are credentials. Close `listening` after the server has stopped: it removes
+    if there are credentials. Close `listening` after the server has stopped: that removes
     the socket. Raises CannotListen.
     """
     try:
@@ -53,9 +53,9 @@ def listen(
 def _unix_socket(server: grpc.aio.Server, path: Path) -> Iterator[None]:
     """Listen on a Unix socket during a `with` block, holding a lock on a file beside it.
 
-    gRPC would replace the socket of a running server, and at the end remove any file at the
-    path. So gRPC binds in a private directory, and the socket is moved from there. Raises
-    OSError, RuntimeError and Taken.
+    gRPC would replace the socket of a running server, and at its end remove any file at the
+    path. So gRPC binds a socket in a private directory, and the socket is moved from there.
+    Raises OSError, RuntimeError and Taken.
     """
     if len(os.fsencode(path)) > LONGEST:
         raise OSError(errno.ENAMETOOLONG, f"a socket's path has at most {LONGEST} bytes")
@@ -84,7 +84,7 @@ def _refuse_used(path: Path) -> None:
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(found.st_mode):
-        raise FileExistsError(errno.EEXIST, "a file that is no socket is there")
+        raise FileExistsError(errno.EEXIST, "a file that is not a socket is there")
     with socket.socket(socket.AF_UNIX) as probe:
         probe.setblocking(False)  # do not wait if its queue is full
         try:

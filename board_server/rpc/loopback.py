@@ -1,9 +1,9 @@
-"""Loopback: a call that the server makes to itself, to know that it has read what had arrived.
+"""Loopback: a call that the server makes to itself, to wait until it has read all earlier calls.
 
 A renewal may lie unread in a socket when its session's ttl is over. Neither a timer nor the lag
 of the event loop shows that, because gRPC reads in its own threads. So before it expires a
-session the server calls itself: that call passes through the same kernel, the same threads of
-gRPC and the same event loop, behind all that had arrived before it.
+session the server calls itself. That call passes through the same kernel, the same threads of
+gRPC and the same event loop, behind all calls that arrived before it.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ METHOD = f"/{SERVICE}/Beat"
 LATE = 1.0
 """Seconds after which a slow call is logged."""
 
-START = 10.0
+CONNECT_TIMEOUT = 10.0
 """Seconds to connect at the start: another local process may have taken the one connection."""
 
 RETRY = 1.0
@@ -54,17 +54,18 @@ class Loopback:
         self._calls: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> "Loopback":
-        """Connect. Raises CannotListen if that takes longer than START."""
+        """Connect. Raises CannotListen if that takes longer than CONNECT_TIMEOUT."""
         await self._server.start()
         try:
-            async with asyncio.timeout(START):
+            async with asyncio.timeout(CONNECT_TIMEOUT):
                 await self.caught_up()
         except TimeoutError as error:
             await self._close()
             raise CannotListen(
-                f"the server cannot connect to itself at {self._address} within {START:g} s: "
-                "another process on this machine holds the only connection (ss -xp | grep board-), "
-                "or the machine is overloaded; start the server again, which picks another address"
+                f"the server cannot connect to itself at {self._address} within "
+                f"{CONNECT_TIMEOUT:g} s: another process on this machine holds the only connection "
+                "(ss -xp | grep board-), or the machine is overloaded; start the server again, "
+                "which picks another address"
             ) from error
         return self
 
@@ -84,9 +85,9 @@ class Loopback:
         await self._server.stop(None)
 
     async def caught_up(self) -> None:
-        """Return once all calls that had arrived when this began have been read.
+        """Return when all calls that had arrived before this one have been read.
 
-        Tasks that come while one call is in progress share the next one.
+        Tasks that begin to wait while a call is in progress share the next call.
         """
         if self._next is None:
             self._next = asyncio.create_task(self._call())
@@ -96,14 +97,14 @@ class Loopback:
 
     async def _call(self) -> None:
         async with self._turn:
-            self._next = None  # a task that comes from here on needs a later call
+            self._next = None  # a task that begins to wait from here on needs a later call
             started = time.monotonic()
-            await self._come_through()
+            await self._call_until_answered()
             late = time.monotonic() - started
             if late > LATE:
                 log.warning("calls were read %.1f s late; no session ended meanwhile", late)
 
-    async def _come_through(self) -> None:
+    async def _call_until_answered(self) -> None:
         while True:
             try:
                 await self._beat(b"", wait_for_ready=True)

@@ -12,8 +12,8 @@ from board_server.rpc.limits import Limiter
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
-PATIENCE = 60.0
-"""Seconds in which a request must arrive: the largest does at nine megabits a second."""
+TIMEOUT = 60.0
+"""Seconds in which a request must arrive. The largest needs six megabits a second."""
 
 
 class RequestTimeout:
@@ -35,7 +35,9 @@ class RequestTimeout:
         try:
             principal = call.principal.name
             data = await (
-                self._in_turn(call.method, principal, context) if principal else context.read()
+                self._receive_bounded(call.method, principal, context)
+                if principal
+                else context.read()
             )
         finally:
             del self._receiving[call]
@@ -43,23 +45,23 @@ class RequestTimeout:
             return data
         raise InvalidArgument([Violation("request", "is missing")])
 
-    async def _in_turn(self, method: str, principal: str, context: Context) -> Any:
-        """Receive a request when the principal may have one more in transit."""
-        turns = self._limiter.turns(method, principal)
-        if turns.free:
-            turns.free -= 1
+    async def _receive_bounded(self, method: str, principal: str, context: Context) -> Any:
+        """Receive a request as soon as the principal may have one more in transit."""
+        semaphore = self._limiter.semaphore(method, principal)
+        if semaphore.free:
+            semaphore.free -= 1
         else:
-            await turns.wait()
+            await semaphore.wait()
         try:
             return await context.read()
         finally:
-            turns.give_back()
+            semaphore.release()
 
     def check(self) -> None:
         """End the calls whose requests have taken too long."""
-        latest = perf_counter() - PATIENCE
+        latest = perf_counter() - TIMEOUT
         for call in takewhile(lambda call: call.started < latest, self._receiving):
-            what = f"did not come within {PATIENCE:g} seconds"
+            what = f"did not arrive within {TIMEOUT:g} seconds"
             call.end(InvalidArgument([Violation("request", what)]))
 
     def shutdown(self) -> None:

@@ -14,7 +14,7 @@ from board_server.principal import Role
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
-AT_ONCE = 100
+CHECKED_AT_ONCE = 100
 """Calls that are checked before the event loop may do other work."""
 
 
@@ -30,11 +30,11 @@ class Revocation:
     async def tracking(
         self, call: Call, least: Role, request: Any, context: Context
     ) -> AsyncIterator[None]:
-        """Have a call ended if it loses its right, for the time of an `async with` block.
+        """Track a call during an `async with` block; end it if its principal loses the right.
 
-        Raises Unauthenticated or PermissionDenied if it has lost it already.
+        Raises Unauthenticated or PermissionDenied if the principal has lost it already.
         """
-        of_board = type(request)(board=request.board)  # all of it that the policy looks at
+        of_board = type(request)(board=request.board)  # the policy reads no other field
 
         async def check() -> None:
             principal = await self._policy.authorize(least, call.metadata, context)

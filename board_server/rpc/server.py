@@ -120,7 +120,7 @@ async def _checking_calls(shared: Shared) -> AsyncIterator[None]:
             try:
                 shared.request_timeout.check()
                 await shared.revocation.check()
-            except Exception:  # whatever it is, the checks must go on
+            except Exception:  # the next checks must still run
                 log.exception("cannot check the calls in progress")
 
     checking = asyncio.create_task(check())
@@ -134,7 +134,7 @@ def _options(config: Config) -> list[tuple[str, int]]:
     return [
         ("grpc.max_receive_message_length", config.max_request),
         ("grpc.max_send_message_length", MAX_REPLY),
-        # No compression: a small request that unpacks to a large one would delay all calls.
+        # No compression: decompressing a large request would delay all calls.
         ("grpc.compression_enabled_algorithms_bitset", 1),
         ("grpc.max_concurrent_streams", config.max_calls_per_connection),
         # A client that resets streams must answer a ping each time before it may open more: this

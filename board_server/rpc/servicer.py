@@ -268,21 +268,21 @@ class BoardServicer(BoardServiceServicer):
 
 
 def _holding() -> Holding:
-    """Return what counts the memory that the current call holds."""
+    """Return the Holding of the current call, which counts the memory that it uses."""
     call = CURRENT.get()
     assert call
     return call.holding
 
 
 LARGE = 2**18
-"""Bytes of the smallest request that is hashed in a thread, which takes some milliseconds."""
+"""Bytes of the smallest request that is hashed in a thread: hashing takes some milliseconds."""
 
 
 async def _key(context: Context) -> IdempotencyKey | None:
     """Read a call's idempotency key, None if it has none. Raises InvalidArgument.
 
-    The key is the principal's own, so nobody gets the reply to another's call. It stands for the
-    whole request, its session included: a reply for a session that has ended answers no other.
+    Each principal has its own keys, so none gets the reply to another's call. A key identifies
+    the whole request, including its session, so an outcome is valid only for that session.
     """
     given = requests.request_id(context.invocation_metadata())
     call = CURRENT.get()
@@ -297,7 +297,7 @@ def _digest(data: bytes) -> bytes:
     return blake2b(data, digest_size=16).digest()
 
 
-AT_ONCE = 200
+ENCODED_AT_ONCE = 200
 """Records that are encoded before other tasks may run: half a millisecond or so."""
 
 
@@ -306,8 +306,8 @@ async def _encoded(
 ) -> bytes:
     """Encode a list's reply in parts, so that it does not block the event loop."""
     parts = []
-    for start in range(0, len(items), AT_ONCE):
-        parts.append(encode(items[start : start + AT_ONCE]).SerializeToString())
-        if start + AT_ONCE < len(items):
+    for start in range(0, len(items), ENCODED_AT_ONCE):
+        parts.append(encode(items[start : start + ENCODED_AT_ONCE]).SerializeToString())
+        if start + ENCODED_AT_ONCE < len(items):
             await asyncio.sleep(0)
     return b"".join((*parts, end.SerializeToString()))

@@ -22,7 +22,7 @@ LONG = 8000
 Without waiting, it never reaches the end of the log while reads overlap, and the log grows.
 """
 
-PATIENCE = 500
+RESTART_TIMEOUT = 500
 """Milliseconds that such a checkpoint waits for readers, and writes wait for it. A backup reads
 for longer; the next attempt follows when the log has grown by another 8 MiB."""
 
@@ -79,7 +79,7 @@ class Checkpoints:
 
     def _restart(self) -> None:
         """Checkpoint all of the log, so that the next write starts it from the beginning."""
-        self._db.set_busy_timeout(PATIENCE)
+        self._db.set_busy_timeout(RESTART_TIMEOUT)
         try:
             self._db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
         finally:

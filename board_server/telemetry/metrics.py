@@ -236,7 +236,7 @@ def _families(texts: dict[str, str], records: Iterable[BoardStats | Following]) 
 MAX_READERS = 16
 """Connections at the same time; to accept another, the oldest is closed."""
 
-PATIENCE = 5.0
+IO_TIMEOUT = 5.0
 """Seconds that a client has to send its request, and again to read the reply."""
 
 MAX_HEAD = 8 * 2**10
@@ -274,10 +274,10 @@ class _Readers:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(IO_TIMEOUT):
                 head = await reader.readuntil(b"\r\n\r\n")
             answer = await self._answer(head)
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(IO_TIMEOUT):
                 writer.write(answer)
                 await writer.drain()
                 writer.close()

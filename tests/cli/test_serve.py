@@ -101,7 +101,7 @@ def test_a_file_in_the_place_of_a_socket_is_reported_and_left_alone(tmp_path):
     file.write_text("in the way")
     for address in (f"unix:{file}", f"unix:{tmp_path}/a%20file"):
         result = refused(tmp_path / "boards", "--listen", address)
-        assert f"cannot listen on {address}: a file that is no socket is there" in result
+        assert f"cannot listen on {address}: a file that is not a socket is there" in result
     assert file.read_text() == "in the way"
 
 

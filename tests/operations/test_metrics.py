@@ -203,7 +203,7 @@ def test_readers_who_wait_for_a_busy_board_hold_no_other_board_up(server, monkey
 
 
 def test_a_connection_that_says_nothing_is_closed(server, monkeypatch):
-    monkeypatch.setattr(metrics, "PATIENCE", 0.1)
+    monkeypatch.setattr(metrics, "IO_TIMEOUT", 0.1)
     with connected(server) as silent:
         assert silent.recv(1) == b""
 

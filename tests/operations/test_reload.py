@@ -81,7 +81,7 @@ def test_a_file_that_is_too_large_is_refused(file):
 
 
 async def test_files_that_are_not_read_in_time_hold_nobody_up_for_long(file, monkeypatch):
-    monkeypatch.setattr(reread_module, "PATIENCE", 0.01)
+    monkeypatch.setattr(reread_module, "READ_TIMEOUT", 0.01)
     answers = threading.Event()
 
     def slow(data: bytes) -> str:
@@ -92,7 +92,7 @@ async def test_files_that_are_not_read_in_time_hold_nobody_up_for_long(file, mon
     file.write_text("second")
     assert [await reread.fresh() for _ in range(100)] == ["first"] * 100
     answers.set()
-    monkeypatch.setattr(reread_module, "PATIENCE", 60)
+    monkeypatch.setattr(reread_module, "READ_TIMEOUT", 60)
     while await reread.fresh() == "first":
         pass
     assert reread.latest == "second"

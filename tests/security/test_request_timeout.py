@@ -55,8 +55,8 @@ def asking(tmp_path, tokens, shown):  # noqa: ARG001  its token must exist when 
 @pytest.fixture
 def impatient(monkeypatch):
     """Set the time for a request to arrive to 0.1 s."""
-    monkeypatch.setattr(request_timeout, "PATIENCE", 0.1)
-    monkeypatch.setattr(builtin_services, "PATIENCE", 0.1)
+    monkeypatch.setattr(request_timeout, "TIMEOUT", 0.1)
+    monkeypatch.setattr(builtin_services, "TIMEOUT", 0.1)
     monkeypatch.setattr(server_module, "CHECK", 0.05)
 
 
@@ -70,7 +70,7 @@ def test_a_server_without_tokens_gives_up_a_request_that_does_not_come(server, m
             raw.data(stream, begun, end=False)
         found = raw.trailers_of(stream)
     assert found["grpc-status"] == INVALID_ARGUMENT
-    assert "did not come" in found["grpc-message"]
+    assert "did not arrive" in found["grpc-message"]
 
 
 @pytest.mark.parametrize("method", ["GetPhaseState", "Watch"])
@@ -83,7 +83,7 @@ def test_a_request_that_does_not_come_is_given_up(asking, tokens, shown, method,
             raw.data(stream, begun, end=False)
         found = raw.trailers_of(stream)
     assert found["grpc-status"] == INVALID_ARGUMENT
-    assert "did not come" in found["grpc-message"]
+    assert "did not arrive" in found["grpc-message"]
     credentials = Credentials(token=tokens.secrets["reader"])
     with BoardClient(asking.address, credentials=credentials) as client:
         assert client.get_phase_state("p") == ""

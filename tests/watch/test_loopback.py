@@ -57,7 +57,7 @@ def test_a_session_whose_renewal_is_read_late_lives_on(slow, tmp_path):
 
 
 async def test_a_server_whose_connection_to_itself_is_taken_says_so_and_does_not_hang(monkeypatch):
-    monkeypatch.setattr(loopback, "START", 0.2)
+    monkeypatch.setattr(loopback, "CONNECT_TIMEOUT", 0.2)
     itself = Loopback()
     name = itself._address.removeprefix("unix-abstract:")  # any local user reads /proc/net/unix
     with socket.socket(socket.AF_UNIX) as other:

@@ -1,4 +1,4 @@
-"""The lines on standard output by which a server announces its addresses, once it serves there."""
+"""The lines on standard output with which a server announces its addresses when it serves there."""
 
 _LISTENING = "listening on "
 _METRICS = "metrics on "

@@ -29,4 +29,4 @@ def _off(name: str) -> None:
 _wanted = os.environ.get("BOARD_CRASH_AT", "")
 
 failpoint: Callable[[str], None] = _crashing_at(_wanted) if _wanted else _off
-"""Crash here if BOARD_CRASH_AT names this failpoint. Names say where it is: `before-commit`."""
+"""Crash here if BOARD_CRASH_AT names this failpoint. The name says where: `before-commit`."""

@@ -28,7 +28,7 @@ class Principal:
 
     @property
     def bound(self) -> bool:
-        """Whether it depends on the request if the principal may make a call."""
+        """Whether it is bound to boards or a worker, so that its requests must be checked."""
         return self.boards is not None or self.worker != ""
 
 

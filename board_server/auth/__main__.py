@@ -84,7 +84,7 @@ def _show(secret: str, file: Path, name: str) -> None:
     try:
         print(secret, flush=True)  # noqa: T201
     except OSError as error:
-        # Python would try to write the token again at its end, and exit with 120.
+        # Python would try to write the token again when it exits, and exit with 120.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise BadTokens(
             f'{file}: the token "{name}" was made, and cannot be printed: {error.strerror}; '
@@ -123,7 +123,7 @@ class _Refused(ValueError):
 
 @contextmanager
 def _refusing() -> Iterator[None]:
-    """Blame the arguments, not the file, for BadTokens in a `with` block."""
+    """Raise _Refused in place of BadTokens in a `with` block: the arguments are at fault."""
     try:
         yield
     except BadTokens as error:

@@ -37,7 +37,7 @@ class CertificateName(NamedTuple):
 def parse_name(text: str) -> CertificateName:
     """Parse a name from a token file. Raises ValueError.
 
-    It is `dns:NAME`, `uri:NAME` or `email:NAME`; a bare one is a common name.
+    The text is `dns:NAME`, `uri:NAME` or `email:NAME`; without a prefix it is a common name.
     """
     kind, colon, name = text.partition(":")
     if not colon or kind.lower() not in _ALTERNATIVE:

@@ -25,7 +25,7 @@ REFLECTION = Role.READER
 """The lowest role that may use reflection."""
 
 REREAD = 0.1
-"""Least seconds between two reads of the token file, so that reading it does not slow calls."""
+"""Seconds between two reads of the token file at least, so that reading does not slow calls."""
 
 MOST_NAMES = 500
 """The most characters of a certificate's names that an error shows."""
@@ -34,7 +34,7 @@ _OF_ALL_BOARDS = pb.ListBoardsRequest
 
 
 class Policy:
-    """Decides by the token file which principal makes a call, and whether it may."""
+    """Finds the principal of a call in the token file, and decides whether it may make the call."""
 
     def __init__(self, tokens: Path | None, default_board: str, session_of: SessionOf) -> None:
         """Read the token file; without one, everyone may do everything. Raises BadTokens."""
@@ -106,7 +106,7 @@ class Policy:
         fields = request.DESCRIPTOR.fields_by_name
         session_id: str = request.session_id if "session_id" in fields else ""
         if "worker" in fields and request.worker != principal.worker:
-            # Without a name the phase keeps its worker; then the session identifies the caller.
+            # Without a name the phase keeps its worker; then the session identifies the worker.
             named = not fields["worker"].has_presence or request.HasField("worker")
             if named or not session_id:
                 raise PermissionDenied(
@@ -120,7 +120,7 @@ class Policy:
 
 
 def _authenticated(tokens: Tokens, metadata: Metadata, context: Context) -> Principal:
-    """Return whose token or certificate a call has. Raises Unauthenticated."""
+    """Return the principal of a call's token or certificate. Raises Unauthenticated."""
     shown = [value for key, value in metadata if key == "authorization"]
     if not shown:
         return _by_certificate(tokens, context)
@@ -135,7 +135,7 @@ def _authenticated(tokens: Tokens, metadata: Metadata, context: Context) -> Prin
 
 
 def _by_certificate(tokens: Tokens, context: Context) -> Principal:
-    """Return whose certificate a call has; the handshake has verified it."""
+    """Return the principal of a call's certificate, which the handshake has verified."""
     names = [
         name for pem in context.auth_context().get("x509_pem_cert", ()) for name in names_in(pem)
     ]

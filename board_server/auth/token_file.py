@@ -31,7 +31,7 @@ _HASH = re.compile(r"[0-9a-f]{64}")
 _KEYS = {"name", "hash", "certificate", "role", "boards", "worker"}
 _BEARER = "bearer "
 _NOBODY = bytes(32)
-"""The digest to compare with if there is no such token, so that both take the same time."""
+"""The digest to compare with if there is no such token, so that this takes the same time."""
 
 
 class BadTokens(BadFile):
@@ -71,17 +71,17 @@ class Tokens:
             if name in self._by_name:
                 raise BadTokens(f'two tokens are named "{name}"')
             if certificate in self._by_certificate:
-                raise BadTokens(f'two tokens are of the certificate "{certificate}"')
+                raise BadTokens(f'two tokens have the certificate "{certificate}"')
             self._by_name[name] = token
             if certificate:
                 self._by_certificate[certificate] = token.principal
 
     def by_authorization(self, value: str | bytes) -> Principal | None:
-        """Return whose token the metadata `authorization` has; None if the token is unknown.
+        """Return the principal of the metadata `authorization`; None if its token is unknown.
 
-        A valid token is hashed once; later calls look its metadata up in a dict. Python's string
-        hashes have a random key, so the time of a lookup says nothing about valid tokens. Raises
-        ValueError for metadata that is no bearer token.
+        A valid token is hashed once; for later calls its metadata is found in a dict. Python's
+        string hashes have a random key, so the time of a lookup reveals nothing about valid
+        tokens. Raises ValueError for metadata that is not a bearer token.
         """
         principal = self._recognized.get(value)
         if principal is None:
@@ -91,7 +91,10 @@ class Tokens:
         return principal
 
     def by_secret(self, token: str) -> Principal | None:
-        """Return whose token it is, in a time that does not depend on how wrong it is."""
+        """Return the principal of a token, None if the token is unknown.
+
+        The time does not depend on which part of the token is wrong.
+        """
         named = self._by_name.get(token.rpartition(".")[0].removeprefix("board."))
         expected = named.digest if named and named.digest else _NOBODY
         if not hmac.compare_digest(digest_of(token), expected):
@@ -99,7 +102,7 @@ class Tokens:
         return named.principal if named else None
 
     def by_certificate(self, names: Iterable[CertificateName]) -> Principal | None:
-        """Return for whom a certificate with one of these names stands."""
+        """Return the principal of a certificate with one of these names, None if there is none."""
         return next((self._by_certificate[n] for n in names if n in self._by_certificate), None)
 
 
@@ -123,7 +126,7 @@ def parse(path: Path, data: bytes) -> Tokens:
         raise BadTokens(f"{path}: {error}") from error
     tables = document.pop("token", [])
     if document or not isinstance(tables, list) or not all(isinstance(t, dict) for t in tables):
-        raise BadTokens(f"{path}: has something else than [[token]] tables")
+        raise BadTokens(f"{path}: must have [[token]] tables and nothing else")
     try:
         return Tokens(_token(table) for table in tables)
     except BadTokens as error:
@@ -135,9 +138,9 @@ def locked(path: Path) -> Iterator[None]:
     """Lock a token file during a `with` block, from `read` to `write`. Raises BadTokens.
 
     Waits for a process that has it locked. The lock is on the file `FILE.lock` beside it, which
-    stays.
+    is never removed.
     """
-    path = path.resolve()  # of a symbolic link the file is replaced, not the link
+    path = path.resolve()  # a symbolic link stays; its target is replaced
     try:
         _refuse_others(path)
         lock = FileLock(path.with_name(f"{path.name}.lock"), wait=True)
@@ -176,7 +179,7 @@ def write(path: Path, tokens: Tokens) -> None:
 
 
 def _token(table: Mapping[str, Any]) -> Token:
-    """Make a token of one table. Raises BadTokens."""
+    """Make a Token from one table. Raises BadTokens."""
     name = table.get("name")
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise BadTokens(
@@ -218,7 +221,7 @@ def certificate_name(certificate: str) -> CertificateName:
 
 
 def principal_of(name: str, role: str, boards: object = None, worker: str = "") -> Principal:
-    """Make a token's principal from what the file or the command line says. Raises BadTokens."""
+    """Make a token's principal from values of the file or the command line. Raises BadTokens."""
     if not _NAME.fullmatch(name):
         raise BadTokens(
             f'"{name}" cannot name a token (letters, digits, hyphens and underscores, at most 64)'

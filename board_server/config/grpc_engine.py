@@ -1,7 +1,7 @@
 """Choose gRPC's I/O engine, before grpc is imported.
 
-gRPC passes each read and write to threads of its event engine. The older poller does them in
-the thread that waits for calls, which saves a server with one event loop a change of threads for
+gRPC passes each read and write to threads of its event engine. The older poller reads and writes
+in the thread that waits for calls, which saves a server with one event loop a thread switch for
 each call. But one connection that sends frames without a pause occupies that thread, and delays
 all other connections, so it is only for trusted peers (docs/decisions/0009-grpc-engine.md).
 `make bench-engine` measures whether it is faster on a machine.

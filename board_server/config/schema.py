@@ -23,7 +23,7 @@ MAX_COUNT = 2**31 - 1
 MAX_SECONDS = 10**6
 
 FILES_PER_BOARD = 8
-"""Its lock, and what three connections of SQLite open: 7 as counted, and one to spare."""
+"""Files that an open board needs, for its lock and three connections of SQLite: 7 were counted."""
 
 OTHER_FILES = 200
 """Files that the server opens besides boards and connections, with room to spare."""
@@ -161,7 +161,7 @@ class Config:
         Setting(
             "Ping a client after this many idle seconds; disconnect it if it does not answer.",
             "SECONDS",
-            0.001,  # grpc counts whole milliseconds, and takes 0 of them for "never"
+            0.001,  # grpc counts whole milliseconds; 0 of them would mean "never"
         ),
     ] = 30.0
     max_request: Annotated[int, Setting("Size of the largest request.", "BYTES")] = 40 * 2**20

@@ -1,1 +1,1 @@
-"""Files of the server: locked, read again when changed, replaced atomically, given an owner."""
+"""Files of the server: locks, reloading on change, atomic replacement, ownership."""

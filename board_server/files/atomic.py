@@ -1,4 +1,4 @@
-"""Replace files so that after a crash a path has the old file or the new one, whole.
+"""Replace files so that after a crash a path has either the old file or the complete new one.
 
 The order is: write a temporary file, fsync it, rename it, fsync the directory.
 """
@@ -14,7 +14,7 @@ from board_server.files.ownership import give
 def write(path: Path, data: bytes) -> None:
     """Replace the file at `path`, or create it, with `data`, durably. Raises OSError.
 
-    The file keeps its owner, and of its mode what its owner and group may do. A new file has
+    An existing file keeps its owner, and the permissions of its owner and group. A new file has
     mode 0600 and the owner of its directory.
     """
     found = path.stat() if path.exists() else None

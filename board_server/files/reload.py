@@ -21,7 +21,7 @@ LARGEST = 4 * 2**20
 """Bytes of the largest file that is read."""
 
 READ_TIMEOUT = 1.0
-"""Seconds that a call waits for the files to be read."""
+"""Seconds that a call waits until the files are read."""
 
 IDLE = 2.0
 """Seconds after which the thread that reads the files ends if it has nothing to do."""
@@ -95,7 +95,7 @@ class _Reader:
 
 
 class Reloader(Generic[T]):
-    """A value that `parse` makes from the contents of files, and again when they change.
+    """A value that `parse` makes from the contents of files, and makes again when they change.
 
     The contents are compared, because two changes within one tick of the clock have the same
     timestamp. If a file becomes unusable, the reason is logged, and the last value stays until
@@ -141,10 +141,10 @@ class Reloader(Generic[T]):
         return self._value
 
     async def fresh(self) -> T:
-        """Return the value; read the files again if the last time is `every` seconds ago.
+        """Return the value; read the files again if they were last read `every` seconds ago.
 
         They are read in a thread, one read at a time. If the file system does not answer within
-        READ_TIMEOUT, callers get the last value.
+        READ_TIMEOUT, this returns the last value.
         """
         now = time.monotonic()
         if self._reading is None:
@@ -166,7 +166,7 @@ class Reloader(Generic[T]):
             except Exception:
                 log.exception("cannot read %s", ", ".join(map(str, self._paths)))
             finally:
-                with suppress(RuntimeError):  # the loop is closed, the server has stopped
+                with suppress(RuntimeError):  # the loop is closed: the server has stopped
                     loop.call_soon_threadsafe(over)
 
         def over() -> None:

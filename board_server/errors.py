@@ -142,7 +142,7 @@ class PermissionDenied(BoardError):
 
 
 class LimitExceeded(BoardError):
-    """The caller uses as much of `limit` as it may, which is `maximum`."""
+    """The principal has reached the limit named `limit`, which is `maximum`."""
 
     def __init__(self, limit: str, maximum: int) -> None:
         super().__init__(f"too many {limit} at once: the limit is {maximum:,}; end some of them")

@@ -37,7 +37,7 @@ MAX_PAGE_BYTES = 3 * 2**20
 """Bytes of text in a page of a list; with its framing it stays under gRPC's limit of 4 MiB."""
 
 CaughtUp = Callable[[], Awaitable[None]]
-"""Returns once all calls are read that had arrived when it was called."""
+"""Returns when all calls that had arrived before it was called have been read."""
 
 
 class Follower(Protocol):
@@ -257,7 +257,7 @@ class Store(Protocol):
     def expire_after(self, caught_up: CaughtUp) -> None:
         """Await `caught_up` when a session's ttl is over; expire it only after that has returned.
 
-        `caught_up` returns once all calls have been read that had arrived when it was called. A
+        `caught_up` returns when all calls that had arrived before it was called have been read. A
         session that one of them renews does not expire. Without `expire_after` a session expires
         as soon as its ttl is over.
         """

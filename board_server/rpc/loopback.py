@@ -49,7 +49,7 @@ class Loopback:
         options = [("grpc.enable_http_proxy", 0), ("grpc.use_local_subchannel_pool", 1)]
         self._channel = grpc.aio.insecure_channel(address, options=options)
         self._beat: Any = self._channel.unary_unary(METHOD)
-        self._turn = asyncio.Lock()
+        self._call_lock = asyncio.Lock()
         self._next: asyncio.Task[None] | None = None
         self._calls: set[asyncio.Task[None]] = set()
 
@@ -96,7 +96,7 @@ class Loopback:
         await asyncio.shield(self._next)
 
     async def _call(self) -> None:
-        async with self._turn:
+        async with self._call_lock:
             self._next = None  # a task that begins to wait from here on needs a later call
             started = time.monotonic()
             await self._call_until_answered()

@@ -59,7 +59,7 @@ _TABLES = {
 }
 
 _STORED = ("meta", "board", "contracts", "file_claims", "events", "sessions", "requests")
-"""The tables with text, without those whose texts all refer to another table."""
+"""The tables whose text is checked to be UTF-8; all text of the others refers to one of these."""
 
 Rows = dict[Any, Row | None]
 
@@ -91,7 +91,7 @@ def _meta(db: apsw.Connection) -> Iterator[str]:
     kept, last = next(
         db.execute(
             "SELECT count(DISTINCT revision), coalesce(max(revision), 0) FROM events "
-            "WHERE revision > ?",  # the commits are dropping the events before it
+            "WHERE revision > ?",  # earlier events are dropped step by step, by later commits
             (compacted,),
         )
     )
@@ -109,7 +109,7 @@ def _requests(db: apsw.Connection) -> None:
 
 
 def _expected_rows(db: apsw.Connection) -> dict[str, Rows]:
-    """Read the rows that each table should have; None for a row that was removed."""
+    """Read from the events the rows that each table should have; None for a removed row."""
     rows: dict[str, Rows] = {name: {} for name in _TABLES}
     for row in db.execute(
         "SELECT revision, time, change, cause, record, position FROM events "

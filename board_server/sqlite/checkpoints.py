@@ -17,14 +17,14 @@ PAGES = 1000
 """Pages in the log that make a checkpoint worthwhile while the writer is idle."""
 
 LONG = 8000
-"""Pages in the log, 32 MiB, from which on a checkpoint waits for readers.
+"""Pages in the log (32 MiB) from which on a checkpoint waits for readers.
 
 Without waiting, it never reaches the end of the log while reads overlap, and the log grows.
 """
 
 RESTART_TIMEOUT = 500
-"""Milliseconds that such a checkpoint waits for readers, and writes wait for it. A backup reads
-for longer; the next attempt follows when the log has grown by another 8 MiB."""
+"""Milliseconds that such a checkpoint waits for readers; writes wait meanwhile. A backup reads
+for longer: then the next attempt follows when the log has grown by another 8 MiB."""
 
 
 class Checkpoints:

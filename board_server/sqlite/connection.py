@@ -50,7 +50,7 @@ def connect(path: Path, *, create: bool = False) -> apsw.Connection:
 
 
 class CannotReadOnly(StoreUnavailable):
-    """A board cannot be read without changing its files. It may be sound."""
+    """A board cannot be read without changing its files. It may be intact."""
 
 
 @contextmanager
@@ -58,8 +58,8 @@ def connect_to_read(path: Path) -> Iterator[apsw.Connection]:
     """Open a board file in a read transaction, without changing its files.
 
     Raises StoreUnavailable if the file is not a board, if another file takes its path meanwhile
-    (the log beside it would be the other file's), or if a file that this user cannot write is
-    written meanwhile. Raises CannotReadOnly if SQLite would have to change something.
+    (the log beside it would be the other file's), or if another user writes meanwhile to a file
+    that this user cannot write. Raises CannotReadOnly if SQLite would have to change something.
     """
     before = path.stat()
     has_log = Path(f"{path}-wal").exists()

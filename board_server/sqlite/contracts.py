@@ -47,8 +47,9 @@ _INDEXES = {
     "package": {"package"},
     "kind": {"kind"},
 }
-"""Columns to look up in an index, by the first column of the condition that is listed here: from
-the most selective to the least."""
+"""The index to use for a condition on several columns: that of the first column listed here.
+
+The most selective column is first. The values are the columns of that index."""
 
 _ROW = Columns(
     id=int,

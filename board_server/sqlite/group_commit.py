@@ -1,4 +1,4 @@
-"""Group commit: one transaction and one sync for all writes that wait."""
+"""Group commit: one transaction and one sync for all waiting writes."""
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -37,7 +37,7 @@ class Call(Generic[T]):
 class GroupCommit:
     """Runs writes in one transaction, each within a savepoint.
 
-    A write that fails does not affect the others. A commit that fails, fails them all.
+    A write that fails does not affect the others. If the commit fails, all of them fail.
     """
 
     def __init__(
@@ -86,9 +86,9 @@ class GroupCommit:
     def _roll_back(self) -> None:
         """Roll back a transaction that failed, in the write-ahead log too.
 
-        A commit whose sync failed may be complete in the log. A crash would bring it back,
-        although its callers got an error that says nothing was changed. So it is overwritten,
-        if the disk accepts writes.
+        A commit whose sync failed may be complete in the log. A crash would restore it, although
+        its callers got an error that says that nothing was changed. So it is overwritten, if the
+        disk accepts writes.
         """
         with suppress(apsw.Error):
             if self._db.in_transaction:

@@ -98,7 +98,7 @@ class BoardIdentity:
 def _content(path: str) -> tuple[str, int] | None:
     """Read the board's ID and revision from the database file, without its log.
 
-    None if it has none, or if the file is shorter than its header says.
+    None if the file has none, or if it is shorter than its header says.
     """
     flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
     try:

@@ -37,7 +37,7 @@ class Leases:
         self._ending: set[asyncio.Task[None]] = set()
 
     @property
-    def any(self) -> bool:
+    def active(self) -> bool:
         """Whether there is a session, or one is being ended."""
         return bool(self._leases or self._ending)
 

@@ -57,9 +57,9 @@ def check_schema(connection: apsw.Connection) -> None:
             )
 
 
-# The first server to open a file of quasar's own store adds the row of meta. The rows that are
-# there have no events; together they are revision 1. If there are events, meta had a row that is
-# lost, and must not be invented.
+# The first server that opens a file of quasar's own store adds the row of meta. The existing rows
+# have no events; together they are revision 1. If there are events, meta had a row and has lost
+# it, and no row is added.
 _INTRODUCE = """
 INSERT INTO meta (id, board_id, created_at, revision, compacted_revision)
 SELECT 1, ?, ?, filled, filled FROM (
@@ -68,7 +68,7 @@ SELECT 1, ?, ?, filled, filled FROM (
 WHERE NOT EXISTS (SELECT 1 FROM events) ON CONFLICT (id) DO NOTHING
 """
 
-# That store does not know sessions, and leaves rows here of phases and claims that it deletes.
+# Quasar's store does not know these tables, so rows of phases and claims that it deletes stay.
 _TIDY = """
 DELETE FROM phase_sessions WHERE task_id NOT IN (SELECT task_id FROM board);
 DELETE FROM claim_sessions WHERE filepath NOT IN (SELECT filepath FROM file_claims);

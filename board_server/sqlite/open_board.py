@@ -91,7 +91,7 @@ class OpenBoard:
     def idle(self) -> bool:
         """Whether there is no call in progress, no session, no watch and no waiter."""
         needed = any(follower.needed for follower in self._followers)
-        return self._writer.idle and not (self._scanning or self._leases.any or needed)
+        return self._writer.idle and not (self._scanning or self._leases.active or needed)
 
     def recently_intact(self) -> bool:
         """Return whether the files were intact within the last RECENT seconds."""
@@ -167,7 +167,7 @@ class OpenBoard:
         """Store.open_session."""
         work = partial(sessions.open_session, worker=worker, ttl=ttl, on_expiry=on_expiry)
         session, revision = await self.write(work, key=key)
-        return Revised(self._dated(session), revision)
+        return Revised(self._with_expiry(session), revision)
 
     def renew_session(self, session_id: str) -> Revised[Session]:
         """Store.renew_session."""
@@ -175,7 +175,7 @@ class OpenBoard:
         session, revision = self.read_revised(partial(sessions.get, session_id=session_id))
         if session is None:
             raise SessionExpired(session_id)
-        return Revised(self._dated(session), revision)
+        return Revised(self._with_expiry(session), revision)
 
     async def close_session(self, session_id: str, key: IdempotencyKey | None) -> Revised[int]:
         """Store.close_session."""
@@ -184,20 +184,20 @@ class OpenBoard:
     def get_session(self, session_id: str) -> Session | None:
         """Store.get_session."""
         session = self.read(partial(sessions.get, session_id=session_id))
-        return self._dated(session) if session else None
+        return self._with_expiry(session) if session else None
 
     async def list_sessions(
         self, query: Callable[[apsw.Connection, int], Page[Session]]
     ) -> Page[Session]:
         """Store.list_sessions."""
         page = await self.scan(query)
-        return replace(page, items=self.dated(page.items))
+        return replace(page, items=self.with_expiry(page.items))
 
-    def dated(self, listed: list[Session]) -> list[Session]:
-        """Return sessions that were read from the table with the time when each expires."""
-        return [self._dated(session) for session in listed]
+    def with_expiry(self, listed: list[Session]) -> list[Session]:
+        """Return sessions, as read from the table, with the time when each expires."""
+        return [self._with_expiry(session) for session in listed]
 
-    def _dated(self, session: Session) -> Session:
+    def _with_expiry(self, session: Session) -> Session:
         return replace(session, expires_at=self._leases.expires_at(session.session_id))
 
     async def _end_session(

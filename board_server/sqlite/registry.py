@@ -61,9 +61,7 @@ class Registry:
         self._boards: dict[str, OpenBoard] = {}
         self._transitions: dict[str, asyncio.Task[None]] = {}  # boards being opened or closed
         self._waiting: Counter[str] = Counter()  # callers that wait for a board
-        self._creating: Counter[str] = (
-            Counter()
-        )  # those of them that create the board if it is missing
+        self._creating: Counter[str] = Counter()  # those of them that may create it
         self._last_served: dict[str, BoardInfo] = {}  # boards with damaged files, until reopened
         self._errors = OpenErrorLog()
         self._closed = False
@@ -72,8 +70,9 @@ class Registry:
     async def get(self, name: str, *, create: bool = False) -> OpenBoard:
         """Return the board of the file that is in the directory now; open it if necessary.
 
-        Use the board before the next await: after that it may be closed. Raises BoardNotFound
-        if there is no file and `create` is not set, StoreUnavailable, StoreFull and ShuttingDown.
+        Use the board before the next await: after that it may be closed. Raises BoardNotFound if
+        there is no file and `create` is not set. Raises StoreUnavailable, StoreFull and
+        ShuttingDown.
         """
         while True:
             self.refuse_if_closed()
@@ -239,7 +238,7 @@ class Registry:
 
 @contextmanager
 def _counted(counter: Counter[str], name: str, times: int = 1) -> Iterator[None]:
-    """Count a name for the time of a `with` block; remove it when its count is 0."""
+    """Count a name during a `with` block; remove it when its count is 0."""
     if not times:
         yield
         return

@@ -199,7 +199,7 @@ class SqliteStore:
     async def get_snapshot(self, board: str) -> Snapshot:
         opened = await self._open(board)
         snapshot = await opened.scan(queries.snapshot)
-        return replace(snapshot, sessions=opened.dated(snapshot.sessions))
+        return replace(snapshot, sessions=opened.with_expiry(snapshot.sessions))
 
     async def snapshot_size(self, board: str) -> int:
         return await (await self._open(board)).scan(queries.snapshot_size)

@@ -99,7 +99,7 @@ class Writer:
             raise StoreUnavailable(f"{self.waiting:,} writes already wait for the board; retry")
         reply: asyncio.Future[Revised[T]] = self._loop.create_future()
         if not self._arrived:
-            # Together with all others of this iteration of the loop: one wake-up, one commit.
+            # All calls of this iteration of the loop are handed over at once, for one commit.
             self._loop.call_soon(self._hand_over)
         self._arrived.append(_Call(work, key, reply))
         self._accepted += 1

@@ -34,11 +34,11 @@ def configure(log_format: Format, level: str) -> None:
     # The debug logs of libraries are about their internals.
     for library in ("asyncio", "grpc", "opentelemetry", "urllib3"):
         logging.getLogger(library).setLevel(logging.WARNING)
-    logging.getLogger("grpc._cython.cygrpc").addFilter(_is_news)
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_drop_disconnects)
 
 
-def _is_news(record: logging.LogRecord) -> bool:
-    """Drop what grpc logs, with a traceback, of replies to clients that have disconnected."""
+def _drop_disconnects(record: logging.LogRecord) -> bool:
+    """Drop the tracebacks that grpc logs for replies to clients that have disconnected."""
     import grpc  # noqa: PLC0415  after its engine is chosen
 
     return not (record.exc_info and isinstance(record.exc_info[1], grpc.aio.InternalError))

@@ -65,7 +65,7 @@ class Metrics:
         )
         self._sync = Histogram(
             "board_writer_sync_seconds",
-            "Time of one commit, its sync to disk included.",
+            "Time of one commit, including its sync to disk.",
             ["board"],
             buckets=SECONDS,
             registry=self.registry,
@@ -150,7 +150,7 @@ class _Calls(Collector):
             for code, number in codes.copy().items():
                 calls.add_metric([method, code], number)
             if any(seconds.buckets):
-                durations.add_metric([method], seconds.cumulated(), seconds.sum)
+                durations.add_metric([method], seconds.cumulative(), seconds.sum)
         return [calls, durations]
 
 
@@ -163,7 +163,7 @@ class _Seconds:
         self.buckets = [0] * (len(SECONDS) + 1)
         self.sum = 0.0
 
-    def cumulated(self) -> list[tuple[str, float]]:
+    def cumulative(self) -> list[tuple[str, float]]:
         """Return the buckets in Prometheus' form: each includes all before it."""
         return list(
             zip(map(floatToGoString, (*SECONDS, inf)), accumulate(self.buckets), strict=True)
@@ -237,10 +237,10 @@ MAX_READERS = 16
 """Connections at the same time; to accept another, the oldest is closed."""
 
 IO_TIMEOUT = 5.0
-"""Seconds that a client has to send its request, and again to read the reply."""
+"""Seconds that a client has to send its request, and then again to read the reply."""
 
 MAX_HEAD = 8 * 2**10
-"""Bytes of the head of a request at most."""
+"""Most bytes of a request's head."""
 
 
 class _Readers:
@@ -248,7 +248,7 @@ class _Readers:
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
-        # Its own thread: it may have to wait for a busy board.
+        # A thread of its own, because collecting may have to wait for a busy board.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="metrics")
         self._collecting: asyncio.Future[bytes] | None = None
         # The oldest first.

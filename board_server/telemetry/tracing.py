@@ -1,7 +1,7 @@
 """Traces: a span per call, if the standard OTEL_* variables enable them.
 
-Not with the library's interceptor, which supports streams only as generators, and creates a task
-for each call.
+The library's own interceptor is not used: it supports streams only as generators, and creates a
+task for each call.
 """
 
 import os

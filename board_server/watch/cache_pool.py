@@ -62,7 +62,7 @@ class CachePool:
     loads a cache for later reads.
 
     Other reads see a commit in the store a moment before the hub receives it. Each read here
-    waits until the hub has caught up, so it never shows less than an earlier read has shown.
+    waits until the hub has caught up, so it never returns an older state than an earlier read.
     """
 
     def __init__(self, store: Store, hubs: Hubs) -> None:
@@ -70,7 +70,7 @@ class CachePool:
         self._hubs = hubs
         self._slots: OrderedDict[Hub, _Slot] = OrderedDict()  # the least recently read first
         self._reads = 0  # since the memory was last summed up
-        self._turn = asyncio.Lock()
+        self._load_lock = asyncio.Lock()
         self._tasks = Tasks()
 
     async def list_contracts(self, board: str, listed: Listed) -> bytes | None:
@@ -85,7 +85,7 @@ class CachePool:
         return cache.size if cache else await self._store.snapshot_size(board)
 
     async def snapshot(self, board: str) -> EncodedSnapshot | None:
-        """Return a snapshot."""
+        """Return a snapshot of the board from its cache."""
         for _ in range(TRIES):
             hub = await self._hubs.caught_up(board)
             cache = self._read(hub)
@@ -93,7 +93,7 @@ class CachePool:
                 return None
             if not cache.sessions:
                 return cache.snapshot(hub.board_id, hub.revision, ())
-            # The cache knows which sessions are open; until when, only the store knows.
+            # The cache knows which sessions are open; only the store knows when they expire.
             page = await self._store.list_sessions(board, PageRequest(MAX_SESSIONS))
             if page.next:
                 return None
@@ -109,7 +109,7 @@ class CachePool:
         return EncodedSnapshot(await asyncio.to_thread(responses.encoded_snapshot, read), b"")
 
     async def close(self) -> None:
-        """Cancel and await what is being loaded."""
+        """Cancel the loading of caches, and wait until it has ended."""
         await self._tasks.close()
 
     def _read(self, hub: Hub) -> Cache | None:
@@ -119,7 +119,7 @@ class CachePool:
         slot = self._slots.get(hub) or self._add(hub)
         self._slots.move_to_end(hub)
         self._reads += 1
-        if self._reads >= len(self._slots):  # the sum over all slots, but rarely
+        if self._reads >= len(self._slots):  # rarely: it sums the memory of all slots
             self._make_room()
         if not (slot.cache or slot.loading or slot.too_large):
             slot.loading = self._tasks.start(self._load(hub.board, slot))
@@ -135,8 +135,8 @@ class CachePool:
         return slot
 
     async def _load(self, board: str, slot: _Slot) -> None:
-        """Load a cache, one at a time: how much memory one takes shows only as it grows."""
-        async with self._turn:
+        """Load a cache, one at a time: the memory that it takes is known only as it grows."""
+        async with self._load_lock:
             cache = slot.cache = Cache()
             with suppress(BoardError):  # the next read of the board reports it
                 slot.too_large = not await cache.load(self._store, board, BUDGET)

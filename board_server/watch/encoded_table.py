@@ -1,4 +1,4 @@
-"""EncodedTable: records in order, each encoded once, which are joined into lists."""
+"""EncodedTable: records in order, each encoded once, to be joined into lists."""
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
@@ -15,7 +15,7 @@ _OVERHEAD = 150  # bytes of memory that a record takes in addition to its encode
 
 R = TypeVar("R")
 Key = Any
-"""By which a table is ordered."""
+"""The key of a record, by which a table is ordered."""
 
 
 class EncodedTable(Generic[R]):
@@ -37,26 +37,26 @@ class EncodedTable(Generic[R]):
     @property
     def version(self) -> int:
         """A number that changes with every change."""
-        self._settle()
+        self._encode_fresh()
         return self._version
 
     @property
     def weight(self) -> int:
         """Bytes of memory: the records, and as much again for a list and for a snapshot."""
-        self._settle()
+        self._encode_fresh()
         return 3 * self._size + _OVERHEAD * len(self._entries)
 
     @property
     def size(self) -> int:
         """Bytes of all records, encoded."""
-        self._settle()
+        self._encode_fresh()
         return self._size
 
     def put(self, record: R) -> None:
         """Add a record, or replace the one with the same key."""
         self._fresh[self._key(record)] = record
         if len(self._fresh) >= ENCODED_AT_ONCE:
-            self._settle()
+            self._encode_fresh()
 
     def put_all(self, records: Iterable[R]) -> None:
         """Put each record."""
@@ -65,7 +65,7 @@ class EncodedTable(Generic[R]):
 
     def remove(self, record: R) -> None:
         """Remove the record with this one's key, if there is one."""
-        self._settle()
+        self._encode_fresh()
         self._size -= len(self._entries.pop(self._key(record), b""))
         self._order = None
         self._version += 1
@@ -98,12 +98,12 @@ class EncodedTable(Generic[R]):
             yield tag.join(entries)
 
     def _keys(self) -> list[Key]:
-        self._settle()
+        self._encode_fresh()
         if self._order is None:
             self._order = sorted(self._entries)  # fast, because it is nearly sorted
         return self._order
 
-    def _settle(self) -> None:
+    def _encode_fresh(self) -> None:
         """Encode the records that have changed."""
         if not self._fresh:
             return

@@ -216,12 +216,12 @@ class Hub:
     async def watch(self, asked: Watched, send: Send, holding: Holding) -> NoReturn:
         """Send a Watch call its messages until it is cancelled, or raise the error that ends it.
 
-        What the client has not read is counted in `holding`.
+        `holding` counts the bytes that the client has not read.
         """
         if asked.board_id and asked.board_id != self.board_id:
             raise BoardReplaced(self.board_id)
         if asked.after is not None:
-            await self._refuse_the_future(asked.after)
+            await self._refuse_later_revision(asked.after)
         if self._error:
             raise self._error
         after = self.revision if asked.after is None else asked.after
@@ -233,7 +233,7 @@ class Hub:
         finally:
             del self._subscriptions[subscription]
 
-    async def _refuse_the_future(self, after: int) -> None:
+    async def _refuse_later_revision(self, after: int) -> None:
         if after <= self.revision:
             return
         # A reader may have seen a commit that has not arrived here yet: ask the store.

@@ -53,8 +53,8 @@ class Subscription:
     ) -> None:
         """Make a subscription to the events of `kinds` after the revision `after`.
 
-        `queued_after` is the board's revision now. What the call makes the server hold in memory
-        is counted in `holding`.
+        `queued_after` is the board's revision now. `holding` counts the bytes that the call makes
+        the server keep in memory.
         """
         self.sent = after
         """The revision up to which all events have been sent."""
@@ -131,12 +131,12 @@ class Subscription:
             self._holding.resize(size, 0)
 
     async def _send_next(self) -> None:
-        """Send what is in the queue, or a bookmark if it stays empty."""
+        """Send the queued commits in one message, or a bookmark if the queue stays empty."""
         size = await self._next_size()
         await self._holding.room(size)
         message, revision = await self._next_message(size)
         if self._ended.done():
-            return  # as above
+            return  # as in _resume
         failpoint("before-watch-send")
         self._holding.resize(size, len(message))
         self.sent = revision

@@ -28,8 +28,8 @@ Shape = tuple[str, ...]
 """The names of the fields that a condition on contracts compares."""
 
 Topic = tuple[str | Shape, Any]
-"""What a condition depends on and an event concerns: a phase, a file, or the contracts that have
-these values in the fields of a shape."""
+"""What a condition depends on and what an event changes: a phase, a file, or the contracts that
+have certain values in the fields of a shape."""
 
 _FIELDS = ("producer", "kind", "name", "package")
 
@@ -83,7 +83,7 @@ class Waiter:
 
     @property
     def asking(self) -> bool:
-        """Whether any contract may concern it: the store has not said yet which ones it holds."""
+        """Whether any contract may concern it: the store is reading which contracts it holds."""
         return bool(self._packaged) and self._evidence is None
 
     def holds(self) -> frozenset[int]:
@@ -100,7 +100,7 @@ class Waiter:
         if self.met.done():
             self.met = _future()
         self._evidence, self._revision = list(found.value), found.revision
-        self._settle(self._revision)
+        self._complete_if_met(self._revision)
         early, self._early = self._early, []
         for changes in early:
             self.committed(changes)
@@ -118,7 +118,7 @@ class Waiter:
                 if event := changes.by_topic.get(topic):
                     for index in indexes:
                         self._apply(event, index, self._evidence)
-            self._settle(changes.revision)
+            self._complete_if_met(changes.revision)
 
     def _loses_contract(self, changes: Changes, evidence: list[Evidence]) -> bool:
         """Return whether a contract that is held moves to another package."""
@@ -145,7 +145,7 @@ class Waiter:
             case FileCondition() as condition, FileClaim():
                 evidence[index] = condition if event.change is Change.RELEASED else None
 
-    def _settle(self, revision: int) -> None:
+    def _complete_if_met(self, revision: int) -> None:
         if self._evidence and None not in self._evidence and not self.met.done():
             self.met.set_result(Revised(self._evidence, revision))
 

@@ -45,7 +45,7 @@ def parser(message: type[Message]) -> Callable[[bytes], Message]:
 def _refuse_many(descriptor: Any, data: bytes) -> None:
     """Raise InvalidArgument for a batch of more items than any valid one has.
 
-    It counts them in the bytes: an empty item takes two there, and a hundred once parsed.
+    It counts them in the encoded bytes: an empty item takes two bytes there, a hundred if parsed.
     """
     fields = Counter(islice(_field_numbers(data), MAX_FIELDS))
     number, items = fields.most_common(1)[0]

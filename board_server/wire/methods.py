@@ -14,7 +14,7 @@ from board_server.wire.validation import MAX_BATCH_BYTES, MAX_SIGNATURE
 SERVICE = pb.DESCRIPTOR.services_by_name["BoardService"]
 
 BESIDE = 64 * 2**10
-"""Bytes of a request beside its largest field: names, paths, fields of other versions."""
+"""Bytes of a request in addition to its largest field: names, paths, fields of later versions."""
 
 SMALL = 2**20
 BATCH = MAX_BATCH_BYTES + BESIDE
@@ -25,9 +25,10 @@ class Row(NamedTuple):
 
     `make generate` writes the tables of docs/security.md from these rows.
 
-    `role` is the lowest that may call it. `bounds` names the settings that bound what a call
-    makes the server hold beside its request. `largest` is the size of its largest valid request
-    in bytes. A call of a `long_running` method lasts as long as its client wants.
+    `role` is the lowest role that may call the method. `bounds` names the settings that bound
+    what a call makes the server hold in addition to its request. `largest` is the size of the
+    largest valid request in bytes. A call of a `long_running` method lasts as long as its client
+    wants.
     """
 
     role: Role

@@ -65,5 +65,5 @@ def _unpacked(payload: bytes, shape: tuple[type, ...]) -> Iterator[str | int]:
 
 
 def _digest(scope: bytes, payload: bytes) -> bytes:
-    """Return a digest that only tokens of this list have. It is no secret: they grant nothing."""
+    """Return a digest that only tokens of this list have. No secret: tokens grant no rights."""
     return blake2b(payload, digest_size=_DIGEST_SIZE, key=blake2b(scope).digest()).digest()

@@ -164,11 +164,11 @@ def encoded_event(commit: Commit, event: Event) -> bytes:
 
 
 BESIDE = 100
-"""About how many bytes an encoded event has beside its texts."""
+"""Approximate bytes of an encoded event in addition to its texts."""
 
 
 def weight(record: Record) -> int:
-    """Return about how many bytes an encoded event of this record has."""
+    """Return the approximate bytes of an encoded event of this record."""
     match record:
         case Phase():
             return BESIDE + len(record.phase_id) + len(record.worker)

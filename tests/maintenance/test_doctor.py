@@ -135,9 +135,9 @@ def test_a_log_that_has_grown_is_said_to_be_too_large(board, monkeypatch):
 
 
 def test_a_disk_with_little_room_is_reported(board, monkeypatch):
-    monkeypatch.setattr(examining, "LITTLE_ROOM", 2**62)
+    monkeypatch.setattr(examining, "MIN_FREE", 2**62)
     (found,) = advice(board)
-    assert "make room" in found.advice
+    assert "free some space" in found.advice
 
 
 def test_a_board_that_cannot_be_written_is_examined_and_no_file_is_left_beside_it(closed_board):

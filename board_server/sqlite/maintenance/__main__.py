@@ -176,15 +176,15 @@ def doctor(
     paths = [_path(directory, only)] if only else sorted(directory.glob(f"*{SUFFIX}"))
     if not any(map(os.path.lexists, paths)):
         raise MaintenanceError(f"{paths[0] if only else directory}: there is no board")
-    ill = False
+    faulty = False
     for path in paths:
         print(path)  # noqa: T201
         for what, advice in examine(path):
-            ill |= bool(advice)
+            faulty |= bool(advice)
             print(f"  {'✗' if advice else '✓'} {_visible(what)}")  # noqa: T201
             if advice:
                 print(f"    {advice}")  # noqa: T201
-    raise typer.Exit(int(ill))
+    raise typer.Exit(int(faulty))
 
 
 def _path(directory: Path, board: str) -> Path:
@@ -222,7 +222,7 @@ def _text(error: Exception) -> str:
     if isinstance(error, StorageError):
         return error.located
     if isinstance(error, OSError):
-        return f"{error.filename or 'cannot go on'}: {error.strerror}"
+        return f"{error.filename or 'cannot continue'}: {error.strerror}"
     return str(error)
 
 

@@ -22,13 +22,13 @@ from board_server.sqlite.files import refuse_links
 from board_server.sqlite.maintenance.aside import earlier_asides
 from board_server.sqlite.migrate import migrations
 
-MANY = 5
-"""Faults that are reported; with more of them, the file has to be restored anyway."""
+MAX_FAULTS = 5
+"""Most faults to report; a file with more has to be restored anyway."""
 
 LARGE_LOG = 256 * 2**20
-"""Bytes of a write-ahead log that no checkpoint has emptied for too long."""
+"""Bytes of a write-ahead log that is too large: no checkpoint has emptied it for a long time."""
 
-LITTLE_ROOM = 64 * 2**20
+MIN_FREE = 64 * 2**20
 """Free bytes of the file system below which the next write-ahead log may not fit."""
 
 
@@ -80,7 +80,7 @@ def faults(board: Path) -> Iterator[str]:
 
 
 def _broken(db: apsw.Connection) -> Iterator[str]:
-    for (text,) in db.execute(f"PRAGMA integrity_check({MANY})"):
+    for (text,) in db.execute(f"PRAGMA integrity_check({MAX_FAULTS})"):
         if text != "ok":
             yield text
     for table, row, parent, _ in db.execute("PRAGMA foreign_key_check"):
@@ -96,7 +96,7 @@ def _sqlite() -> Finding:
 
 
 def _holder(board: Path) -> Finding:
-    """Find the server of the file, by trying its lock: shared, and for a moment."""
+    """Find the server of the file: try to take a shared lock, and release it at once."""
     path = board.with_name(f"{board.name}.lock")
     try:
         file = os.open(path, os.O_RDONLY)
@@ -117,7 +117,7 @@ def _holder(board: Path) -> Finding:
 
 def _room(board: Path) -> Finding:
     free = shutil.disk_usage(board.parent).free
-    advice = "make room: writes will soon fail" if free < LITTLE_ROOM else ""
+    advice = "free some space: writes will soon fail" if free < MIN_FREE else ""
     return Finding(f"{board.stat().st_size:,} bytes; {free:,} left on its file system", advice)
 
 
@@ -125,8 +125,8 @@ def _log(board: Path) -> Finding:
     log = Path(f"{board}-wal")
     size = log.stat().st_size if log.exists() else 0
     advice = (
-        "a read that does not end, perhaps of another program, keeps it from being emptied: end "
-        "that program, or restart the server"
+        "a long read, perhaps by another program, prevents SQLite from emptying it: end that "
+        "program, or restart the server"
         if size > LARGE_LOG
         else ""
     )
@@ -151,7 +151,7 @@ def _leftovers(board: Path) -> Iterator[Finding]:
 def _contents(board: Path) -> Iterator[Finding]:
     restore = "stop the server, keep a copy of the file, and board restore the last good backup"
     try:
-        found = [*_first(faults(board), MANY)]
+        found = [*_first(faults(board), MAX_FAULTS)]
     except CannotReadOnly as error:
         yield Finding("its contents cannot be read without changing its files", str(error))
         return

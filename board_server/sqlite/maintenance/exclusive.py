@@ -20,7 +20,7 @@ class MaintenanceError(Exception):
 def exclusive(board: Path) -> Iterator[None]:
     """Lock the board's file for a `with` block, and refuse one that has a second name.
 
-    Raises MaintenanceError if a server has the board, or for what fails in the block.
+    Raises MaintenanceError if a server has the board, or for an error of SQLite or the disk.
     """
     with maintenance_errors(board), locked(board):
         refuse_links(board)

@@ -26,7 +26,7 @@ CREATE TABLE IF NOT EXISTS file_claims (
     claimed_at TIMESTAMP NOT NULL DEFAULT CURRENT_TIMESTAMP
 );
 
--- What the specification does not know: one row about the board itself.
+-- Not in the specification: one row about the board itself.
 CREATE TABLE meta (
     id         INTEGER PRIMARY KEY CHECK (id = 1),
     board_id   TEXT NOT NULL,
@@ -34,8 +34,8 @@ CREATE TABLE meta (
     created_at TIMESTAMP NOT NULL
 );
 
--- Go's store writes a timestamp as `2026-02-23 05:03:45` or RFC 3339; this
--- brings both to one order without touching the rows.
+-- Quasar's store writes a timestamp as `2026-02-23 05:03:45` or as RFC 3339. The
+-- expression of this index sorts both correctly, and leaves the rows as they are.
 CREATE INDEX board_by_posted_at ON board (replace(rtrim(posted_at, 'Z'), 'T', ' '), task_id);
 CREATE INDEX contracts_by_name ON contracts (name, kind);
 CREATE INDEX contracts_by_package ON contracts (package);

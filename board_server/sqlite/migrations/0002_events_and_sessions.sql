@@ -1,5 +1,5 @@
--- Every change, in the order of the revisions; `record` is a JSON array, the
--- columns of the record's table with its session_id behind them.
+-- Every change, in the order of the revisions. `record` is a JSON array of the
+-- columns of the record's table, followed by its session_id.
 CREATE TABLE events (
     revision INTEGER NOT NULL,
     position INTEGER NOT NULL,     -- within the revision, from 0
@@ -10,8 +10,8 @@ CREATE TABLE events (
     PRIMARY KEY (revision, position)
 ) WITHOUT ROWID;
 
--- The sessions that live. Renewals are not written: a server that starts again
--- gives each its full ttl.
+-- The live sessions. Renewals are not written: a restarted server gives each its full
+-- ttl.
 CREATE TABLE sessions (
     session_id TEXT PRIMARY KEY,
     worker     TEXT NOT NULL,
@@ -20,7 +20,8 @@ CREATE TABLE sessions (
     opened_at  TIMESTAMP NOT NULL
 );
 
--- What is bound to a session; beside the specification's tables, whose columns are fixed.
+-- The phases and claims that are bound to a session. These are tables of our own,
+-- because the columns of the specification's tables are fixed.
 CREATE TABLE phase_sessions (
     task_id    TEXT PRIMARY KEY REFERENCES board ON DELETE CASCADE,
     session_id TEXT NOT NULL REFERENCES sessions ON DELETE CASCADE

@@ -1,5 +1,5 @@
--- What the last calls that changed something were answered, by the ID that their
--- callers gave them, so that a call that comes again is not done again.
+-- The replies of the last calls that changed something, by idempotency key, so that
+-- a repeated call is not done again.
 CREATE TABLE requests (
     revision   INTEGER PRIMARY KEY,
     request_id TEXT NOT NULL UNIQUE,

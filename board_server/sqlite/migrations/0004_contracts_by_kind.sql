@@ -1,3 +1,2 @@
--- WaitFor may ask for a contract of a kind alone: found, or found missing, without reading
--- the whole table.
+-- With this index, a condition of WaitFor on the kind alone does not read the whole table.
 CREATE INDEX contracts_by_kind ON contracts (kind);

@@ -1,6 +1,7 @@
--- How the last calls that bore an idempotency key ended, refused and unchanged
--- ones too. `position` is their order: the bytes that this call and all before it
--- count for, each its reply and 1024 more. Rows of earlier versions have no method.
+-- The outcomes of the last calls with an idempotency key, also of those that were
+-- refused or changed nothing. `position` is their order: the sum of the bytes of this
+-- and all earlier outcomes, each its reply and 1024 more. Rows of earlier versions
+-- have no method.
 ALTER TABLE requests RENAME TO earlier_requests;
 CREATE TABLE requests (
     position   INTEGER PRIMARY KEY,
@@ -15,6 +16,6 @@ SELECT sum(octet_length(reply) + 1024) OVER (ORDER BY revision), request_id, rev
 FROM earlier_requests;
 DROP TABLE earlier_requests;
 
--- The bytes that the kept events count for, each its record and 100 more.
+-- The bytes of the kept events, each its record and 100 more.
 ALTER TABLE meta ADD COLUMN event_bytes INTEGER NOT NULL DEFAULT 0;
 UPDATE meta SET event_bytes = (SELECT coalesce(sum(octet_length(record) + 100), 0) FROM events);

@@ -13,7 +13,7 @@ from importlib.metadata import version
 
 EXPERIMENTS = "-event_engine_listener,-event_engine_client"
 
-TRIED = ("1.85.",)
+TESTED = ("1.85.",)
 """Versions of grpcio that have the poller and were tested with it."""
 
 
@@ -29,5 +29,5 @@ def choose(engine: Engine) -> None:
 
     A GRPC_EXPERIMENTS that is already set is not changed.
     """
-    if engine is Engine.POLLER and version("grpcio").startswith(TRIED):
+    if engine is Engine.POLLER and version("grpcio").startswith(TESTED):
         os.environ.setdefault("GRPC_EXPERIMENTS", EXPERIMENTS)

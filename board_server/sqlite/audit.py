@@ -10,7 +10,7 @@ import apsw
 
 from board_server.model import Change
 from board_server.sqlite import claims, contracts, events, idempotency, phases, sessions
-from board_server.sqlite.meta import MOST, compacted_revision, info, revision
+from board_server.sqlite.meta import MAX_NUMBER, compacted_revision, info, revision
 from board_server.sqlite.rows import Damaged, Row, shortened
 
 _EFFECTS: dict[Change, tuple[str, bool]] = {
@@ -86,7 +86,7 @@ def _meta(db: apsw.Connection) -> Iterator[str]:
     _read(lambda name: info(db, name), "", "row of", "meta")
     at, compacted = revision(db), compacted_revision(db)
     used = db.execute("SELECT seq FROM sqlite_sequence WHERE name = 'contracts'").get
-    if not isinstance(used, int | None) or (used or 0) > MOST:
+    if not isinstance(used, int | None) or (used or 0) > MAX_NUMBER:
         yield f"the last id of contracts is {shortened(used)}"
     kept, last = next(
         db.execute(

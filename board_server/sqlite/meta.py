@@ -6,8 +6,8 @@ from board_server.model import BoardInfo
 from board_server.sqlite.rows import Columns, Damaged, reading, shortened
 from board_server.sqlite.timestamps import from_text
 
-MOST = 2**62
-"""More than any count of a board; adding to it does not overflow."""
+MAX_NUMBER = 2**62
+"""Larger than any number in `meta`; adding to it does not overflow."""
 
 _ROW = Columns(board_id=str, revision=int, created_at=str)
 
@@ -37,6 +37,6 @@ def compacted_revision(db: apsw.Connection) -> int:
 
 def _number(db: apsw.Connection, column: str) -> int:
     number = db.execute(f"SELECT {column} FROM meta").get
-    if type(number) is not int or not 0 <= number <= MOST:
+    if type(number) is not int or not 0 <= number <= MAX_NUMBER:
         raise Damaged(f"the {column} of meta is {shortened(number)}")
     return number

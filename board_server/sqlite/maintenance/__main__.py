@@ -209,7 +209,7 @@ REFUSALS = (MaintenanceError, BadConfig, BoardError, apsw.Error, OSError)
 def main() -> None:
     """Run a command; if it fails, print the reason in one line and exit with 1."""
     os.umask(0o077)  # boards are for their owner only
-    # Temporary files are removed.
+    # An exception ends the `with` blocks, which remove temporary files.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         app(prog_name="board")

@@ -1,6 +1,6 @@
 """Set a board's files aside under another name, all of them together even after a crash.
 
-SQLite applies any log that lies beside a database, whichever board it belongs to. So every part
+SQLite applies any log that it finds beside a database, even one of another board. So every file
 gets its new name before any loses its old one, and the logs are removed before another file
 takes the board's path.
 """
@@ -26,9 +26,9 @@ def set_aside(board: Path) -> Path | None:
     """Move a board's file and logs away from its path, for another file to take it.
 
     They become `<board>.replaced`, or `.replaced.2` and so on if that exists. Returns the new
-    path of the first of them, None if there are none. A board without a log keeps its old name
-    too, until a rename replaces it: the path is never without a board. Call it with the board's
-    lock held, after undo_interrupted. Raises MaintenanceError if files cannot be linked.
+    path of the first of them, None if there are none. A board without a log also keeps its old
+    name, until a rename replaces it, so that the path always has a board. Call this with the
+    board's lock held, after undo_interrupted. Raises MaintenanceError if files cannot be linked.
     """
     found = [part for part in PARTS if _exists(board, part)]
     if not found:

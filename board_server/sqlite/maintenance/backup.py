@@ -25,8 +25,8 @@ def back_up(
     """Copy the board as of one revision, and return that revision.
 
     Writes continue meanwhile. The copy is verified, and moved to `copy` when it is complete and
-    on disk. It replaces an older backup of the same board, with `force` also one of another
-    board, and nothing else.
+    on disk. It may replace an older backup of the same board, and with `force` a backup of
+    another board, but no other file.
     """
     if not board.exists():
         raise MaintenanceError(f"{board} does not exist")
@@ -44,7 +44,7 @@ def back_up(
 
 
 def _check_replaceable(copy: Path, board: Path, *, force: bool) -> None:
-    """Raise MaintenanceError if `copy` is anything but free or a backup of the board."""
+    """Raise MaintenanceError unless `copy` is a new file or a backup that may be replaced."""
     if copy.is_dir():
         raise MaintenanceError(f"{copy} is a directory; name a file in it")
     if copy.is_symlink():
@@ -79,7 +79,7 @@ def _check_same_board(copy: Path, board: Path) -> None:
     try:
         there = origin(copy)
     except (apsw.Error, StoreUnavailable):
-        return  # too damaged to say: the new backup replaces it
+        return  # too damaged to identify: the new backup replaces it
     name = name_of(board)
     with maintenance_errors(board):
         if there.is_backup_of(origin(board), name):

@@ -1,4 +1,4 @@
-"""Shrink a board file: drop old events and outcomes, and free pages."""
+"""Shrink a board file: delete old events and outcomes, then return free pages."""
 
 from contextlib import closing
 from pathlib import Path
@@ -15,10 +15,10 @@ _COUNTS_EVENTS = "SELECT 1 FROM pragma_table_info('meta') WHERE name = 'event_by
 
 
 def compact(board: Path, keep_revisions: int) -> tuple[int, int]:
-    """Drop the events and outcomes of all but the last revisions, and the file's free pages.
+    """Delete the events and outcomes of all but the last revisions, and shrink the file.
 
-    Returns the file's size in bytes before and after. Refuses if a server has the board, or if
-    the board is damaged: its events are needed to find out what is wrong.
+    Returns the file's size in bytes before and after. Raises MaintenanceError if a server has the
+    board, or if the board is damaged: its events are needed to find out what is wrong.
     """
     if not board.exists():
         raise MaintenanceError(f"{board} does not exist")
@@ -30,13 +30,13 @@ def compact(board: Path, keep_revisions: int) -> tuple[int, int]:
             )
         before = board.stat().st_size
         if db.table_exists(None, "events"):
-            _forget(db, keep_revisions)
+            _drop_old(db, keep_revisions)
         db.execute("VACUUM")
         db.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
         return before, board.stat().st_size
 
 
-def _forget(db: apsw.Connection, keep_revisions: int) -> None:
+def _drop_old(db: apsw.Connection, keep_revisions: int) -> None:
     oldest = meta.revision(db) - keep_revisions
     if oldest <= 0:
         return

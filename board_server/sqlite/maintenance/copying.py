@@ -37,24 +37,24 @@ def temporary_beside(place: Path, suffix: str) -> Iterator[Path]:
     except OSError as error:
         raise MaintenanceError(f"cannot create {path}: {error.strerror}") from error
     try:
-        _take(file, path)
+        _lock_and_empty(file, path)
         try:
             yield path
         finally:
-            if _is_at(path, file):
+            if _is_same_file(path, file):
                 path.unlink()
             _remove_logs(path)
     finally:
         os.close(file)
 
 
-def _take(file: int, path: Path) -> None:
+def _lock_and_empty(file: int, path: Path) -> None:
     """Lock the file and empty it."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         raise MaintenanceError(f"{path} is being written by another command; wait for it") from None
-    if not _is_at(path, file):
+    if not _is_same_file(path, file):
         raise MaintenanceError(f"another command was writing {path}; repeat this one")
     if os.pread(file, len(SQLITE), 0) not in {b"", SQLITE}:
         raise MaintenanceError(f"{path} is in the way, and is not a copy of a board; move it")
@@ -62,7 +62,7 @@ def _take(file: int, path: Path) -> None:
     _remove_logs(path)
 
 
-def _is_at(path: Path, file: int) -> bool:
+def _is_same_file(path: Path, file: int) -> bool:
     found = lstat(path)
     return found is not None and identity(found) == identity(os.fstat(file))
 

@@ -24,7 +24,10 @@ CREATE TABLE IF NOT EXISTS backups (
 
 
 class Origin(NamedTuple):
-    """The board in a file: its ID and revision, and the names by ID of it and its ancestors."""
+    """The board in a file: its ID and revision.
+
+    `names` has the name of this board and of each board that it was restored from, by ID.
+    """
 
     board_id: str
     revision: int
@@ -36,7 +39,10 @@ class Origin(NamedTuple):
         return self.names.get(self.board_id, "")
 
     def is_backup_of(self, other: "Origin", name: str) -> bool:
-        """Return whether this is a backup of the other board, called `name`, or of an ancestor."""
+        """Return whether this is a backup of `other`, or of a board that it was restored from.
+
+        `name` is the name of the other board.
+        """
         if self.board_id and self.board_id == other.board_id:
             return True
         return self.name == name and self.board_id in {"", *other.names}

@@ -21,7 +21,7 @@ def restore(copy: Path, board: Path, *, force: bool = False) -> tuple[int, Path 
 
     The restored board has a new ID, so that watches of the old one end with BOARD_REPLACED.
     Raises MaintenanceError if a server has the board, or if a board exists and `force` is not
-    set. An existing board is set aside, not deleted, and so is a log without its board. A crash
+    set. An existing board is set aside, not deleted; so is a log without its board. A crash
     leaves either the old board or the backup, never a mixture; repeat the command to complete it.
     """
     if not copy.is_file():

@@ -11,7 +11,7 @@ from rich.table import Table
 from benchmarks.measure import Measured
 from benchmarks.rows import BOARD
 
-HEADINGS = ("work", "board", "against", "its figure", "ratio", "reach", "")
+HEADINGS = ("work", "board", "against", "its figure", "ratio", "goal", "")
 
 BEGIN, END = "<!-- table -->", "<!-- end of table -->"
 

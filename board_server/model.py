@@ -313,9 +313,9 @@ class Revised(NamedTuple, Generic[T]):
 
 
 class IdempotencyKey(NamedTuple):
-    """Makes a repeated write be done once.
+    """Makes a repeated write take effect only once.
 
-    `id` is unique among all callers and their calls. `method` and `payload`, a digest of the
+    `id` is unique among the calls of all principals. `method` and `payload`, a digest of the
     request, show whether another call was given the same ID by mistake.
     """
 

@@ -322,7 +322,7 @@ def flag(name: str) -> str:
 
 
 def _check_socket(address: str) -> None:
-    """Refuse an address whose path is not a file's, or that grpc's clients read differently."""
+    """Refuse an address that names no file, or that grpc's clients would parse differently."""
     given = address.removeprefix("unix:")
     path = unquote(given)  # as grpc does
     if not path:

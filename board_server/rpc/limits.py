@@ -22,7 +22,7 @@ from board_server.wire.methods import BATCH, ROWS
 Context = grpc.aio.ServicerContext[Any, Any]
 
 Key = tuple[str, str]
-"""What is counted, and the principal or host that it is counted for."""
+"""What is counted, and the account that it is counted for: a principal, or else a host."""
 
 LARGE = 4 * 2**10
 """Bytes of the smallest request or reply that is counted. The limits on calls bound how many
@@ -73,21 +73,21 @@ class Limiter:
 
         A watch, a wait or a snapshot is counted until `Holding.end`. Raises LimitExceeded.
         """
-        whose = principal or host_of(context)
+        account = principal or host_of(context)
         if self.calls >= self._limits.calls:
             raise LimitExceeded("calls", self._limits.calls)
-        calls = "calls of one caller", whose
+        calls = "calls of one caller", account
         self._count(calls, self._limits.calls_of_one)
         key = None
         counted = self._counted.get(method)
         if counted:
             kind, most = counted
             try:
-                self._count((kind, whose), most)
+                self._count((kind, account), most)
             except LimitExceeded:
                 self._less(calls, 1)
                 raise
-            key = kind, whose
+            key = kind, account
         self.calls += 1
 
         def over() -> None:
@@ -95,7 +95,7 @@ class Limiter:
             self._less(calls, 1)
 
         _when_over(context, over)
-        return Holding(self, key, whose, context)
+        return Holding(self, key, account, context)
 
     def end(self, key: Key) -> None:
         """Stop counting a watch, a wait or a snapshot."""
@@ -155,14 +155,14 @@ class Limiter:
         if refuse and board not in boards and len(boards) >= self._limits.boards:
             raise LimitExceeded("boards kept open", self._limits.boards)
         boards[board] += 1
-        self._boards[whose] = boards
+        self._boards[account] = boards
 
         def closed() -> None:
             boards[board] -= 1
             if not boards[board]:
                 del boards[board]
             if not boards:
-                del self._boards[whose]
+                del self._boards[account]
 
         return closed
 
@@ -305,12 +305,12 @@ class _Waiting(NamedTuple):
 class Holding:
     """Counts what one call makes the server hold in memory: see `call_context.Holding`."""
 
-    __slots__ = ("_context", "_held", "_key", "_limiter", "_unread", "_whose")
+    __slots__ = ("_account", "_context", "_held", "_key", "_limiter", "_unread")
 
-    def __init__(self, limiter: Limiter, key: Key | None, whose: str, context: Context) -> None:
+    def __init__(self, limiter: Limiter, key: Key | None, account: str, context: Context) -> None:
         self._limiter = limiter
         self._key = key
-        self._whose = whose
+        self._account = account
         self._context = context
         self._held = 0
         self._unread = 0
@@ -369,7 +369,7 @@ class Holding:
             self._limiter.less(self._of("unread bytes"), self._unread)
 
     def _of(self, kind: str) -> Key:
-        return kind, self._whose
+        return kind, self._account
 
 
 def _when_over(context: Context, then: Callable[[], None]) -> None:

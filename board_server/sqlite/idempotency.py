@@ -44,7 +44,7 @@ ROW_OVERHEAD = 1024
 """Bytes that an outcome counts for besides its reply, so that a bound in bytes bounds the rows."""
 
 MAX_CONFLICTS = 100
-"""Conflicts that are saved of one error at most: more than fit into a status."""
+"""Most conflicts of one error that are saved; a status has room for fewer."""
 
 MIN_DROP = 2**18
 """Bytes that one commit may always drop, however little it added."""
@@ -99,7 +99,7 @@ def save(db: apsw.Connection, key: IdempotencyKey, value: object, revision: int)
 def drop_oldest(db: apsw.Connection, added: int, keep: int) -> None:
     """Drop the oldest outcomes beyond the last `keep` bytes, after `added` bytes were added.
 
-    At most twice what was added, or MIN_DROP, so that no commit has to drop much.
+    Drops at most twice what was added, or MIN_DROP, so that no commit takes long.
     """
     first = int(db.execute("SELECT coalesce(min(position), 0) FROM requests").get)
     last = int(db.execute("SELECT coalesce(max(position), 0) FROM requests").get)

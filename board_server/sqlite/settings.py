@@ -27,7 +27,7 @@ OnClose = Callable[[str], None]
 
 
 def ignore(*_arguments: object) -> None:
-    """Do nothing: for an OnCommit or OnClose that nobody needs."""
+    """Do nothing: the default of OnCommit and OnClose."""
 
 
 async def at_once() -> None:

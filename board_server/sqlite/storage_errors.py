@@ -13,7 +13,7 @@ from board_server.sqlite.rows import Damaged
 log = logging.getLogger(__name__)
 
 MAX_BOARDS = 1000
-"""Boards whose last error is remembered; clients can name any number that cannot be opened."""
+"""Most boards whose last error is remembered; clients may name more that cannot be opened."""
 
 MAX_DAMAGES = 20
 """Damages of one board that are logged; the file's contents decide how many there are."""

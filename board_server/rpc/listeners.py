@@ -102,7 +102,7 @@ def _identity(path: Path) -> Identity | None:
 
 
 def _reason(address: str) -> str:
-    """Return why gRPC could not listen, as the operating system says: gRPC gives no reason."""
+    """Return the operating system's reason why gRPC could not listen: gRPC gives none."""
     if address.startswith("unix:"):
         return "the path of its directory is too long for a socket"
     host, _, port = address.rpartition(":")

@@ -23,7 +23,7 @@ MAX_COUNT = 2**31 - 1
 MAX_SECONDS = 10**6
 
 FILES_PER_BOARD = 8
-"""Files that an open board needs, for its lock and three connections of SQLite: 7 were counted."""
+"""Files that an open board needs: its lock, those of three connections of SQLite, and a spare."""
 
 OTHER_FILES = 200
 """Files that the server opens besides boards and connections, with room to spare."""
@@ -70,9 +70,9 @@ class Limits:
 
 
 class Setting(NamedTuple):
-    """A setting's help, the name of its value there, and the least number that it takes.
+    """A setting: its help, the metavar of its value, and the least number that it accepts.
 
-    The least count is 1 if none is given.
+    Without `least`, a count must be at least 1.
     """
 
     help: str
@@ -345,7 +345,7 @@ _NO_HOSTS = {"unix", "unix-abstract", "vsock"}
 
 
 def _is_port(address: str) -> bool:
-    """Tell whether it is HOST:PORT, HOST being a name, an IPv4 or a bracketed IPv6 address."""
+    """Return whether it is HOST:PORT; HOST is a name, an IPv4 or a bracketed IPv6 address."""
     found = _HOST_PORT.fullmatch(address)
     if not found or int(found["port"]) > 65535 or found["host"].lower() in _NO_HOSTS:  # noqa: PLR2004
         return False
@@ -359,7 +359,7 @@ def _is_port(address: str) -> bool:
 
 
 def is_private(address: str) -> bool:
-    """Tell whether only this machine can reach `HOST:PORT` or `unix:PATH`."""
+    """Return whether only this machine can reach `HOST:PORT` or `unix:PATH`."""
     if address.startswith("unix:"):
         return True
     host = address.rpartition(":")[0].strip("[]")

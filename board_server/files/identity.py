@@ -1,4 +1,4 @@
-"""Compare two stat results: the same file, the same contents."""
+"""Compare stat results: whether they are of the same file, and whether it has changed."""
 
 import os
 from typing import NamedTuple

@@ -32,8 +32,8 @@ DOMAIN = "board.v1"
 
 DETAILS_KEY = "grpc-status-details-bin"
 
-# Clients accept 8 KiB of headers in all. One has the details, which base64 makes a third longer,
-# one the text, which percent-encoding may make three times as long, and one the request ID.
+# Clients accept 8 KiB of headers in all: the details, which base64 makes a third longer; the text,
+# which percent-encoding may make three times as long; and the request ID.
 MAX_TEXT = 256
 """Most bytes of an error's text."""
 

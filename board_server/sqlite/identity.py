@@ -66,7 +66,7 @@ class BoardIdentity:
         return Damage.OVERWRITTEN
 
     def committed(self, log_bytes: int) -> None:
-        """Remember how long the log is at least, after a commit."""
+        """After a commit, remember the bytes that the log has at least."""
         self._log_bytes = min(log_bytes, LOG_SIZE_LIMIT)
 
     @contextmanager

@@ -38,7 +38,7 @@ class Changes:
     """A commit's events by topic, indexed once for all waiters."""
 
     def __init__(self, commit: Commit, wanted: Iterable[Topic], shapes: Iterable[Shape]) -> None:
-        """Index the events of the topics in `wanted`, whose contracts have these `shapes`."""
+        """Index the events of the `wanted` topics; `shapes` are those of the contract topics."""
         self.revision = commit.revision
         self._events = commit.events
         self.by_topic: dict[Topic, Event] = {}

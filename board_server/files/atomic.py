@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from board_server.failpoints import failpoint
-from board_server.files.ownership import give
+from board_server.files.ownership import copy_owner
 
 
 def write(path: Path, data: bytes) -> None:
@@ -21,7 +21,7 @@ def write(path: Path, data: bytes) -> None:
     with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
         temporary = Path(file.name)
         try:
-            give(file.fileno(), path if found else path.parent)
+            copy_owner(file.fileno(), path if found else path.parent)
             if found:
                 os.fchmod(file.fileno(), found.st_mode & 0o660 | 0o600)
             file.write(data)

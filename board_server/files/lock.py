@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from board_server.files.ownership import give
+from board_server.files.ownership import copy_owner
 
 
 class Taken(Exception):
@@ -68,5 +68,5 @@ def _open(path: Path) -> int:
             made = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError:
             continue  # another process was faster
-        give(made, path.parent)
+        copy_owner(made, path.parent)
         return made

@@ -4,10 +4,10 @@ import os
 from pathlib import Path
 
 
-def give(file: Path | int, like: Path) -> None:
-    """Give a file, by its path or descriptor, the owner and group of another, if run by root.
+def copy_owner(file: Path | int, like: Path) -> None:
+    """Copy the owner and group of `like` to `file`, a path or a descriptor, if run by root.
 
-    For other users this does nothing. Of a link, it changes the link, not its target. Raises
+    For other users this does nothing. A symbolic link is changed itself, not its target. Raises
     OSError.
     """
     if os.geteuid() != 0:

@@ -34,10 +34,14 @@ COUNTED = ("watches", "waiters", "snapshots")
 SMALL_AT_ONCE = 64
 """Requests other than batches that one principal may have in transit at once."""
 
-STANDARD: dict[str, tuple[int, int]] = {"health calls": (50, 500), "reflection calls": (4, 40)}
+BUILTIN_LIMITS: dict[str, tuple[int, int]] = {
+    "health calls": (50, 500),
+    "reflection calls": (4, 40),
+}
 """Concurrent calls of the built-in services: of one principal or host, and in all."""
 
-STANDARD_IN_ALL = sum(most for _, most in STANDARD.values())
+BUILTIN_CALLS = sum(most for _, most in BUILTIN_LIMITS.values())
+"""Concurrent calls of all built-in services."""
 
 
 def refuse_larger(method: str, size: int) -> None:
@@ -120,13 +124,13 @@ class Limiter:
         return over
 
     @contextmanager
-    def standard(self, kind: str, principal: str, context: Context) -> Iterator[None]:
+    def builtin_call(self, kind: str, principal: str, context: Context) -> Iterator[None]:
         """Count a call of a built-in service during a `with` block. Raises LimitExceeded.
 
         These have their own limits, so that unknown clients cannot use up those of the board.
         """
         mine, all_of_them = (kind, principal or host_of(context)), (f"{kind} in all", "")
-        most, most_in_all = STANDARD[kind]
+        most, most_in_all = BUILTIN_LIMITS[kind]
         self._count(all_of_them, most_in_all)
         try:
             self._count(mine, most)

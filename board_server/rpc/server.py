@@ -13,7 +13,7 @@ from board_server.auth.policy import Policy
 from board_server.config.schema import Config
 from board_server.rpc.builtin_services import Shutdown, health_handler, reflection_handler
 from board_server.rpc.handlers import BoardHandler, Shared
-from board_server.rpc.limits import STANDARD_IN_ALL, Limiter
+from board_server.rpc.limits import BUILTIN_CALLS, Limiter
 from board_server.rpc.listeners import listen
 from board_server.rpc.loopback import Loopback
 from board_server.rpc.request_timeout import RequestTimeout
@@ -66,7 +66,7 @@ async def serving(
         options=_options(config),
         # The limiter counts the board's calls; this limit counts the built-in services' too.
         maximum_concurrent_rpcs=(
-            config.max_calls + config.max_calls_per_connection + STANDARD_IN_ALL
+            config.max_calls + config.max_calls_per_connection + BUILTIN_CALLS
         ),
     )
     hubs = Hubs(store)

@@ -60,7 +60,7 @@ def check_schema(connection: apsw.Connection) -> None:
 # The first server that opens a file of quasar's own store adds the row of meta. The existing rows
 # have no events; together they are revision 1. If there are events, meta had a row and has lost
 # it, and no row is added.
-_INTRODUCE = """
+_ADD_META = """
 INSERT INTO meta (id, board_id, created_at, revision, compacted_revision)
 SELECT 1, ?, ?, filled, filled FROM (
     SELECT EXISTS (SELECT 1 FROM board) OR EXISTS (SELECT 1 FROM contracts)
@@ -69,7 +69,7 @@ WHERE NOT EXISTS (SELECT 1 FROM events) ON CONFLICT (id) DO NOTHING
 """
 
 # Quasar's store does not know these tables, so rows of phases and claims that it deletes stay.
-_TIDY = """
+_DELETE_ORPHANS = """
 DELETE FROM phase_sessions WHERE task_id NOT IN (SELECT task_id FROM board);
 DELETE FROM claim_sessions WHERE filepath NOT IN (SELECT filepath FROM file_claims);
 """
@@ -89,8 +89,8 @@ def migrate(connection: apsw.Connection, now: datetime) -> None:
             connection.pragma("user_version", number)
             failpoint("before-migration-commit")
     with connection:
-        connection.execute(_INTRODUCE, (uuid.uuid4().hex, to_text(now)))
-        connection.execute(_TIDY)
+        connection.execute(_ADD_META, (uuid.uuid4().hex, to_text(now)))
+        connection.execute(_DELETE_ORPHANS)
 
 
 def rename_if_older(connection: apsw.Connection, board_id: str, revision: int) -> None:

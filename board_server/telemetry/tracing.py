@@ -27,7 +27,7 @@ SERVICE = "board.v1.BoardService"
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 
 
-def wanted() -> bool:
+def enabled() -> bool:
     """Return whether the environment enables traces."""
     if os.environ.get("OTEL_SDK_DISABLED", "").lower() == "true":
         return False
@@ -41,7 +41,7 @@ def tracing() -> Iterator[Traced | None]:
 
     Raises CannotTrace if the packages are missing.
     """
-    if not wanted():
+    if not enabled():
         yield None
         return
     try:

@@ -158,7 +158,7 @@ def test_a_question_about_health_that_does_not_come_is_given_up(server):
 
 
 def test_watches_of_health_keep_no_caller_of_the_board_out(tmp_path, monkeypatch):
-    monkeypatch.setitem(limits.STANDARD, "health calls", (3, 100))
+    monkeypatch.setitem(limits.BUILTIN_LIMITS, "health calls", (3, 100))
     config = Config(tmp_path / "boards", "b", (ANY_PORT,), max_watches=2, max_calls=4)
     with running(config) as server, server.channel() as channel:
         health = HealthStub(channel)
@@ -175,7 +175,7 @@ def test_watches_of_health_keep_no_caller_of_the_board_out(tmp_path, monkeypatch
 
 
 def test_questions_about_the_service_keep_no_caller_of_the_board_out(tmp_path, monkeypatch):
-    monkeypatch.setitem(limits.STANDARD, "reflection calls", (1, 100))
+    monkeypatch.setitem(limits.BUILTIN_LIMITS, "reflection calls", (1, 100))
     config = Config(tmp_path / "boards", "b", (ANY_PORT,), max_calls=1)
     with running(config) as server, server.channel() as channel:
         reflection = ServerReflectionStub(channel)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from board_server.errors import StoreUnavailable
 from board_server.files import atomic
-from board_server.files.ownership import give
+from board_server.files.ownership import copy_owner
 from board_server.sqlite.connection import connect, connect_to_read
 from board_server.sqlite.files import refuse_links
 from board_server.sqlite.maintenance.aside import set_aside, undo_interrupted
@@ -36,15 +36,15 @@ def restore(copy: Path, board: Path, *, force: bool = False) -> tuple[int, Path 
             raise MaintenanceError(f"{board} exists; --force sets it aside")
         undo_interrupted(board)
         refuse_links(board)
-        revision = _copy_sound(copy, made)
+        revision = _copy_verified(copy, made)
         board_id = _give_new_id(made)
-        _protect(made, board)
-        aside = _switch(made, board)
+        _copy_owner_and_mode(made, board)
+        aside = _move_into_place(made, board)
         _check_served(board, board_id, revision)
     return revision, aside
 
 
-def _copy_sound(copy: Path, made: Path) -> int:
+def _copy_verified(copy: Path, made: Path) -> int:
     try:
         revision = copy_board(copy, made)
     except StoreUnavailable as error:
@@ -65,14 +65,14 @@ def _give_new_id(made: Path) -> str:
     return board_id
 
 
-def _protect(made: Path, board: Path) -> None:
+def _copy_owner_and_mode(made: Path, board: Path) -> None:
     """Give the copy the owner and mode of the existing board, or else the directory's owner."""
     there = board.exists()
-    give(made, board if there else board.parent)
+    copy_owner(made, board if there else board.parent)
     made.chmod(stat.S_IMODE(board.stat().st_mode) if there else 0o600)
 
 
-def _switch(made: Path, board: Path) -> Path | None:
+def _move_into_place(made: Path, board: Path) -> Path | None:
     """Move the copy to the board's path; return the old board's new path."""
     try:
         aside = set_aside(board)

@@ -27,7 +27,8 @@ def main() -> NoReturn:
 def _replace_closed_streams() -> None:
     """Use /dev/null for each standard stream that the caller has closed, as by `>&-`.
 
-    Otherwise the next file or socket would get its number, and what is printed.
+    Otherwise the next file or socket would get the stream's number, and with it all
+    that is printed.
     """
     for name, mode in {"stdin": "r", "stdout": "w", "stderr": "w"}.items():
         if getattr(sys, name) is None:
@@ -52,11 +53,12 @@ def _code() -> int:
 
 
 def _drop_unwritten_output() -> None:
-    """Drop what cannot be written, or Python would try again at its end, and exit with 120."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    """Drop output that cannot be written: Python would try again at exit, and exit with 120."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _run() -> int:

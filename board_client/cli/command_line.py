@@ -2,14 +2,14 @@
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from board_client.cli.failure import ExitCode, Failure
+from board_client.cli.failure import ExitCode, Failure, json_wanted
 from board_client.cli.output import Answer, Stream, print_line, show
 from board_client.cli.settings import Settings
 
@@ -18,6 +18,9 @@ HIDDEN = frozenset({"--owner", "--producer", "--in-session"})
 
 _GIVEN = "board.global-options"
 """Key in a context's meta: the global options that were given after the command."""
+
+_BAD_VARIABLES = "board.bad-variables"
+"""Key in a context's meta: the error of each global option whose variable is not valid."""
 
 _GLOBAL = "Global options may stand before or after the command; `board --help` lists them."
 
@@ -61,7 +64,9 @@ class _Command:
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse; keep the global options apart from the command's own."""
         if not args and isinstance(self, TyperGroup) and not ctx.resilient_parsing:
-            if text := ctx.get_help():  # rich has printed it itself
+            if json_wanted():
+                ctx.fail("Missing command.")
+            if text := ctx.get_help():  # empty if rich has printed it
                 print_line(text)
             raise typer.Exit(ExitCode.BAD_INPUT)
         rest: list[str] = super().parse_args(ctx, args)  # type: ignore[misc]  # as above
@@ -95,6 +100,11 @@ class Group(_Command, TyperGroup):
 class Root(Group):
     """`board` itself. Its errors are raised, for `run` to report in one style."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for param in self.params:
+            param.process_value = _keeping_bad_variable(param)
+
     def main(self, *args: Any, **kwargs: Any) -> Any:
         """Run the command that the arguments name, or complete it for the shell."""
         if "_BOARD_COMPLETE" in os.environ:
@@ -104,12 +114,38 @@ class Root(Group):
 
 
 def settings_of(ctx: Any) -> Settings:
-    """Return the global options; one after the command goes before the same one before it."""
+    """Return the global options. One after the command overrides the same one before it.
+
+    Raises the error of a variable that is not valid, unless an option overrides it.
+    """
     root = ctx.find_root()
+    for name, error in ctx.meta.get(_BAD_VARIABLES, {}).items():
+        if name not in ctx.meta.get(_GIVEN, {}):
+            raise error
     with ctx.scope(cleanup=False):
         root.command.callback(**{**root.params, **ctx.meta.get(_GIVEN, {})})
     given: Settings = ctx.obj
     return given
+
+
+def _keeping_bad_variable(param: Any) -> Callable[[Any, Any], Any]:
+    """Return the option's `process_value`, which keeps the error of a variable for later.
+
+    An option after the command may override the variable, and is parsed later.
+    """
+    process = param.process_value
+
+    def process_value(ctx: Any, value: Any) -> Any:
+        try:
+            return process(ctx, value)
+        except _UsageError as error:
+            if ctx.get_parameter_source(param.name).name != "ENVIRONMENT":
+                raise
+            error.ctx, error.param = ctx, param
+            ctx.meta.setdefault(_BAD_VARIABLES, {})[param.name] = error
+            return param.get_default(ctx)
+
+    return process_value
 
 
 def _global_options(ctx: Any, own: Sequence[Any]) -> Iterator[Any]:
@@ -122,7 +158,7 @@ def _global_options(ctx: Any, own: Sequence[Any]) -> Iterator[Any]:
         spellings = (*param.opts, *root.aliases.get(param.name, ()))
         option.opts = [each for each in spellings if each not in options]
         option.hidden = param.name != "json"
-        option.envvar = None  # read before the command; an option there goes before it
+        option.envvar = None  # the root's option has read it
         if option.opts and param.name not in names and not param.is_eager:
             yield option
 

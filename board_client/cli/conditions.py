@@ -1,6 +1,7 @@
-"""The conditions of `board wait`: how options become conditions, and which are not met."""
+"""The conditions of `board wait`: reading them from options, and printing those not met."""
 
 import os
+from dataclasses import asdict
 
 import typer
 
@@ -18,6 +19,21 @@ def phase_in(text: str) -> PhaseIn:
             f'"{text}" is not of the form ID=STATE[,STATE]...', param_hint="--phase"
         )
     return PhaseIn(phase_id, *states.split(","))  # type: ignore[arg-type]  # the call checks it
+
+
+def record_of(not_met: NotMet) -> dict[str, object]:
+    """Return a condition that does not hold, as the object to print under `--json`.
+
+    Its first field is named as in the board's WaitCondition; `actual` is that of NotMet.
+    """
+    match not_met.condition:
+        case PhaseIn(phase_id, states):
+            condition: dict[str, object] = {"phase": {"phase_id": phase_id, "states": [*states]}}
+        case FileFree(filepath):
+            condition = {"file_free": {"filepath": os.fspath(filepath)}}
+        case ContractPublished() as wanted:
+            condition = {"contract": asdict(wanted)}
+    return condition | {"actual": not_met.actual, "message": against(not_met)}
 
 
 def against(not_met: NotMet) -> str:

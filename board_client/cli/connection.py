@@ -140,8 +140,10 @@ def _described(error: "BoardError", target: str) -> tuple[str, ExitCode]:
         case errors.StateMismatch():
             return str(error), ExitCode.STATE_MISMATCH
         case errors.SessionExpired() if error.reason:
-            ended = f'session "{error.session_id}" has ended, and its work was handed on'
-            return ended, ExitCode.SESSION_EXPIRED
+            return (
+                f'session "{error.session_id}" has ended: its running phases were failed or '
+                "queued again, and its files released"
+            ), ExitCode.SESSION_EXPIRED
         case errors.SessionExpired():  # as far as this machine knows
             return str(error), ExitCode.SESSION_EXPIRED
         case errors.RevisionCompacted():

@@ -1,9 +1,9 @@
 """Failure: why a command fails, in one line of text or as JSON, with its exit code."""
 
 import json
-import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -113,16 +113,15 @@ def _first(lines: Iterable[str], more: str) -> list[str]:
 
 
 def report(failure: Failure) -> None:
-    """Print a failure on standard error, as JSON where the command line asks for it."""
-    lines = [json.dumps(failure.record())] if _json_wanted(sys.argv[1:]) else failure.lines()
-    try:
+    """Print a failure on standard error, as JSON if the command line has `--json`."""
+    lines = [json.dumps(failure.record())] if json_wanted() else failure.lines()
+    with suppress(OSError):  # nobody can read it; the exit code still says that it failed
         for line in lines:
             print(visible(line), file=sys.stderr)  # noqa: T201
-    except OSError:  # nobody can read it; the exit code is left to say why
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
 
 
-def _json_wanted(arguments: list[str]) -> bool:
+def json_wanted() -> bool:
     """Return whether `--json` is among the options; a command line may fail before it is parsed."""
+    arguments = sys.argv[1:]
     end = arguments.index("--") if "--" in arguments else len(arguments)
     return "--json" in arguments[:end]

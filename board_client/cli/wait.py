@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from board_client.cli.completion import complete_phase
-from board_client.cli.conditions import against, phase_in
+from board_client.cli.conditions import against, phase_in, record_of
 from board_client.cli.connection import connect_board
 from board_client.cli.contract_lines import KINDS
 from board_client.cli.duration import duration, written
@@ -108,5 +108,9 @@ def _wait(client: "BoardClient", conditions: Sequence[Condition], timeout: timed
     except DeadlineExceeded as error:
         if error.not_met is None:  # the server did not answer
             raise
-        why = "; ".join(map(against, error.not_met)) or "not all of it held at one moment"
-        raise Failure(f"not met within {written(timeout)}: {why}", ExitCode.TIMED_OUT) from error
+        why = "; ".join(map(against, error.not_met)) or "not all of them held at one moment"
+        raise Failure(
+            f"not met within {written(timeout)}: {why}",
+            ExitCode.TIMED_OUT,
+            metadata={"not_met": [record_of(each) for each in error.not_met]},
+        ) from error

@@ -201,7 +201,7 @@ def test_run_says_that_its_token_was_revoked_when_it_loses_its_session(tmp_path,
     assert "is lost: " in err
     assert "does not know this token" in err
     assert err.endswith("; the command was ended\n")
-    assert "handed on" not in err
+    assert "queued again" not in err
 
 
 def test_a_whole_life_of_a_token(tmp_path):

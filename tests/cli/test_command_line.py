@@ -35,8 +35,19 @@ def test_a_global_option_after_the_command_goes_before_the_same_one_before_it(cl
 
 
 def test_a_global_option_goes_before_its_variable(claimed):
-    shown = claimed("--timeout", "5s", "owner", "a.go", BOARD_TIMEOUT="soon")
-    assert (shown.code, shown.out) == (0, "p1\n")
+    for words in (["--timeout", "5s", "owner", "a.go"], ["owner", "a.go", "--timeout", "5s"]):
+        shown = claimed(*words, BOARD_TIMEOUT="soon")
+        assert (shown.code, shown.out) == (0, "p1\n")
+
+
+def test_a_variable_that_is_not_valid_is_an_error_only_if_it_is_used(claimed):
+    refused = claimed("owner", "a.go", BOARD_TIMEOUT="soon")
+    assert refused.code == 2
+    assert "'BOARD_TIMEOUT'" in refused.err
+    assert '"soon" is not a duration' in refused.err
+    encrypted = claimed("owner", "a.go", "--tls", BOARD_TLS="perhaps")
+    assert "BOARD_TLS" not in encrypted.err
+    assert run("serve", "--help", BOARD_TIMEOUT="soon").code == 0
 
 
 def test_a_session_is_named_before_or_after_the_command_and_by_its_older_name(board):
@@ -139,8 +150,9 @@ def test_under_json_every_error_is_an_object_with_reason_message_and_metadata(cl
     assert wrong.error["metadata"] == {
         "problems": [{"path": str(file), "line": 1, "text": '"kind" is missing'}]
     }
-    usage = run("--json", "claim")
-    assert (usage.code, usage.error["reason"]) == (2, "WRONG_USAGE")
+    for words in (["--json", "claim"], ["--json", "phase"], ["phase", "--json"], ["--json"]):
+        usage = run(*words)
+        assert (usage.code, usage.out, usage.error["reason"]) == (2, "", "WRONG_USAGE"), words
     lost = run("--json", "--target", "127.0.0.1:1", "status")
     assert (lost.code, lost.error["reason"]) == (4, "UNAVAILABLE")
 

@@ -191,7 +191,8 @@ def test_a_command_whose_session_is_lost_is_ended(board, term):
         _, err = run.communicate(timeout=60)
         assert run.returncode == 6
         assert err.endswith(  # the shell has its own word before it
-            f'board: session "{session.session_id}" has ended, and its work was handed on; '
+            f'board: session "{session.session_id}" has ended: its running phases were failed or '
+            "queued again, and its files released; "
             "the command was ended\n"
         )
     assert board.client.get_phase_state("p1") == "queued", "it is somebody else's now"
@@ -201,7 +202,7 @@ def test_a_command_that_ends_after_its_session_completes_nothing(board):
     end_session = f"{COMMAND} session close $BOARD_SESSION > /dev/null"
     late = board(*AS_P1, "--on-expiry", "requeue", *script(end_session))
     assert late.code == 6
-    assert "its work was handed on; the command had ended with 0" in late.err
+    assert "its files released; the command had ended with 0" in late.err
     assert board.client.get_phase_state("p1") == "queued"
 
 

@@ -35,7 +35,8 @@ def test_a_command_in_a_session_that_has_ended_exits_with_6_and_changes_nothing(
         refused = board("--in-session", session_id, *command)
         assert (refused.code, refused.out) == (6, "")
         assert refused.err == (
-            f'board: session "{session_id}" has ended, and its work was handed on\n'
+            f'board: session "{session_id}" has ended: its running phases were failed or '
+            "queued again, and its files released\n"
         )
     assert board.client.list_claims() == []
     assert board.client.get_phase("p1") is None

@@ -49,6 +49,30 @@ def test_a_wait_that_is_over_exits_with_7_and_says_what_stands_against_it(board)
     )
 
 
+def test_under_json_a_wait_that_is_over_lists_the_conditions_that_are_not_met(board):
+    board.client.set_phase_state("p1", "running")
+    board.client.claim_file("a.go", "p1")
+    late = board(
+        *("wait", "--phase", "p1=done,failed", "--contract", "T", "--kind", "type"),
+        *("--file", "a.go", "--file", "free.go", "--timeout", "200ms", "--json"),
+    )
+    assert (late.code, late.error["reason"]) == (7, "TIMED_OUT")
+    wanted = {"name": "T", "kind": "type", "producer": "", "package": ""}
+    assert late.error["metadata"]["not_met"] == [
+        {
+            "phase": {"phase_id": "p1", "states": ["done", "failed"]},
+            "actual": "running",
+            "message": "phase p1 is running",
+        },
+        {
+            "contract": wanted,
+            "actual": "",
+            "message": "there is no contract of kind type, name T",
+        },
+        {"file_free": {"filepath": "a.go"}, "actual": "p1", "message": "p1 has a.go"},
+    ]
+
+
 class Watched(SqliteStore):
     """A store with an event that is set once a call waits."""
 

@@ -155,6 +155,7 @@ class AsyncBoardSession(AsyncBoard):
         """Close the session; in a forked process leave it open, for it is the parent's.
 
         If the task is cancelled meanwhile, closing has `renewal.LEAVING` seconds left.
+        Raises RuntimeError if the session was not entered.
         """
         await self._renewing.close(interrupted=kind is not None and not issubclass(kind, Exception))
 
@@ -177,6 +178,7 @@ class _Renewing:
         self._arguments = (worker, ttl, on_expiry)
         self._on_lost = on_lost
         self._entered = threading.Lock()
+        self._task: asyncio.Task[None] | None = None
         self._line = 0  # of the last renewal
 
     async def open(self) -> None:
@@ -194,7 +196,9 @@ class _Renewing:
     async def close(self, *, interrupted: bool) -> None:
         if self._transport.connection.forked:
             return
-        closing = asyncio.create_task(self._close(interrupted or self.lost.is_set()))
+        if self._task is None:
+            raise RuntimeError(renewal.NOT_ENTERED)
+        closing = asyncio.create_task(self._close(self._task, interrupted or self.lost.is_set()))
         try:
             await asyncio.shield(closing)
         except asyncio.CancelledError:
@@ -203,9 +207,9 @@ class _Renewing:
         finally:
             closing.cancel()
 
-    async def _close(self, hurried: bool) -> None:
-        self._task.cancel()
-        await asyncio.wait({self._task})
+    async def _close(self, renewing: asyncio.Task[None], hurried: bool) -> None:
+        renewing.cancel()
+        await asyncio.wait({renewing})
         transport = self._transport
         if hurried:
             transport = transport.with_options(timeout=min(transport.timeout, LEAVING))

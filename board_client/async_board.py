@@ -13,7 +13,7 @@ from board_client.arguments import FilePath
 from board_client.async_transport import AsyncTransport, AsyncWatch
 from board_client.backoff import Retry
 from board_client.calls import Scope
-from board_client.errors import BoardError, DeadlineExceeded
+from board_client.errors import BoardError, DeadlineExceeded, Unavailable
 from board_client.model import (
     Archived,
     BoardInfo,
@@ -254,7 +254,8 @@ class AsyncBoard:
         The timeout bounds the wait: `client.with_options(timeout=300).wait_for(...)`
         raises DeadlineExceeded after five minutes; its `not_met` says which conditions
         do not hold then, and why. Reading them may take a second more. The wait
-        survives restarts of the server.
+        survives restarts of the server. A server that does not answer until the deadline
+        raises DeadlineExceeded too, and `not_met` is None.
         """
         try:
             return await self._transport.persist(
@@ -264,6 +265,10 @@ class AsyncBoard:
             not_met = await self._not_met(conditions)
             failure = error if not_met is None else DeadlineExceeded.of_wait(self.timeout, not_met)
             raise failure from None
+        except Unavailable as error:
+            if error.reason:  # the server answers, and says why it is unavailable
+                raise
+            raise DeadlineExceeded.of(self.target, self.timeout) from error
 
     def watch(self, *kinds: EventKindLike, after_revision: int | None = None) -> AsyncWatch[Event]:
         """Return the board's events as they happen: each once, in order, without end.

@@ -1,4 +1,4 @@
-"""When a call is sent again: the pauses between its attempts, and how many there are.
+"""When a call is sent again: how many attempts it has, and the pauses between them.
 
 docs/retries.md has the same figures, for both languages.
 """
@@ -67,10 +67,13 @@ class Retry:
     def pause(self, error: BoardError) -> float:
         """Return the seconds to wait before the next attempt.
 
-        Raises the error where the call is not to be sent again.
+        Raises the error if the call is not to be sent again. If the next pause would last
+        until the deadline, a call whose attempts are bounded ends now, and any other one
+        at the deadline.
         """
         self._attempts -= 1
-        late = self.left() <= self._pauses.next
+        left = self.left()
+        late = left <= (0 if self._attempts == math.inf else self._pauses.next)
         if not isinstance(error, Unavailable) or self._attempts < 1 or late:
             raise error
-        return self._pauses.take()
+        return min(self._pauses.take(), left)

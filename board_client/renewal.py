@@ -29,6 +29,9 @@ from board_client.errors import (
 LEAVING = 2.0
 """Seconds that closing a session may take if Ctrl-C or a cancellation ends its block."""
 
+NOT_ENTERED = "the session was not entered; use it in a `with` or `async with` block"
+"""Text of the RuntimeError of leaving a session that was not entered."""
+
 _FINAL = (
     SessionExpired,
     BoardNotFound,

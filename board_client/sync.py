@@ -166,7 +166,10 @@ class BoardSession(Board):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close the session; in a forked process leave it open, for it is the parent's."""
+        """Close the session; in a forked process leave it open, for it is the parent's.
+
+        Raises RuntimeError if the session was not entered.
+        """
         self._renewing.close(interrupted=kind is not None and not issubclass(kind, Exception))
 
 
@@ -188,6 +191,7 @@ class _Renewing:
         self._arguments = (worker, ttl, on_expiry)
         self._on_lost = on_lost
         self._entered = threading.Lock()
+        self._thread: threading.Thread | None = None
         self._line = 0  # of the last renewal
         # What the thread waits for: answers, and None at the end of the block.
         self._answers: queue.SimpleQueue[tuple[float, BoardError | None] | None]
@@ -214,6 +218,8 @@ class _Renewing:
     def close(self, *, interrupted: bool) -> None:
         if self._transport.connection.forked:
             return
+        if self._thread is None:
+            raise RuntimeError(renewal.NOT_ENTERED)
         self._answers.put(None)
         self._thread.join()
         transport = self._transport

@@ -74,6 +74,16 @@ async def test_the_end_of_a_tasks_block_closes_the_session(tasks_client):
     assert await tasks_client.get_phase_state("p") == "queued"
 
 
+def test_a_session_that_was_not_entered_cannot_be_left(client):
+    with pytest.raises(RuntimeError, match="was not entered"):
+        client.session("w1").__exit__(None, None, None)
+
+
+async def test_a_tasks_session_that_was_not_entered_cannot_be_left(tasks_client):
+    with pytest.raises(RuntimeError, match="was not entered"):
+        await tasks_client.session("w1").__aexit__(None, None, None)
+
+
 def test_an_exception_in_the_block_closes_the_session_too(client):
     def work():
         with client.session("w1") as session:

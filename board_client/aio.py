@@ -16,6 +16,7 @@ from board_client.async_transport import AsyncTransport
 from board_client.calls import Scope
 from board_client.channel import DEFAULT_TIMEOUT
 from board_client.credentials import Credentials
+from board_client.environment import options_from
 from board_client.errors import BoardError
 from board_client.model import OnExpiry, OnExpiryLike
 from board_client.renewal import LEAVING, Lease
@@ -23,7 +24,7 @@ from board_client.target import DEFAULT_TARGET
 
 
 class AsyncBoardClient(AsyncBoard):
-    """As BoardClient, with `await` before each call, `async for` and `async with`.
+    """As `BoardClient`, with `await` before each call, `async for` and `async with`.
 
     It belongs to the event loop of its first call, and raises RuntimeError in
     another one. It may be made without a loop. A process that is forked while its
@@ -49,21 +50,8 @@ class AsyncBoardClient(AsyncBoard):
     def from_environment(
         cls, environment: Mapping[str, str] = os.environ, *, timeout: float = DEFAULT_TIMEOUT
     ) -> Self:
-        """Return a client with the options that the environment gives.
-
-        BOARD_TARGET, BOARD_NAME, BOARD_SESSION and BOARD_PHASE (or QUASAR_TASK_ID) are
-        the target, the board, the session and the phase; `board run` sets them for its
-        command. The credentials are those of `Credentials.from_environment`. A variable
-        that is not set, or empty, leaves its option at the default.
-        """
-        return cls(
-            environment.get("BOARD_TARGET") or DEFAULT_TARGET,
-            environment.get("BOARD_NAME", ""),
-            session_id=environment.get("BOARD_SESSION", ""),
-            phase_id=environment.get("BOARD_PHASE") or environment.get("QUASAR_TASK_ID", ""),
-            timeout=timeout,
-            credentials=Credentials.from_environment(environment),
-        )
+        """As `BoardClient.from_environment`."""
+        return cls(**options_from(environment), timeout=timeout)
 
     def session(
         self,
@@ -73,11 +61,7 @@ class AsyncBoardClient(AsyncBoard):
         *,
         on_lost: Callable[[], None] | None = None,
     ) -> "AsyncBoardSession":
-        """Return a session that an `async with` block opens, renews and closes.
-
-        Its calls belong to the session. `ttl` is a timedelta or a number of seconds:
-        1 s to 24 h. `on_lost` is called once the session is lost.
-        """
+        """As `BoardClient.session`, for an `async with` block. `on_lost` is called in its loop."""
         renewing = _Renewing(self._transport, worker, ttl, on_expiry, on_lost)
         return AsyncBoardSession(self._transport, renewing)
 
@@ -88,19 +72,11 @@ class AsyncBoardClient(AsyncBoard):
         session_id: str | None = None,
         timeout: float | None = None,
     ) -> Self:
-        """Return a client with other options that shares this one's connection.
-
-        Options that are not given stay as they are, except that another board has
-        neither a session nor a phase. `session_id` is that of a session that someone
-        else renews. Closing either client closes the connection.
-        """
+        """As `BoardClient.with_options`."""
         return self._with(self._transport.with_options(board, session_id, timeout))
 
     async def close(self) -> None:
-        """Close the connection, for every client and session that shares it. Idempotent.
-
-        In a forked process the connection stays open: it is the parent's.
-        """
+        """As `BoardClient.close`."""
         await self._transport.close()
 
     async def __aenter__(self) -> Self:
@@ -116,7 +92,7 @@ class AsyncBoardClient(AsyncBoard):
 
 
 class AsyncBoardSession(AsyncBoard):
-    """As BoardSession, for an `async with` block."""
+    """As `BoardSession`, for an `async with` block."""
 
     def __init__(self, transport: AsyncTransport, renewing: "_Renewing") -> None:
         super().__init__(transport)

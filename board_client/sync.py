@@ -15,6 +15,7 @@ from board_client.board import Board
 from board_client.calls import Scope
 from board_client.channel import DEFAULT_TIMEOUT
 from board_client.credentials import Credentials
+from board_client.environment import options_from
 from board_client.errors import BoardError
 from board_client.model import OnExpiry, OnExpiryLike
 from board_client.renewal import LEAVING, Lease
@@ -63,14 +64,7 @@ class BoardClient(Board):
         command. The credentials are those of `Credentials.from_environment`. A variable
         that is not set, or empty, leaves its option at the default.
         """
-        return cls(
-            environment.get("BOARD_TARGET") or DEFAULT_TARGET,
-            environment.get("BOARD_NAME", ""),
-            session_id=environment.get("BOARD_SESSION", ""),
-            phase_id=environment.get("BOARD_PHASE") or environment.get("QUASAR_TASK_ID", ""),
-            timeout=timeout,
-            credentials=Credentials.from_environment(environment),
-        )
+        return cls(**options_from(environment), timeout=timeout)
 
     def session(
         self,

@@ -20,15 +20,15 @@ DEFAULT_BOARD = "default-board"
 _numbers = count(1)
 
 
-class FindingStore(SqliteStore):
-    """Releases `found` after each lookup of conditions: a WaitFor waits from then on."""
+class NotifyingStore(SqliteStore):
+    """A store that releases `found` when a WaitFor has looked up its conditions and waits."""
 
     found = threading.Semaphore(0)
 
     async def find(self, board, conditions):
-        evidence = await super().find(board, conditions)
+        found = await super().find(board, conditions)
         self.found.release()
-        return evidence
+        return found
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pytest
 
 from board_client.v1 import board_pb2 as pb
 from board_client.v1.board_pb2_grpc import BoardServiceStub
-from tests.rpc.conftest import DEFAULT_BOARD, FindingStore
+from tests.rpc.conftest import DEFAULT_BOARD, NotifyingStore
 from tests.rpc.service import invalid, refusal, refusal_of
 from tests.support.servers import server_thread
 
@@ -17,7 +17,7 @@ PATIENCE = 30
 
 @pytest.fixture(scope="module")
 def grpc_server(grpc_directory):
-    with server_thread(grpc_directory, board=DEFAULT_BOARD, store=FindingStore) as address:
+    with server_thread(grpc_directory, board=DEFAULT_BOARD, store=NotifyingStore) as address:
         yield address
 
 
@@ -28,7 +28,7 @@ def wait(grpc_stub, board):
     def wait(*conditions, timeout=PATIENCE):
         request = pb.WaitForRequest(board=board, conditions=conditions)
         call = grpc_stub.WaitFor.future(request, timeout=timeout)
-        assert FindingStore.found.acquire(timeout=PATIENCE)
+        assert NotifyingStore.found.acquire(timeout=PATIENCE)
         return call
 
     return wait
@@ -259,12 +259,12 @@ def test_a_waiter_fails_if_its_board_is_deleted(grpc_stub, grpc_directory, board
 
 def test_waiters_end_with_the_server_which_ends_well(tmp_path):
     request = pb.WaitForRequest(conditions=[in_state("p", "DONE")])
-    with server_thread(tmp_path, store=FindingStore) as address:
+    with server_thread(tmp_path, store=NotifyingStore) as address:
         channel = grpc.insecure_channel(address)
         stub = BoardServiceStub(channel)
         calls = [stub.WaitFor.future(request, timeout=PATIENCE) for _ in range(10)]
         for _ in calls:
-            assert FindingStore.found.acquire(timeout=PATIENCE)
+            assert NotifyingStore.found.acquire(timeout=PATIENCE)
     with channel:
         all_of_them = [refusal_of(call.exception()) for call in calls]
     assert {(one.code, one.reason) for one in all_of_them} == {

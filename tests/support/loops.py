@@ -1,11 +1,10 @@
 """The event loops of a test process. None is closed before the process ends.
 
-gRPC completes the operations of a call that was cancelled on a thread of its own, a moment
-after `cancel` has returned, and hands them to the event loop that began them; any loop of the
-process may be the one that passes them on. If the first is closed by then, the other logs
-"Event loop is closed" (grpcio 1.85). So tests share one loop for themselves
-(pytest-asyncio's session loop), one for blocking code that calls coroutines (`runner`), and one
-for the servers in threads (`background`).
+After a call is cancelled, gRPC completes its operations in a thread of its own. Some event loop
+of the process passes them on to the loop that began them; if that one is closed, this one logs
+"Event loop is closed" (grpcio 1.85). So there are three loops: pytest-asyncio's session loop
+for the tests, `runner` for blocking code that calls coroutines, and `background` for the
+servers in threads.
 """
 
 import asyncio

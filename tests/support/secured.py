@@ -1,4 +1,4 @@
-"""What the tests of security and operations share: certificates, tokens, and real servers."""
+"""Certificates, token files and real servers, for the tests of security and operations."""
 
 import dataclasses
 import datetime
@@ -42,7 +42,7 @@ class Pair:
 
 
 class Authority:
-    """A certificate authority of the tests' own."""
+    """A certificate authority for tests."""
 
     def __init__(self, directory: Path, name: str = "authority") -> None:
         self._directory = directory
@@ -55,9 +55,10 @@ class Authority:
         self.ca.write_bytes(_pem(self._cert))
 
     def issue(self, *names: str, into: Pair | None = None, days: int = 1, also=()) -> Pair:
-        """Issue a certificate for a server on this machine, or for a client of this name.
+        """Issue a certificate for a server on this machine and for a client.
 
-        It may have several common names, and has the alternative names of `also`.
+        It has `names` as its common names and, besides localhost, the alternative names
+        `also`. It is valid for `days` from now.
         """
         pair = into or Pair(
             self._directory / f"{names[0]}.crt", self._directory / f"{names[0]}.key"
@@ -66,9 +67,9 @@ class Authority:
         cert = _certificate(
             _named(*names), self._name, key.public_key(), self._key, days=days, also=also
         )
-        # As tools that rotate do: each file at once, one after the other.
-        _put(pair.key, _private(key))
-        _put(pair.cert, _pem(cert))
+        # As tools do that rotate certificates: replace one file atomically, then the other.
+        _replace(pair.key, _private(key))
+        _replace(pair.cert, _pem(cert))
         return pair
 
 
@@ -119,14 +120,14 @@ def _private(key) -> bytes:
     )
 
 
-def _put(path: Path, content: bytes) -> None:
-    beside = path.with_suffix(".new")
-    beside.write_bytes(content)
-    beside.replace(path)
+def _replace(path: Path, content: bytes) -> None:
+    new = path.with_suffix(".new")
+    new.write_bytes(content)
+    new.replace(path)
 
 
 class TokenFile:
-    """A file of tokens, and the secrets that it has only the hashes of."""
+    """A token file, and the secrets of its tokens, of which the file has only the hashes."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -135,7 +136,7 @@ class TokenFile:
         self._write()
 
     def add(self, name, role=Role.READER, boards=None, worker="", certificate="") -> str:
-        """Add a token, or a certificate that stands for one; return the secret."""
+        """Add a token or a certificate; return the token's secret, "" for a certificate."""
         secret = "" if certificate else tokens_file.new_secret(name)
         principal = tokens_file.principal_of(name, role.name.lower(), boards, worker)
         digest = tokens_file.digest_of(secret) if secret else None
@@ -146,14 +147,14 @@ class TokenFile:
         return secret
 
     def replace(self, name: str, role=Role.READER, boards=None) -> None:
-        """Let the token of this name do something else from now on."""
+        """Give the token of this name another role and other boards."""
         (old,) = (each for each in self._tokens if each.principal.name == name)
         principal = tokens_file.principal_of(name, role.name.lower(), boards)
         self._tokens[self._tokens.index(old)] = dataclasses.replace(old, principal=principal)
         self._write()
 
     def remove(self, name: str) -> None:
-        """Take a token away."""
+        """Remove a token."""
         self._tokens = [each for each in self._tokens if each.principal.name != name]
         self._write()
 
@@ -163,7 +164,7 @@ class TokenFile:
 
 @dataclass
 class Running:
-    """A server that runs in a thread: where, and what it counts."""
+    """A server that runs in a thread: its addresses, its metrics and its store."""
 
     addresses: list[str]
     metrics: Metrics
@@ -176,7 +177,7 @@ class Running:
         return self.addresses[0]
 
     def channel(self, *, options=()) -> grpc.Channel:
-        """A plain gRPC channel to the first address, as a stranger might open it."""
+        """Return a gRPC channel to the first address, without a token."""
         if self.tls.encrypted:
             return grpc.secure_channel(self.address, self.tls.for_channel(), options=options)
         return grpc.insecure_channel(self.address, options=options)
@@ -190,7 +191,10 @@ def running(
     traced=None,
     ca: Path | None = None,
 ) -> Iterator[Running]:
-    """Serve from an event loop in a thread of this process, until the end of the block."""
+    """Serve in a thread of this process until the end of the block.
+
+    `expose` serves the metrics too; `ca` is what the channels trust.
+    """
 
     @asynccontextmanager
     async def serve() -> AsyncIterator[Running]:
@@ -212,12 +216,12 @@ def stub(channel: grpc.Channel) -> BoardServiceStub:
 
 
 def bearer(token: str) -> tuple[tuple[str, str], ...]:
-    """The metadata that shows a token."""
+    """Return the metadata that carries a token."""
     return (("authorization", f"Bearer {token}"),)
 
 
 def reason_of(error: grpc.RpcError) -> str:
-    """The reason in an error's ErrorInfo, "" if it has none."""
+    """Return the reason in an error's ErrorInfo; "" if it has none."""
     for key, value in error.trailing_metadata() or ():
         if key == "grpc-status-details-bin":
             info = error_details_pb2.ErrorInfo()
@@ -227,7 +231,7 @@ def reason_of(error: grpc.RpcError) -> str:
 
 
 def metadata_of(error: grpc.RpcError) -> dict[str, str]:
-    """What goes with the reason of an error."""
+    """Return the metadata in an error's ErrorInfo; empty if it has none."""
     for key, value in error.trailing_metadata() or ():
         if key == "grpc-status-details-bin":
             info = error_details_pb2.ErrorInfo()
@@ -238,7 +242,7 @@ def metadata_of(error: grpc.RpcError) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Program:
-    """`board serve` in a process of its own: its addresses and its output."""
+    """`board serve` in a process of its own, and its addresses."""
 
     process: subprocess.Popen
     addresses: list[str]
@@ -249,14 +253,14 @@ class Program:
         return self.addresses[0]
 
     def memory(self) -> int:
-        """Bytes of memory that the process has in use."""
+        """Return the resident memory of the process, in bytes."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) * 1024
 
 
 @contextmanager
 def program(directory: Path, *arguments: object, log: Path | None = None) -> Iterator[Program]:
-    """Run the real program with metrics, until the end of the block; `log` gets what it logs."""
+    """Run `board serve` with metrics until the end of the block; write its log to `log`."""
     command = [sys.executable, "-m", "board_server", directory, "--metrics-listen", ANY_PORT]
     if "--listen" not in arguments:
         command += ["--listen", ANY_PORT]

@@ -1,4 +1,4 @@
-"""Real servers for the tests: one in a thread of this process, one in a process of its own."""
+"""Real servers for the tests, in a thread of this process or in a process of their own."""
 
 import asyncio
 import subprocess
@@ -23,7 +23,7 @@ ANY_PORT = "127.0.0.1:0"
 
 @contextmanager
 def in_thread(serve: Callable[[], AbstractAsyncContextManager[T]]) -> Iterator[T]:
-    """Serve from an event loop in a thread of this process, until the end of the block."""
+    """Serve in a thread of this process until the end of the block."""
     loop = background()
     started: Future[T] = Future()
     stop = asyncio.Event()
@@ -68,12 +68,12 @@ class ServerProcess:
     address: str
 
     def kill(self) -> None:
-        """End it as a power cut would: no warning, no time to tidy up."""
+        """Kill it with SIGKILL, which it cannot handle."""
         self.process.kill()
         self.process.wait()
 
     def stop(self) -> int:
-        """Ask it to end; return its exit code."""
+        """Shut it down with SIGTERM; return its exit code."""
         self.process.terminate()
         return self.process.wait(timeout=30)
 
@@ -86,7 +86,7 @@ def server_process(
     listen: str = ANY_PORT,
     command: Sequence[str | Path] = (sys.executable, "-m", "board_server"),
 ) -> Iterator[ServerProcess]:
-    """Run the real program on the directory, until the end of the block."""
+    """Run `board serve` on the directory until the end of the block."""
     arguments = [directory, "--listen", listen]
     if board:
         arguments += ["--board", board]

@@ -1,4 +1,4 @@
-"""Board files as quasar's own Go store makes them: the spec's tables, times in whole seconds."""
+"""Board files as quasar's Go store writes them: the spec's tables, with times in seconds."""
 
 import sqlite3
 from contextlib import closing
@@ -8,7 +8,7 @@ SCHEMA = (Path(__file__).parents[1] / "fixtures" / "spec_schema.sql").read_text(
 
 
 def make_spec_file(path: Path) -> None:
-    """Make a board file with rows in both forms of timestamps, not in the order of time."""
+    """Make a board file whose timestamps have both formats and are not in order."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with closing(sqlite3.connect(path)) as db, db:
         db.executescript(SCHEMA)

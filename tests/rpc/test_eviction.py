@@ -1,4 +1,4 @@
-"""A server that may have only one board open besides the default one evicts idle boards."""
+"""The server evicts an idle board to open another; the next call reopens it."""
 
 from datetime import timedelta
 
@@ -6,14 +6,16 @@ import grpc
 import pytest
 
 from board_client.v1 import board_pb2 as pb
-from tests.rpc.conftest import DEFAULT_BOARD, FindingStore
+from tests.rpc.conftest import DEFAULT_BOARD, NotifyingStore
 from tests.rpc.service import GOOD, call_of, make, refusal
 from tests.support.servers import server_thread
 
 PATIENCE = 30
 
 
-class SmallStore(FindingStore):
+class SmallStore(NotifyingStore):
+    """A store with room for one open board besides the default board."""
+
     def __init__(self, directory):
         super().__init__(directory, max_boards=2, pinned=DEFAULT_BOARD)
 
@@ -25,10 +27,10 @@ def grpc_server(grpc_directory):
 
 
 @pytest.fixture
-def another(grpc_stub):
-    """A function that opens another board as soon as the test's board can be evicted."""
+def evict(grpc_stub):
+    """A function that waits until the test's board is idle, and opens another, which evicts it."""
 
-    def another():
+    def evict():
         while True:
             try:
                 return grpc_stub.OpenBoard(pb.OpenBoardRequest(board="another"))
@@ -36,22 +38,23 @@ def another(grpc_stub):
                 if error.code() is not grpc.StatusCode.UNAVAILABLE:
                     raise
 
-    return another
+    return evict
 
 
 @pytest.fixture(autouse=True)
-def until_there_is_room(another):
+def idle_at_the_end(evict):
     """After the test, wait until the server has noticed that its calls have ended."""
     yield
-    another()
+    evict()
 
 
-AT_REST = sorted(GOOD.keys() - {"OpenSession", "RenewSession", "CloseSession"})
+LEAVES_BOARD_IDLE = sorted(GOOD.keys() - {"OpenSession", "RenewSession", "CloseSession"})
+"""The RPCs that open no session and need none."""
 
 
-@pytest.mark.parametrize("rpc", AT_REST)
-def test_a_call_opens_its_board_again(grpc_stub, board, another, rpc):
-    another()
+@pytest.mark.parametrize("rpc", LEAVES_BOARD_IDLE)
+def test_a_call_reopens_a_board_that_was_evicted(grpc_stub, board, evict, rpc):
+    evict()
     call_of(grpc_stub, rpc)(make(rpc, board=board, **GOOD[rpc]))
 
 
@@ -59,25 +62,25 @@ def claim(stub, board, path):
     return stub.ClaimFile(pb.ClaimFileRequest(board=board, filepath=path, owner="p")).revision
 
 
-def test_lists_from_the_watch_cache_are_correct_after_an_eviction(grpc_stub, board, another):
+def test_lists_from_the_watch_cache_are_correct_after_an_eviction(grpc_stub, board, evict):
     def listed():
         return grpc_stub.ListContracts(pb.ListContractsRequest(board=board))
 
     contract = pb.Contract(producer="p", kind=pb.CONTRACT_KIND_TYPE, name="T")
     grpc_stub.PublishContract(pb.PublishContractRequest(board=board, contract=contract))
     before = listed()
-    another()
+    evict()
     assert listed() == before
     contract.signature = "type T int"
     grpc_stub.PublishContract(pb.PublishContractRequest(board=board, contract=contract))
-    another()
+    evict()
     (found,) = listed().contracts
     assert found.signature == "type T int"
 
 
-def test_a_watch_has_the_events_before_an_eviction_and_later_ones(grpc_stub, board, another):
+def test_a_watch_has_the_events_before_an_eviction_and_later_ones(grpc_stub, board, evict):
     first = claim(grpc_stub, board, "a.go")
-    another()
+    evict()
     stream = grpc_stub.Watch(pb.WatchRequest(board=board, after_revision=0), timeout=PATIENCE)
     revisions = (event.revision for message in stream for event in message.events)
     assert next(revisions) == first
@@ -96,10 +99,10 @@ def a_wait(stub, board):
     claim(stub, board, "held.go")
     free = pb.WaitCondition(file_free=pb.FileCondition(filepath="held.go"))
     request = pb.WaitForRequest(board=board, conditions=[free])
-    while FindingStore.found.acquire(blocking=False):
+    while NotifyingStore.found.acquire(blocking=False):
         pass  # lookups of other tests' waiters
     call = stub.WaitFor.future(request, timeout=PATIENCE)
-    assert FindingStore.found.acquire(timeout=PATIENCE)
+    assert NotifyingStore.found.acquire(timeout=PATIENCE)
     return call.cancel
 
 
@@ -111,7 +114,7 @@ def a_session(stub, board):
 
 
 @pytest.mark.parametrize("use", [a_watch, a_wait, a_session])
-def test_a_board_is_not_closed_as_long_as_it_is_used(grpc_stub, board, use):
+def test_a_board_in_use_is_not_evicted(grpc_stub, board, use):
     end = use(grpc_stub, board)
     found = refusal(grpc_stub.OpenBoard, pb.OpenBoardRequest(board="another"))
     assert (found.code, found.reason) == (grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE")

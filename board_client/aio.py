@@ -155,7 +155,7 @@ class _Renewing:
         self._on_lost = on_lost
         self._entered = threading.Lock()
         self._task: asyncio.Task[None] | None = None
-        self._line = 0  # of the last renewal
+        self._channel = 0  # index of the channel of the last renewal
 
     async def open(self) -> None:
         if not self._entered.acquire(blocking=False):
@@ -164,7 +164,9 @@ class _Renewing:
         sent = time.monotonic()
         opened = await transport.send(calls.open_session(transport.scope, *self._arguments))
         self.session_id = opened.session_id
-        if time.monotonic() - sent > opened.ttl.total_seconds() / 3:  # which attempt opened it?
+        if (
+            time.monotonic() - sent > opened.ttl.total_seconds() / 3
+        ):  # a late attempt may have opened it
             sent = time.monotonic()
             await transport.send(calls.renew_session(transport.scope, self.session_id))
         self._task = asyncio.create_task(self._renew(opened.ttl, Lease(opened.ttl, sent)))
@@ -209,7 +211,7 @@ class _Renewing:
                 )
                 for renewed in done:
                     error = renewed.result() or error
-        except Exception as unexpected:  # whatever it is, the session is not renewed any more
+        except Exception as unexpected:  # a bug, too, ends the renewals
             error = renewal.unrenewed(self.session_id, ttl)
             error.__cause__ = unexpected
         finally:
@@ -224,8 +226,8 @@ class _Renewing:
         """Send a renewal. Its task returns the error that ends the session, if any."""
         transport = self._transport
         if lease.unanswered:
-            transport.connection.switch(self._line)
-        self._line = transport.connection.line
+            transport.connection.switch(self._channel)
+        self._channel = transport.connection.current
         seconds, sent = lease.left(), lease.sent()
 
         async def renew() -> BoardError | None:

@@ -1,4 +1,4 @@
-"""Archive a board: write its records to a file as JSON lines, then remove them.
+"""Archive a board: write its records to a file as JSON lines, then empty the board.
 
 The first line has the board's name, ID and revision. Every other line is an
 object with one key, `phase`, `contract` or `claim`, and the record under it.
@@ -35,7 +35,7 @@ def archive(client: BoardClient, file: Path) -> Archived:
     board changes during each attempt, BoardReplaced if another board takes its place, and
     the other errors of the calls.
     """
-    file.open("x").close()  # from here on the file may be deleted
+    file.open("x").close()  # the file is ours now, and may be deleted
     may_be_empty = False
     try:
         for attempt in range(1, ATTEMPTS + 1):

@@ -32,7 +32,7 @@ class AsyncTransport(Endpoint):
     channels: ClassVar[Any] = grpc.aio
 
     async def send(self, call: Call[T]) -> T:
-        """Send a call, and again while its server is unavailable."""
+        """Send a call, and retry it while the server is unavailable."""
         return await self.persist(call, self.retry())
 
     async def collect(self, listing: Listing[T]) -> list[T]:
@@ -48,7 +48,7 @@ class AsyncTransport(Endpoint):
         return items
 
     async def assemble(self, stream: Stream[Any, T]) -> T:
-        """Send a call whose response comes in parts; return what they mean together."""
+        """Send a call whose response has several parts; return their joint result."""
         retry = self.retry()
         while True:
             try:

@@ -1,8 +1,7 @@
 """The calls of the board: from arguments to a request, from the response to a result.
 
-Each function makes what one method of both clients sends, and checks its
-arguments; `async_board` documents them, and a transport sends what they return.
-`scope`, the first argument, is the client's own.
+Each function checks the arguments of one method of both clients, and returns the call
+that a transport sends. `async_board` documents the arguments; `scope` is the client's.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -217,7 +216,10 @@ def claim_files(scope: Scope, filepaths: Iterable[FilePath], owner: str) -> Call
 
 
 def release_claims(scope: Scope, owner: str, filepaths: Iterable[FilePath] | None) -> Call[int]:
-    """Make a ReleaseClaims call; none for an empty list, which the request cannot express."""
+    """Make a ReleaseClaims call; for an empty list, one that sends nothing.
+
+    A request without paths releases all of the phase's files.
+    """
     named = None if filepaths is None else arguments.paths("filepaths", filepaths)
     request = pb.ReleaseClaimsRequest(
         board=scope.board, owner=text("owner", owner), filepaths=named
@@ -291,23 +293,23 @@ def wait_for(scope: Scope, conditions: Iterable[Condition]) -> Call[Met]:
 def not_met(scope: Scope, condition: Condition) -> Call[NotMet | None]:
     """Make a call whose result says why a condition does not hold; None if it does."""
 
-    def unless(holds: bool, actual: str = "") -> NotMet | None:
+    def result(holds: bool, actual: str = "") -> NotMet | None:
         return None if holds else NotMet(condition, actual)
 
     match condition:
         case PhaseIn(phase_id, states):
             state = get_phase_state(scope, phase_id)
-            return _then(state, lambda actual: unless(actual in states, actual))
+            return _then(state, lambda actual: result(actual in states, actual))
         case FileFree(filepath):
-            return _then(file_owner(scope, filepath), lambda owner: unless(not owner, owner))
+            return _then(file_owner(scope, filepath), lambda owner: result(not owner, owner))
         case ContractPublished() as wanted:
             fields = {field: getattr(wanted, field) or None for field in asdict(wanted)}
             listing = list_contracts(scope, page_size=1, **fields)
-            return Call(listing.method, listing.request, lambda r: unless(bool(r.contracts)))
+            return Call(listing.method, listing.request, lambda r: result(bool(r.contracts)))
 
 
 def _then(call: Call[T], read: Callable[[T], U]) -> Call[U]:
-    """Return a call whose result is made of another call's."""
+    """Return a call whose result is computed from that of another call."""
     return Call(call.method, call.request, lambda response: read(call.result(response)))
 
 
@@ -349,7 +351,7 @@ def list_sessions(scope: Scope) -> Listing[Session]:
 def watch_request(
     scope: Scope, after_revision: int | None, kinds: Iterable[EventKindLike], board_id: str
 ) -> pb.WatchRequest:
-    """Make the request of a Watch call; `watch` decides when to make which."""
+    """Make the request of a Watch call; `Follow` decides when to make it."""
     if after_revision is not None:
         number("after_revision", after_revision)
     return pb.WatchRequest(

@@ -38,8 +38,8 @@ OPTIONS: list[tuple[str, str | int]] = [
     # Reconnect soon to a server that restarts.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
-    # Ignore http_proxy, https_proxy and grpc_proxy: a proxy would get tokens unencrypted, and
-    # a target on this machine would be looked up on the proxy's.
+    # Ignore http_proxy, https_proxy and grpc_proxy: a proxy would read unencrypted tokens, and
+    # connect to a loopback address on its own machine.
     ("grpc.enable_http_proxy", 0),
 ]
 
@@ -86,7 +86,7 @@ class Connection:
     def __init__(self, kind: Any, target: str, credentials: Credentials) -> None:
         self.target = normalized(target)
         self.closed = False
-        self.line = 0
+        self.current = 0  # index of the channel that calls use
         self._kind = kind
         self._credentials = credentials.checked(self.target)
         self._bearer = credentials.bearer() if credentials.has_token else None
@@ -135,13 +135,13 @@ class Connection:
         """Note that a server has answered, so that calls are retried for longer from now on."""
         self._answered = True
 
-    def switch(self, line: int) -> None:
-        """Use the other channel, unless another call has switched since `line` was current.
+    def switch(self, index: int) -> None:
+        """Use the other channel, which has a connection of its own.
 
-        The other channel has a connection of its own: this one gets no answers.
+        Do nothing if another call has switched since `index` was current.
         """
-        if self.line == line:
-            self.line = 1 - line
+        if self.current == index:
+            self.current = 1 - index
 
     def closing(self) -> list[Any]:
         """Refuse calls from now on, and return the channels for the caller to close.
@@ -152,7 +152,7 @@ class Connection:
             self.closed = True
             return []
         if self._channels:
-            self._belongs_here()
+            self._check_process_and_loop()
         with self._opening:
             self.closed = True
             channels, self._channels, self._stubs = self._channels, [], []
@@ -185,7 +185,7 @@ class Connection:
     def _open(self, line: int) -> Any:
         """Open the channels up to number `line`; return the stub of the one to use.
 
-        If the files of the credentials cannot be read now, that is the first.
+        That is 0 if the files of the credentials cannot be read now.
         """
         with self._opening:
             if self.closed:
@@ -233,11 +233,11 @@ class _Bearing:
         return self._with_token(self._channel.unary_stream(*args, **kwargs))
 
     def _with_token(self, method: Any) -> Any:
-        return _BearingMethod(method, self._bearer)
+        return _TokenMethod(method, self._bearer)
 
 
-class _BearingMethod:
-    """A method of a stub. `future` is for the renewals of a client without an event loop."""
+class _TokenMethod:
+    """A method of a stub that adds the token. BoardClient sends its renewals with `future`."""
 
     def __init__(self, method: Any, bearer: Callable[[], Metadata]) -> None:
         self._method = method

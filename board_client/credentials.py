@@ -54,7 +54,7 @@ class Credentials:
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Credentials":
         """Read BOARD_TLS=1, BOARD_TLS_CA, _CERT and _KEY, BOARD_TOKEN and BOARD_TOKEN_FILE.
 
-        Raises BadCredentials if BOARD_TLS says neither yes nor no.
+        Raises BadCredentials if BOARD_TLS is neither yes nor no.
         """
 
         def path(name: str) -> Path | None:
@@ -84,13 +84,13 @@ class Credentials:
         """Return these credentials. Raises BadCredentials if they do not fit the target."""
         if (self.cert is None) != (self.key is None):
             raise BadCredentials.unusable(
-                "a client certificate and its key go together",
+                "a client certificate needs its key, and a key its certificate",
                 "give the other with",
                 "key" if self.key is None else "cert",
             )
         if self.token and self.token_file:
             raise BadCredentials.unusable(
-                "there are a token and a file of a token", "give only", "token", "token_file"
+                "a token and a token file are given", "give only", "token", "token_file"
             )
         if self.has_token and not self.encrypted and not is_private(target):
             raise BadCredentials.unusable(
@@ -107,7 +107,7 @@ class Credentials:
         )
 
     def context(self) -> ssl.SSLContext:
-        """Return the same for Python's TLS, whose errors have a reason. Raises BadCredentials."""
+        """Return the TLS context of `Diagnosis`. Raises BadCredentials."""
         context = ssl.create_default_context()
         context.set_alpn_protocols(["h2"])
         if self.ca:
@@ -122,16 +122,16 @@ class Credentials:
     def bearer(self) -> Callable[[], Metadata]:
         """Return a function that returns the metadata with the current token."""
         if self.token_file:
-            return _Reread(Path(self.token_file))
+            return _TokenOfFile(Path(self.token_file))
         metadata = _metadata("token", self.token, "the text given") if self.token else ()
         return lambda: metadata
 
 
-class _Reread:
-    """The metadata with the token of a file; while the file has none, with its last token.
+class _TokenOfFile:
+    """The metadata with the token in a file, or with its last one while the file has none.
 
-    The file is read for each call: a change within one tick of the clock may leave the
-    file's time and size as they were.
+    The file is read for each call: two changes within one tick of the clock may leave
+    its time and size equal.
     """
 
     def __init__(self, path: Path) -> None:
@@ -157,7 +157,7 @@ class _Reread:
 
 
 def _flag(name: str, environment: Mapping[str, str]) -> bool:
-    """Read a variable that says yes or no; a word that is neither must not turn TLS off."""
+    """Read a variable that is yes or no. Refuse other words: a typo must not turn TLS off."""
     word = environment.get(name, "").strip().lower()
     if word in _YES | _NO:
         return word in _YES

@@ -1,4 +1,4 @@
-"""Why a server cannot be reached: try with Python's sockets and TLS; gRPC gives only a text."""
+"""Find out why a server cannot be reached, with Python's sockets and TLS: gRPC only has a text."""
 
 import copy
 import socket
@@ -27,7 +27,7 @@ def unexplained(error: BoardError) -> bool:
 
 
 class Diagnosis:
-    """Diagnoses a server in a thread, one attempt at a time for all failed calls of a client."""
+    """Diagnoses a server in a thread, one diagnosis at a time for all failed calls of a client."""
 
     def __init__(self, target: str, credentials: Credentials) -> None:
         self._target = target
@@ -41,7 +41,7 @@ class Diagnosis:
         with self._starting:
             if self._found.done():
                 self._found = Future()
-                self._found.set_running_or_notify_cancel()  # no waiting call can cancel it
+                self._found.set_running_or_notify_cancel()  # so that no waiting call can cancel it
                 threading.Thread(target=self._look, args=(self._found,), daemon=True).start()
             return self._found
 
@@ -68,7 +68,7 @@ def _why_unreachable(target: str, credentials: Credentials) -> BoardError | None
                 return _why_not_plain(connection, target)
             host, _ = address_of(target)
             with _wrapped(connection, credentials.context(), host) as secured:
-                # A server sends first, but one that refuses our certificate closes the connection.
+                # In HTTP/2 a server sends first; one that refuses our certificate closes instead.
                 return None if secured.recv(1) else _why_refused(target, credentials)
     except ssl.SSLCertVerificationError as error:
         return _why_not_trusted(error, target)
@@ -134,6 +134,6 @@ def _why_not_plain(connection: socket.socket, target: str) -> BadCredentials | N
 
 def _why_refused(target: str, credentials: Credentials) -> BadCredentials:
     if credentials.cert is None:
-        why = f"the board at {target} asks for a client's certificate"
+        why = f"the board at {target} requires a client certificate"
         return BadCredentials.of(why, "give one with", "cert")
     return BadCredentials.of(f"the board at {target} refuses the certificate {credentials.cert}")

@@ -16,9 +16,9 @@ from board_client.watch import Follow
 
 @dataclass(frozen=True)
 class Endpoint:
-    """What both clients' transports share. `timeout` is in seconds.
+    """A connection, and the options of the calls on it. `timeout` is in seconds.
 
-    Endpoints that differ in their options alone share the connection.
+    Endpoints that `with_options` derives share the connection.
     """
 
     connection: Connection

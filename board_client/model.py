@@ -1,4 +1,4 @@
-"""What the board's answers are made of: small frozen records, and the enums they use.
+"""The records that calls return, and their enums.
 
 The enums are strings too: `phase.state == "done"` holds where the state is
 `PhaseState.DONE`, and every method takes either. `PhaseStateLike` and the other
@@ -284,8 +284,8 @@ class NotMet:
         match self.condition:
             case PhaseIn(phase_id, states):
                 wanted = " or ".join(state.upper() for state in states)
-                stands = f"is {self.actual.upper()}" if self.actual else "does not exist"
-                return f'phase "{phase_id}" {stands}, wanted {wanted}'
+                found = f"is {self.actual.upper()}" if self.actual else "does not exist"
+                return f'phase "{phase_id}" {found}, wanted {wanted}'
             case FileFree(filepath):
                 return f'file "{fspath(filepath)}" is claimed by "{self.actual}", wanted free'
             case ContractPublished() as contract:

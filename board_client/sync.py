@@ -122,8 +122,9 @@ class BoardSession(Board):
     `lost` is set, and `error` has the reason, once the session has ended on the
     server, can no longer be renewed, or may have expired by this machine's clock:
     one ttl after the last answered renewal was sent. Another worker may have its
-    work then; drop it. The end of the block closes the session and ends all that
-    is still bound to it: complete the phases first. A session can be entered once.
+    work then; drop it. The end of the block closes the session, which ends its
+    running phases and releases its files: complete the phases first. A session can be
+    entered once.
     """
 
     def __init__(self, transport: Transport, renewing: "_Renewing") -> None:
@@ -186,7 +187,7 @@ class _Renewing:
         self._on_lost = on_lost
         self._entered = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._line = 0  # of the last renewal
+        self._channel = 0  # index of the channel of the last renewal
         # What the thread waits for: answers, and None at the end of the block.
         self._answers: queue.SimpleQueue[tuple[float, BoardError | None] | None]
         self._answers = queue.SimpleQueue()
@@ -198,7 +199,9 @@ class _Renewing:
         sent = time.monotonic()
         opened = transport.send(calls.open_session(transport.scope, *self._arguments))
         self.session_id = opened.session_id
-        if time.monotonic() - sent > opened.ttl.total_seconds() / 3:  # which attempt opened it?
+        if (
+            time.monotonic() - sent > opened.ttl.total_seconds() / 3
+        ):  # a late attempt may have opened it
             sent = time.monotonic()
             transport.send(calls.renew_session(transport.scope, self.session_id))
         self._thread = threading.Thread(
@@ -236,7 +239,7 @@ class _Renewing:
                     if answer is None:
                         return
                     error = lease.take(*answer)
-        except Exception as unexpected:  # whatever it is, the session is not renewed any more
+        except Exception as unexpected:  # a bug, too, ends the renewals
             error = renewal.unrenewed(self.session_id, ttl)
             error.__cause__ = unexpected
         self.error = error or renewal.unrenewed(self.session_id, ttl)
@@ -248,10 +251,10 @@ class _Renewing:
         """Send a renewal and do not wait for its answer, which comes to `_answers`."""
         connection = self._transport.connection
         if lease.unanswered:
-            connection.switch(self._line)
-        self._line = connection.line
+            connection.switch(self._channel)
+        self._channel = connection.current
         call = calls.renew_session(self._transport.scope, self.session_id)
-        seconds, sent = lease.left(), lease.sent()  # before it is sent, and never after
+        seconds, sent = lease.left(), lease.sent()  # before the call is sent
         try:
             self._transport.begin(call, seconds, lambda error: self._answers.put((sent, error)))
         except BoardError as error:  # the client is closed, or its token file is gone

@@ -34,7 +34,7 @@ class Transport(Endpoint):
     channels: ClassVar[Any] = grpc
 
     def send(self, call: Call[T]) -> T:
-        """Send a call, and again while its server is unavailable."""
+        """Send a call, and retry it while the server is unavailable."""
         return self.persist(call, self.retry())
 
     def collect(self, listing: Listing[T]) -> list[T]:
@@ -50,7 +50,7 @@ class Transport(Endpoint):
         return items
 
     def assemble(self, stream: Stream[Any, T]) -> T:
-        """Send a call whose response comes in parts; return what they mean together."""
+        """Send a call whose response has several parts; return their joint result."""
         return self.send(_whole(stream))
 
     def persist(self, call: Call[T], retry: Retry) -> T:

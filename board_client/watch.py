@@ -1,4 +1,4 @@
-"""How a watch resumes when its server goes away: the logic of both clients.
+"""How a watch resumes when its connection breaks: the logic of both clients.
 
 follow = Follow(scope, kinds, attempts=...)
 while True:
@@ -26,7 +26,7 @@ from board_client.v1 import board_pb2 as pb
 
 
 class Follow:
-    """The state of one watch: how far it has come, and what to do next.
+    """The state of one watch: its revision, and what to do next.
 
     `attempts` bounds the attempts before the first message; there is no bound later.
     """
@@ -75,10 +75,10 @@ class Follow:
         return [calls.event(event) for event in response.events]
 
     def pause(self, error: BoardError) -> float:
-        """Return the seconds to wait before the next attempt; raise the error if none helps.
+        """Return the seconds to wait before the next attempt; raise the error if there is none.
 
-        A watch that has never had a message gives up soon: its target may be wrong.
-        One that had resumes, even when a server is silent for longer than the timeout.
+        A watch without a first message gives up soon: its target may be wrong. After the
+        first message it always resumes, even if a server does not answer within the timeout.
         """
         self._attempts -= 1
         begun = self._attempts == math.inf

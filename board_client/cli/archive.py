@@ -18,7 +18,7 @@ def archive(
 ) -> Answer:
     """Store a board in a file, then empty the board.
 
-    The file has JSON lines. Nothing is removed that is not in the file, synced to disk.
+    The file has JSON lines. Only what is in the file, synced to disk, is removed.
     """
     from board_client.archive import archive as store  # noqa: PLC0415  it imports grpc
     from board_client.errors import BoardError  # noqa: PLC0415  likewise

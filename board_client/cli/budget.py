@@ -19,7 +19,7 @@ _MOST_SAVED = 200
 
 
 class Rank(IntEnum):
-    """Order in which items are shown. FIRST are those that the reader needs most."""
+    """Order in which items are shown. FIRST is for those that the reader needs most."""
 
     FIRST = 0
     CONTRADICTION = 1
@@ -39,7 +39,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A list with its heading. Without any item shown, an `optional` one is left out whole."""
+    """A list with its heading. An `optional` list of which no item is shown is left out."""
 
     heading: str
     items: Sequence[Item]
@@ -141,7 +141,7 @@ class _List:
         self._count(index, 1)
 
     def _count(self, index: int, sign: int) -> None:
-        """Count an item as it is shown now, or, with -1, no longer."""
+        """Add an item, as it is shown now, to the counts; with a sign of -1, subtract it."""
         item, shown = self.listing.items[index], self.shown.get(index)
         if shown is None:
             return
@@ -185,8 +185,8 @@ class _Page:
     def fill(self, limit: int) -> None:
         """Show as much as fits into `limit` bytes.
 
-        At first no rank but FIRST takes more than half of what is left to it, so that
-        there is something of each; then each takes what it can.
+        In a first pass, each rank but FIRST takes at most half of the bytes that are left,
+        so that every rank is represented; in a second pass, each takes what fits.
         """
         for share in (2, 1):
             for rank in Rank:

@@ -25,7 +25,7 @@ class Command:
 
     It is a process group of its own, so that a signal reaches every process that it
     starts, unless its input is the terminal, which only our group can read. If we are
-    killed, it gets SIGTERM. A signal after its end makes `pause` return.
+    killed, it gets SIGTERM. After its end, a signal makes `pause` return.
     """
 
     def __init__(self, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
@@ -68,8 +68,8 @@ class Command:
         """Wait for its end; return its exit code, or 128 + N if signal N ended it, as shells do."""
         assert self._process
         while (ended := self._next_to_end()) != self._process.pid:
-            with suppress(ChildProcessError):  # the thread that ends them has collected it
-                os.waitpid(ended, 0)  # an orphan that we adopted
+            with suppress(ChildProcessError):  # `end` has collected it, in another thread
+                os.waitpid(ended, 0)  # an orphan that this process has adopted
         code = self._process.wait()
         return code if code >= 0 else 128 - code
 
@@ -110,7 +110,7 @@ class Command:
         try:
             how = os.WEXITED | os.WNOHANG | os.WNOWAIT
             return os.waitid(os.P_PID, self._process.pid, how) is not None
-        except ChildProcessError:  # and has been waited for
+        except ChildProcessError:  # it has ended, and was collected
             return True
 
     def _restore_terminal(self) -> None:

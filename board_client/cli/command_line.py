@@ -17,7 +17,7 @@ HIDDEN = frozenset({"--owner", "--producer", "--in-session"})
 """Older names of options: accepted beside the name that the help shows."""
 
 _GIVEN = "board.global-options"
-"""Key in a context's meta: the global options that were given after the command."""
+"""Key in a context's meta: the global options that stand after the command."""
 
 _BAD_VARIABLES = "board.bad-variables"
 """Key in a context's meta: the error of each global option whose variable is not valid."""
@@ -94,7 +94,7 @@ class Command(_Command, TyperCommand):
 
 
 class Group(_Command, TyperGroup):
-    """Commands about one thing, such as `board phase`."""
+    """A command with subcommands, such as `board phase`."""
 
 
 class Root(Group):

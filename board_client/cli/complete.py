@@ -61,8 +61,7 @@ def complete(
     with connect_board(settings(ctx)) as client, name_lines(numbered, source):
         if not create and client.get_phase(phase_id) is None:
             raise Failure(
-                f'there is no phase "{phase_id}"; `board phase list` lists those that there are, '
-                "--create makes it",
+                f'there is no phase "{phase_id}"; `board phase list` lists all, --create makes it',
                 reason="PHASE_NOT_FOUND",
                 metadata={"phase_id": phase_id},
             )

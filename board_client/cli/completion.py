@@ -17,30 +17,30 @@ if TYPE_CHECKING:
     from board_client.sync import BoardClient
 
 _SECONDS = 0.5
-"""How long a person who has pressed Tab waits at most."""
+"""The longest time that completion may take."""
 
 
 def complete_board(ctx: typer.Context) -> list[str]:
     """Return the names of the server's boards."""
-    return _asked(ctx, lambda client: (each.name for each in client.list_boards()), connect)
+    return _completed(ctx, lambda client: (each.name for each in client.list_boards()), connect)
 
 
 def complete_phase(ctx: typer.Context) -> list[str]:
     """Return the IDs of the board's phases."""
-    return _asked(ctx, lambda client: (each.phase_id for each in client.list_phases()))
+    return _completed(ctx, lambda client: (each.phase_id for each in client.list_phases()))
 
 
 def complete_session(ctx: typer.Context) -> list[str]:
     """Return the IDs of the sessions that live."""
-    return _asked(ctx, lambda client: (each.session_id for each in client.list_sessions()))
+    return _completed(ctx, lambda client: (each.session_id for each in client.list_sessions()))
 
 
-def _asked(
+def _completed(
     ctx: typer.Context,
     ask: "Callable[[BoardClient], Iterable[str]]",
     connected: Callable[..., object] = connect_board,
 ) -> list[str]:
-    with suppress(Exception):  # whatever is wrong, the command itself will say so
+    with suppress(Exception):  # the command itself reports what is wrong
         given = replace(settings_of(ctx), timeout=_SECONDS, session="")
         with connected(given) as client:  # type: ignore[attr-defined]
             return list(ask(client))

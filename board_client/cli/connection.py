@@ -1,4 +1,4 @@
-"""Clients for one command, with errors of the board as failures."""
+"""Connect a command to its board, and turn errors of the board into failures."""
 
 import os
 from collections.abc import Iterator
@@ -66,7 +66,7 @@ def connect_board(settings: Settings) -> Iterator["BoardClient"]:
 def _chosen(client: "BoardClient") -> str:
     """Return the board where none is named: the default board, else the only one.
 
-    "" is the default board. Others go before it only while it has never been changed.
+    "" is the default board. It is chosen unless it has never been changed and others have.
     Raises Failure where several could be meant.
     """
     boards = client.list_boards()
@@ -90,14 +90,14 @@ def _default_in_use(client: "BoardClient") -> bool:
     from board_client.errors import BoardNotFound, PermissionDenied  # noqa: PLC0415  as above
 
     try:
-        # No phase claims this name: the call returns at once, with the board's revision.
+        # This file is free, so the call returns at once, with the board's revision.
         return client.wait_for(FileFree(f"board {uuid4().hex}")).revision > 0
     except (BoardNotFound, PermissionDenied):
         return False
 
 
 def _credentials(access: Access) -> "Credentials":
-    """Return the credentials that the options give; --token-file goes before BOARD_TOKEN."""
+    """Return the credentials of the options; --token-file overrides BOARD_TOKEN."""
     from board_client.credentials import Credentials  # noqa: PLC0415  as below
 
     token = "" if access.token_file else os.environ.get("BOARD_TOKEN", "")
@@ -111,7 +111,7 @@ def failure_of(error: "BoardError", target: str) -> Failure:
     text, code = _described(error, target)
     reason = error.reason or error.code.name
     if isinstance(error, FileAlreadyClaimed):
-        # The server's text names one file, and may be cut where its path is long.
+        # The server's text names one file, and cuts a long path.
         return ClaimRefused(error.conflicts, reason)
     return Failure(text, code, reason, error.metadata)
 
@@ -144,7 +144,7 @@ def _described(error: "BoardError", target: str) -> tuple[str, ExitCode]:
                 f'session "{error.session_id}" has ended: its running phases were failed or '
                 "queued again, and its files released"
             ), ExitCode.SESSION_EXPIRED
-        case errors.SessionExpired():  # as far as this machine knows
+        case errors.SessionExpired():  # by this machine's clock
             return str(error), ExitCode.SESSION_EXPIRED
         case errors.RevisionCompacted():
             return (
@@ -162,10 +162,10 @@ def _without_reason(code: str, target: str) -> tuple[str, ExitCode]:
             text = f"no board answers at {target}; `board serve` starts one"
             return text, ExitCode.UNAVAILABLE
         case "CANCELLED":
-            text = f"the server at {target} ended the call; is it stopping?"
+            text = f"the server at {target} ended the call; it may be shutting down"
             return text, ExitCode.UNAVAILABLE
         case "UNIMPLEMENTED":
-            text = f"the server at {target} does not know this call: it is older, or no board"
+            text = f"the server at {target} is older than this command, or is not a board"
         case "RESOURCE_EXHAUSTED":
             text = f"the request or its answer is larger than the server at {target} allows"
         case _:

@@ -1,4 +1,4 @@
-"""Contradictions: contracts of which at most one can be true."""
+"""Contradictions: contracts with one name and different signatures."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -9,9 +9,9 @@ from board_client.model import Contract
 
 @dataclass(frozen=True, slots=True)
 class Contradiction:
-    """One kind, package and name that several producers have given different signatures.
+    """A kind, package and name for which producers have published different signatures.
 
-    `contracts` are theirs, by producer.
+    `contracts` are theirs, ordered by producer.
     """
 
     kind: str
@@ -21,7 +21,7 @@ class Contradiction:
 
 
 def contradictions(contracts: Iterable[Contract]) -> list[Contradiction]:
-    """Return what a person must decide among contracts, by package, kind and name."""
+    """Return the contradictions among contracts, ordered by package, kind and name."""
     same: dict[tuple[str, str, str], list[Contract]] = defaultdict(list)
     for contract in contracts:
         same[contract.package, contract.kind, contract.name].append(contract)

@@ -45,7 +45,7 @@ def _send_all(*numbers: signal.Signals) -> None:
 
 
 def _kill_all(deadline: float) -> None:
-    """Send SIGKILL until none is left: a process may fork in the meantime."""
+    """Send SIGKILL until none is left, because a process may fork meanwhile."""
     while time.monotonic() < deadline:
         _send_all(signal.SIGKILL)
         if not _wait_for_any(deadline):

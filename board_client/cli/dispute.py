@@ -1,4 +1,4 @@
-"""`board contract conflicts`, `dispute`, `resolve`: what a person decides about contracts."""
+"""`board contract conflicts`, `dispute` and `resolve`: contracts that contradict each other."""
 
 from dataclasses import replace
 from typing import Annotated
@@ -64,19 +64,21 @@ def conflicts(
 
 
 def dispute(ctx: typer.Context, producer: Producer, kind: Kind, name: Name) -> Answer:
-    """Mark a contract as disputed, so that nobody relies on it.
+    """Mark a contract as disputed, so that no phase relies on it.
 
     Example: board contract dispute --phase board-store --kind type --name Board
     """
-    return _judge(settings(ctx), producer, kind, name, ContractStatus.DISPUTED)
+    return _set_status(settings(ctx), producer, kind, name, ContractStatus.DISPUTED)
 
 
 def resolve(ctx: typer.Context, producer: Producer, kind: Kind, name: Name) -> Answer:
-    """Mark a contract as fulfilled: it holds as it stands."""
-    return _judge(settings(ctx), producer, kind, name, ContractStatus.FULFILLED)
+    """Mark a contract as fulfilled: its signature is right."""
+    return _set_status(settings(ctx), producer, kind, name, ContractStatus.FULFILLED)
 
 
-def _judge(given: Settings, producer: str, kind: str, name: str, status: ContractStatus) -> Answer:
+def _set_status(
+    given: Settings, producer: str, kind: str, name: str, status: ContractStatus
+) -> Answer:
     if not kind:
         raise typer.BadParameter(f"must be one of {', '.join(KINDS)}", param_hint="--kind")
     with connect_board(given) as client:

@@ -1,4 +1,4 @@
-"""Commands of the server: `board` execs a module of it, and imports none."""
+"""Commands of the server: `board` replaces itself with a module of the server."""
 
 import os
 import sys
@@ -11,7 +11,7 @@ import typer
 from board_client.cli.failure import Failure
 from board_client.cli.settings import Settings
 
-# The package board_server is always installed; what it imports comes with the extra [server].
+# The package board_server is always installed; the extra [server] installs what it imports.
 _NEEDED = (
     *("board_server", "apsw", "cryptography", "grpc_health", "grpc_reflection"),
     *("prometheus_client", "structlog", "uvloop"),
@@ -21,7 +21,7 @@ _NEEDED = (
 def hand_over(app: typer.Typer, name: str, module: str, *first: str, summary: str) -> None:
     """Add a command that runs a module of the server with `first` and all other arguments."""
 
-    def become(
+    def replace(
         ctx: typer.Context,
         arguments: Annotated[list[str] | None, typer.Argument(metavar="ARGUMENTS")] = None,
     ) -> None:
@@ -34,7 +34,7 @@ def hand_over(app: typer.Typer, name: str, module: str, *first: str, summary: st
     command: Callable[..., Any] = app.command(
         name, context_settings=as_they_come, add_help_option=False, help=summary
     )
-    command(become)
+    command(replace)
 
 
 def _become(given: Settings, module: str, arguments: list[str]) -> None:

@@ -58,7 +58,7 @@ def load(
     if not board:
         why = f'no board name can be made of "{nebula.name}"; give one with --board'
         raise BadInput([Problem(directory / "nebula.toml", 0, why)])
-    # Not in the caller's session: a plan outlives it, and it may be of another board.
+    # In no session: the phases must outlive it, and it may belong to another board.
     with connect(replace(given, board=board, session="")) as client:
         info = client.open_board()
         loaded = [
@@ -75,14 +75,14 @@ def load(
 
 
 def post(client: "BoardClient", phase_id: str, *, reset: bool) -> tuple[Phase, Outcome]:
-    """Queue a phase that is not on the board; with `reset`, one that is as well."""
+    """Queue a phase if it is not on the board, or if `reset` is set."""
     from board_client.errors import StateMismatch  # noqa: PLC0415  it imports grpc
 
     while True:
         known = client.get_phase(phase_id)
         if known and (not reset or (known.state, known.worker) == (PhaseState.QUEUED, "")):
             return known, Outcome.KEPT
-        # A queued phase has no worker: clear that of an earlier run.
+        # Clear the worker of an earlier run.
         if known:
             return client.set_phase_state(phase_id, PhaseState.QUEUED, worker=""), Outcome.CHANGED
         with suppress(StateMismatch):  # another caller has just posted it: read it again

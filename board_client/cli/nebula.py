@@ -1,6 +1,6 @@
 """Read a nebula: a directory with a nebula.toml and a Markdown file for each phase.
 
-Everything is checked before anything is used. Every problem names its file and line.
+All files are checked before any phase is used. Each problem names its file and line.
 """
 
 import re
@@ -50,10 +50,10 @@ def read_nebula(directory: Path) -> Nebula:
     """Read and check a nebula. Raises BadInput with every problem."""
     files = _phase_files(directory)
     problems: list[Problem] = []
-    name = _noting(problems, _read_name, directory / "nebula.toml")
-    phases = [p for path in files if (p := _noting(problems, _read_phase, path))]
+    name = _collecting(problems, _read_name, directory / "nebula.toml")
+    phases = [p for path in files if (p := _collecting(problems, _read_phase, path))]
     problems += _repeated_ids(phases)
-    if len(phases) == len(files):  # else an ID may stand in a file that cannot be read
+    if len(phases) == len(files):  # else a file that cannot be read may have the ID
         problems += _unknown_dependencies(phases)
     problems += _cycles(phases)
     if problems or name is None:
@@ -84,7 +84,7 @@ def board_name(name: str) -> str:
     return _NOT_IN_BOARD_NAMES.sub("-", name).lstrip("._-")[:MAX_BOARD_NAME].rstrip("-")
 
 
-def _noting(problems: list[Problem], read: Callable[[Path], T], path: Path) -> T | None:
+def _collecting(problems: list[Problem], read: Callable[[Path], T], path: Path) -> T | None:
     """Read one file. Add its problems to the list instead of raising them."""
     try:
         return read(path)
@@ -186,7 +186,9 @@ def _unknown_dependencies(phases: Sequence[Phase]) -> Iterator[Problem]:
 
 def _cycles(phases: Sequence[Phase]) -> Iterator[Problem]:
     """Yield one cycle, remove its phases, and look for another."""
-    left = {phase.phase_id: phase for phase in reversed(phases)}  # of equal IDs, the first
+    left = {
+        phase.phase_id: phase for phase in reversed(phases)
+    }  # the first of phases with equal IDs
     while True:
         try:
             TopologicalSorter({id_: phase.depends_on for id_, phase in left.items()}).prepare()

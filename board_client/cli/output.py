@@ -131,7 +131,7 @@ def _print_rich(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> Non
             max_width=console.width // 3 if column.cut else None,
         )
     for row in rows:
-        # The cells do not wrap, the columns may: then rich narrows the widest ones alone.
+        # no_wrap is set on cells and not on columns: rich then narrows only the widest columns.
         table.add_row(
             *(
                 Text(cell, style=STYLES.get(cell, ""), no_wrap=True, overflow="ellipsis")

@@ -1,4 +1,4 @@
-"""Notice that the reader of standard output is gone, even if nothing is written."""
+"""Detect that the reader of standard output has gone, even while nothing is written."""
 
 import _thread
 import errno
@@ -14,16 +14,16 @@ from typing import NoReturn
 def end_with_the_reader() -> None:
     """Raise BrokenPipeError in the main thread once the pipe at standard output has no reader.
 
-    Without it, `board watch | head -1` would go on until the next event.
+    Otherwise `board watch | head -1` would run until the next event.
     """
     output = sys.stdout.fileno()
     mode = os.fstat(output).st_mode
     if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
         signal.signal(signal.SIGPIPE, _raise_broken_pipe)
-        threading.Thread(target=_look, args=(output,), name="reader", daemon=True).start()
+        threading.Thread(target=_poll, args=(output,), name="reader", daemon=True).start()
 
 
-def _look(output: int) -> None:
+def _poll(output: int) -> None:
     poll = select.poll()
     poll.register(output, 0)  # POLLERR, for a closed other end, is always reported
     poll.poll()

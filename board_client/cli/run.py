@@ -141,10 +141,10 @@ def _variables(given: Settings, ours: "Board", phase: str, worker: str) -> dict[
 def _wait(
     command: Command, ours: "Board", grace: timedelta, complete: Callable[[int], None]
 ) -> int:
-    """Wait for the command, complete its phase by its exit code, and return that.
+    """Wait for the command, complete its phase by its exit code, and return the code.
 
-    If the session is lost before that is done, end the command with all that it
-    has started, and raise Failure.
+    If the session is lost meanwhile, end the command and every process that it has
+    started, and raise Failure.
     """
     from board_client.sync import BoardSession  # noqa: PLC0415  it imports grpc
 
@@ -168,7 +168,7 @@ def _wait(
 
 
 def _lost(session: "BoardSession") -> Failure:
-    """Return why a session is lost: it has ended, or cannot be renewed any more."""
+    """Return the failure of a session that has ended or can no longer be renewed."""
     assert session.error
     why = failure_of(session.error, session.target)
     what = (
@@ -207,7 +207,7 @@ def _complete(command: Command, ours: "Board", phase: str, code: int, patience: 
 def _try_to_complete(
     command: Command, ours: "Board", phase: str, code: int, tries: "Retry"
 ) -> bool:
-    """Return True if the phase needs nothing more, False if it is time for the next try."""
+    """Complete the phase. Return False if the call failed and is to be tried again."""
     from board_client.errors import BoardError  # noqa: PLC0415  it imports grpc
 
     try:

@@ -150,7 +150,7 @@ def _claims(claims: Sequence[FileClaim], room: int, width: int) -> RenderableTyp
 
 
 def _end_of(path: str, width: int) -> str:
-    """Return a path without its beginning, which says less than its end, if it is too wide."""
+    """Return a path; if it is too wide, cut its beginning, which matters less than its end."""
     if cell_len(path) <= width:
         return path
     while path and cell_len(path) >= width:

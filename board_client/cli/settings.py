@@ -10,7 +10,7 @@ OWN_PHASE = "BOARD_PHASE"
 """Environment variable with the phase of the worker that runs the command."""
 
 QUASAR_PHASE = "QUASAR_TASK_ID"
-"""Environment variable in which quasar's dispatcher names that phase; BOARD_PHASE goes first."""
+"""Environment variable in which quasar's dispatcher names that phase; BOARD_PHASE overrides it."""
 
 OWN_SESSION = "BOARD_SESSION"
 """Environment variable in which `board run` names its session for the command."""
@@ -63,7 +63,7 @@ def settings(ctx: typer.Context) -> Settings:
 
 
 def read_older_variables() -> None:
-    """Take the worker's phase from quasar's variable, where BOARD_PHASE is not set."""
+    """Set BOARD_PHASE from quasar's variable if it is not set."""
     phase = os.environ.get(QUASAR_PHASE)
     if phase and not os.environ.get(OWN_PHASE):
         os.environ[OWN_PHASE] = phase

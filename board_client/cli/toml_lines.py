@@ -1,4 +1,4 @@
-"""TOML within a file, and the lines of that file on which its keys stand."""
+"""Parse TOML within a file, and find the lines of its keys."""
 
 import re
 import sys
@@ -10,7 +10,7 @@ from typing import Any
 
 from board_client.cli.failure import BadInput, Problem
 
-# What may hold a bracket or a line break that means nothing, and what means something.
+# Strings and comments, whose brackets and line breaks do not count, and those that count.
 _TOKEN = re.compile(
     r'''"""(?:\\.|[^\\])*?"""+|\'\'\'.*?\'\'\'+|"(?:\\.|[^"\\\n])*"|'[^'\n]*'|\#[^\n]*|[][{}\n]''',
     re.DOTALL,
@@ -18,11 +18,11 @@ _TOKEN = re.compile(
 
 
 class TomlLines:
-    """Some lines of a file that are TOML. `values` is what they say.
+    """Some lines of a file that are TOML. `values` are the parsed values.
 
     tomllib gives no positions. A statement ends with a line break outside of brackets and
-    strings; which one sets a key, or is wrong, is found by parsing the first half of the
-    statements, then a half of one half, and so on.
+    strings. The statement that sets a key, or is wrong, is found by bisection: parsing the
+    first half of the statements, then half of one half, and so on.
     """
 
     def __init__(self, path: Path, lines: Sequence[str], *, above: int) -> None:
@@ -38,14 +38,17 @@ class TomlLines:
             raise BadInput([Problem(path, line, _what_is_wrong(error))]) from error
 
     def line_of(self, *keys: str) -> int:
-        """Return the line that begins the statement that sets `keys`, a path into tables.
+        """Return the first line of the statement that sets `keys`, a path into tables.
 
-        Lines count from 1 at the file's beginning; 0 where no statement does.
+        Lines count from 1 at the file's beginning; 0 means that no statement does.
         """
         return self._first(lambda count: _at(self._parse(count), keys) is not None)
 
     def _first(self, holds: Callable[[int], bool]) -> int:
-        """Return the line of the first statement up to which it holds; 0 where there is none."""
+        """Return the line of the first statement for which `holds`; 0 if there is none.
+
+        `holds` gets a number of statements: the statement and those before it.
+        """
         counts = range(len(self._begins) + 1)
         count = bisect_left(counts, True, lo=1, key=holds)
         return self._above + self._begins[count - 1] + 1 if count < len(counts) else 0
@@ -58,14 +61,14 @@ class TomlLines:
         return False
 
     def _parse(self, count: int) -> Mapping[str, Any]:
-        """Parse so many statements."""
+        """Parse the first `count` statements."""
         end = self._begins[count] if count < len(self._begins) else len(self._lines)
-        # Below as many line breaks, the parser's messages count lines as the file does.
+        # The line breaks make the line numbers in the parser's messages those of the file.
         return tomllib.loads("\n" * self._above + "\n".join(self._lines[:end]))
 
 
 def _statements(lines: Sequence[str]) -> list[int]:
-    """Return the index of the first line of each statement; an empty line is one too."""
+    """Return the index of the first line of each statement; an empty line is a statement."""
     begins, line, depth = [0], 0, 0
     for piece in _TOKEN.findall("\n".join(lines)):
         line += piece.count("\n")

@@ -48,7 +48,7 @@ def top(
             return
         with _line_shown(f"connecting to {given.target} ..."):
             client = connected.enter_context(connect_board(given))
-            client.list_boards()  # without a server, this fails sooner than a watch
+            client.list_boards()  # fails sooner than a watch if there is no server
             items = client.watch_from_snapshot()
             first = next(items)
             assert isinstance(first, Snapshot)
@@ -145,11 +145,11 @@ def _show(view: View, updates: Iterable[Update]) -> None:
     drawn = (0, 0)
     with keys() as key, Live(console=console, screen=True, auto_refresh=False) as live:
         while True:
-            news = list(updates)
-            for update in news:
+            received = list(updates)
+            for update in received:
                 view.take(update)
             size = (console.width, console.height)
-            if news or size != drawn:
+            if received or size != drawn:
                 live.update(draw(view, *size, datetime.now(UTC)), refresh=True)
                 drawn = size
             if key(_TICK) in ("q", "Q"):

@@ -1,10 +1,10 @@
 r"""Untrusted text, with every character that has no glyph as an escape.
 
-Names, paths and signatures may hold anything. Control characters would break
-lines and steer the terminal; characters that change the direction of writing
-show code in another order than it has; invisible ones hide from a person text
-that a language model reads; terminals differ in how they show noncharacters and
-unassigned code points. Each is shown as Python writes it, such as \n or \u202e.
+Names, paths and signatures are any text. Control characters could break lines and
+control the terminal. Characters that change the direction of writing show code in
+another order. Invisible characters hide text from a person that a language model
+reads. Terminals differ in how they show noncharacters and unassigned code points.
+Each of these is shown as Python escapes it, such as \n or \u202e.
 """
 
 import re

@@ -72,7 +72,7 @@ def wait(
     """Wait until conditions hold, and print what met them.
 
     All of them must hold at one moment. --phase, --contract and --file may be given
-    several times. The wait goes on while the server restarts.
+    several times. The wait survives restarts of the server.
 
     Example: board wait --phase board-store=done,failed --file go.mod --timeout 5m
     """
@@ -102,7 +102,7 @@ def wait(
 def _wait(client: "BoardClient", conditions: Sequence[Condition], timeout: timedelta) -> Met:
     from board_client.errors import DeadlineExceeded  # noqa: PLC0415  it imports grpc
 
-    client.list_boards()  # a wrong target fails now, not when the wait is over
+    client.list_boards()  # fails at once if there is no server
     try:
         return client.with_options(timeout=timeout.total_seconds()).wait_for(*conditions)
     except DeadlineExceeded as error:

@@ -172,7 +172,7 @@ def test_a_client_certificate_is_shown(tmp_path, authority):
         assert result.rows[0][0] == "boards"
         refused = run(*where, "boards")
         assert refused.code == 9
-        assert "asks for a client's certificate; give one with --tls-cert" in refused.err
+        assert "requires a client certificate; give one with --tls-cert" in refused.err
 
 
 def test_a_command_that_run_starts_gets_in_too(board, tokens, tmp_path):

@@ -73,7 +73,7 @@ def test_a_server_that_is_not_a_board_is_reported_in_our_words():
         server.stop(None).wait()
     assert (other.code, other.out) == (1, "")
     assert other.err == (
-        f"board: the server at {address} does not know this call: it is older, or no board\n"
+        f"board: the server at {address} is older than this command, or is not a board\n"
     )
 
 

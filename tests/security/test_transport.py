@@ -85,7 +85,7 @@ async def test_a_clients_certificate_is_asked_for_and_stands_for_a_token(
         unknown = Credentials(ca=authority.ca, cert=unlisted.cert, key=unlisted.key)
         with pytest.raises(Unauthenticated):
             await boards(kind, server.address, unknown)
-        with pytest.raises(BadCredentials, match="asks for a client's certificate"):
+        with pytest.raises(BadCredentials, match="requires a client certificate"):
             await boards(kind, server.address, Credentials(ca=authority.ca))
 
 

@@ -27,7 +27,7 @@ def test_the_generator_makes_what_is_committed(made):
     assert stale == [], "run `make generate`"
 
 
-def test_everything_that_is_committed_as_generated_is_made(made):
+def test_the_generator_writes_every_committed_generated_file(made):
     here = ROOT / "board_client" / "v1"
     committed = {file.name for file in here.glob("*.py*") if file.name != "__init__.py"}
     assert committed == {file.name for file in (made / "board_client" / "v1").iterdir()}

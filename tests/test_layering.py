@@ -172,6 +172,6 @@ def test_the_clients_model_imports_the_standard_library_alone():
 
 
 @pytest.mark.parametrize("name", modules(*PACKAGES))
-def test_no_module_is_called_by_a_name_that_says_nothing(name):
+def test_no_module_has_a_vague_name(name):
     banned = {"utils", "util", "helpers", "helper", "manager", "managers", "common", "misc"}
     assert not set(name.split(".")) & banned

@@ -109,7 +109,7 @@ def test_fact_7_claiming_again_succeeds_and_a_conflict_names_path_and_owner(clie
     assert str(caught.value) == 'file already claimed by another phase: "a.go" owned by "p"'
 
 
-def test_fact_8_whoever_reads_after_a_call_sees_its_effect_by_any_connection(client):
+def test_fact_8_a_read_after_a_call_sees_its_effect_on_any_connection(client):
     with BoardClient(client.target, client.board) as other:
         for number in range(100):
             client.set_phase_state("p", "running", worker=f"{number}")

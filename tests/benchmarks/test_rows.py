@@ -55,7 +55,7 @@ def test_the_median_of_the_ratios_decides():
     assert not Measured(row(reach=0.9, at_most=True), repeats).reached
 
 
-def test_where_there_is_nothing_to_compare_with_the_figure_decides():
+def test_without_a_reference_the_figure_itself_decides():
     repeats = [{BOARD: 4.0}, {BOARD: 5.0}, {BOARD: 6.0}]
     assert Measured(row(reach=5.0, at_most=True, against="absolute"), repeats).reached
     assert not Measured(row(reach=4.9, at_most=True, against="absolute"), repeats).reached
@@ -79,7 +79,7 @@ def test_a_row_that_cannot_be_measured_is_in_the_table_with_the_reason(tmp_path)
     assert none["skipped"] == "no etcd here"
 
 
-def test_a_new_table_takes_the_place_of_the_old_one_and_leaves_the_text(tmp_path):
+def test_a_new_table_replaces_the_old_one_and_keeps_the_text_around_it(tmp_path):
     page = tmp_path / "performance.md"
     page.write_text(f"# Before\n{report.BEGIN}\nold\n{report.END}\nAfter\n")
     measured = [Measured(row(reach=1.0), [{BOARD: 2.0, "another": 1.0}])]
@@ -91,7 +91,7 @@ def test_a_new_table_takes_the_place_of_the_old_one_and_leaves_the_text(tmp_path
     assert "some work" in text
 
 
-def test_what_a_call_costs_is_told_of_the_event_loop_and_of_all_threads(bench):
+def test_the_cost_of_a_call_is_reported_for_the_event_loop_and_all_threads(bench):
     loop, every, rate = threads.cost(bench, bench.board, "GetPhaseState", 2)
     assert 0 < loop < every
     assert rate > 0

@@ -48,14 +48,14 @@ def board(address, authority):
     return board
 
 
-def test_a_token_in_a_file_lets_in(board, tokens, tmp_path):
+def test_a_token_in_a_file_is_accepted(board, tokens, tmp_path):
     file = tmp_path / "token"
     file.write_text(tokens.secrets["dispatcher"])
     assert board("--token-file", file, "phase", "set", "a", "queued").code == 0
     assert board("--token-file", file, "phase", "get", "a").out == "queued\n"
 
 
-def test_variables_do_as_well_as_options(address, authority, tokens):
+def test_variables_work_as_options_do(address, authority, tokens):
     result = run(
         "boards",
         BOARD_TARGET=address,
@@ -65,7 +65,7 @@ def test_variables_do_as_well_as_options(address, authority, tokens):
     assert result.rows[0][0] == "boards"
 
 
-def test_a_file_of_a_token_goes_before_a_token_in_the_environment(board, tokens, tmp_path):
+def test_the_option_token_file_overrides_a_token_in_the_environment(board, tokens, tmp_path):
     file = tmp_path / "token"
     file.write_text(tokens.secrets["reader"])
     assert board("--token-file", file, "boards", BOARD_TOKEN="stale").code == 0
@@ -90,13 +90,13 @@ def test_a_role_that_is_too_low_is_refused_with_the_role_it_takes(board, tokens)
     assert 'the token "reader" has the role reader; this needs worker' in result.err
 
 
-def test_a_reader_sees_how_a_board_stands(board, tokens):
+def test_a_reader_may_read_a_board(board, tokens):
     shown = board("status", BOARD_TOKEN=tokens.secrets["reader"])
     assert shown.code == 0, shown.err
     assert shown.out.startswith("board boards, revision ")
 
 
-def test_a_token_for_one_board_means_that_board_where_none_is_named(board, tokens):
+def test_a_token_of_one_board_uses_that_board_if_none_is_named(board, tokens):
     tokens.add("of-one-board", Role.WORKER, boards=["mine"])
     assert board("--board", "mine", "open", BOARD_TOKEN=tokens.secrets["dispatcher"]).code == 0
     claimed = board("claim", "a.go", "--phase", "p", BOARD_TOKEN=tokens.secrets["of-one-board"])
@@ -132,13 +132,13 @@ def test_a_server_of_another_ca_is_not_trusted(address, tmp_path, tokens):
         (["--tls-key", "nope"], "--tls-cert"),
     ],
 )
-def test_a_file_of_ours_that_cannot_be_used_is_bad_input_to_an_option(options, option):
+def test_a_credential_file_that_cannot_be_used_is_bad_input_of_its_option(options, option):
     result = run(*options, "boards")
     assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
     assert result.err.endswith(f" with {option}\n")
 
 
-def test_a_variable_that_holds_no_token_is_named():
+def test_a_variable_without_a_token_is_named():
     result = run("boards", BOARD_TOKEN="two words")
     assert (result.code, result.err.count("\n")) == (2, 1)
     assert "BOARD_TOKEN" in result.err
@@ -175,7 +175,7 @@ def test_a_client_certificate_is_shown(tmp_path, authority):
         assert "requires a client certificate; give one with --tls-cert" in refused.err
 
 
-def test_a_command_that_run_starts_gets_in_too(board, tokens, tmp_path):
+def test_a_command_that_run_starts_has_its_credentials(board, tokens, tmp_path):
     file = tmp_path / "token"
     file.write_text(tokens.secrets["dispatcher"])
     inner = (COMMAND, "--json", "phase", "get")
@@ -204,7 +204,7 @@ def test_run_says_that_its_token_was_revoked_when_it_loses_its_session(tmp_path,
     assert "queued again" not in err
 
 
-def test_a_whole_life_of_a_token(tmp_path):
+def test_a_token_is_created_used_and_revoked(tmp_path):
     file = tmp_path / "tokens.toml"
     made = run("token", "create", "--file", file, "--name", "w", "--role", "worker")
     assert made.code == 0, made.err

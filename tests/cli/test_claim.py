@@ -9,7 +9,7 @@ def test_files_are_claimed_read_back_and_released(board):
     assert board("release", "--owner", "p1", "--json").json == {"released": 1}
 
 
-def test_a_refused_claim_exits_with_3_names_each_path_and_owner_and_leaves_no_new_claim(board):
+def test_a_refused_claim_exits_with_3_names_each_owner_and_claims_nothing(board):
     board.client.claim_file("taken", "p1")
     board.client.claim_file("gone", "p3")
     board.client.claim_file("mine", "p2")
@@ -42,7 +42,7 @@ def test_a_claim_without_an_owner_is_wrong_usage(unopened):
     assert unopened("claim", "a").code == 2
 
 
-def test_a_file_that_nobody_has_has_an_empty_owner(board):
+def test_an_unclaimed_file_has_an_empty_owner(board):
     free = board("owner", "nobody/has.it")
     assert (free.code, free.out, free.err) == (0, "\n", "")
     assert board("owner", "nobody/has.it", "--json").json == {"owner": ""}

@@ -41,21 +41,21 @@ def no_server():
     "command",
     ["status", "watch", "claim a --owner p", "top --once", "run --session -- true"],
 )
-def test_where_no_server_is_one_line_says_so(command):
+def test_without_a_server_one_line_says_so(command):
     with no_server() as address:
         lost = run("--target", address, *command.split())
     assert (lost.code, lost.out) == (4, "")
     assert lost.err == f"board: no board answers at {address}; `board serve` starts one\n"
 
 
-def test_where_no_server_is_top_says_so_in_a_line_and_shows_no_blank_screen():
+def test_without_a_server_top_prints_one_line_and_no_blank_screen():
     with no_server() as address, terminal("--target", address, "top") as shown:
         shown.shows(f"board: no board answers at {address}; `board serve` starts one\r\n")
         code, left = shown.ends()
         assert (code, left) == (4, False), "the other screen was not even entered"
 
 
-def test_top_says_what_it_waits_for():
+def test_top_says_that_it_is_connecting():
     with (
         socket.create_server(("127.0.0.1", 0)) as mute,
         terminal("--target", f"127.0.0.1:{mute.getsockname()[1]}", "top") as shown,
@@ -77,7 +77,7 @@ def test_a_server_that_is_not_a_board_is_reported_in_our_words():
     )
 
 
-def test_a_server_that_never_answers_is_given_up_at_the_deadline():
+def test_a_call_to_a_server_that_never_answers_ends_at_its_deadline():
     with socket.create_server(("127.0.0.1", 0)) as mute:  # takes connections, says nothing
         address = f"127.0.0.1:{mute.getsockname()[1]}"
         lost = run("--target", address, "--timeout", "0.5", "owner", "a")
@@ -85,7 +85,7 @@ def test_a_server_that_never_answers_is_given_up_at_the_deadline():
     assert lost.err == f"board: the board at {address} gave no answer within 0.5 s\n"
 
 
-def test_a_board_that_nobody_opened_is_named(unopened):
+def test_a_board_that_does_not_exist_is_named(unopened):
     missing = unopened("claims")
     assert (missing.code, missing.out) == (1, "")
     assert missing.err.startswith(f'board: board "{unopened.name}" does not exist; ')
@@ -113,7 +113,7 @@ def test_wrong_usage_exits_with_2(tmp_path):
         assert "Traceback" not in refused.err
 
 
-def test_a_full_disk_under_the_output_is_reported(board):
+def test_output_to_a_full_disk_is_an_error(board):
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
             [COMMAND, "--target", board.target, "status"],

@@ -28,13 +28,13 @@ def test_global_options_stand_before_or_after_the_command(claimed):
     assert between.json == []
 
 
-def test_a_global_option_after_the_command_goes_before_the_same_one_before_it(claimed):
+def test_a_global_option_after_the_command_overrides_the_same_one_before_it(claimed):
     where = ("--target", claimed.target)
     found = run(*where, "--board", "no-such-board", "owner", "a.go", "--board", claimed.name)
     assert (found.code, found.out) == (0, "p1\n")
 
 
-def test_a_global_option_goes_before_its_variable(claimed):
+def test_a_global_option_overrides_its_variable(claimed):
     for words in (["--timeout", "5s", "owner", "a.go"], ["owner", "a.go", "--timeout", "5s"]):
         shown = claimed(*words, BOARD_TIMEOUT="soon")
         assert (shown.code, shown.out) == (0, "p1\n")
@@ -58,7 +58,7 @@ def test_a_session_is_named_before_or_after_the_command_and_by_its_older_name(bo
     assert {each.session_id for each in board.client.list_claims()} == {session_id}
 
 
-def test_what_stands_after_the_command_of_run_is_its_own(board):
+def test_arguments_after_the_command_of_run_belong_to_the_command(board):
     shown = board("run", "--", "echo", "--json", "--board", "other")
     assert (shown.code, shown.out) == (0, "--json --board other\n")
 
@@ -75,7 +75,7 @@ def test_a_worker_names_its_phase_once(board, name):
     )
 
 
-def test_the_boards_own_variable_goes_before_quasars(board):
+def test_board_phase_overrides_quasar_task_id(board):
     claimed = board("claim", "a.go", BOARD_PHASE="ours", QUASAR_TASK_ID="theirs")
     assert claimed.out == "ours has 1 file\n"
 
@@ -167,7 +167,7 @@ def closing(stream, *arguments):
     )
 
 
-def test_a_standard_stream_that_is_closed_is_as_if_nobody_used_it(claimed):
+def test_a_closed_standard_stream_is_replaced_by_dev_null(claimed):
     where = ("--target", claimed.target, "--board", claimed.name)
     unread = closing(">", *where, "owner", "a.go")
     assert (unread.returncode, unread.stderr) == (0, b"")
@@ -177,7 +177,7 @@ def test_a_standard_stream_that_is_closed_is_as_if_nobody_used_it(claimed):
     assert (empty.returncode, empty.stdout) == (0, b"published 0 contracts\n")
 
 
-def test_an_error_that_nobody_reads_keeps_its_exit_code():
+def test_an_error_that_cannot_be_printed_keeps_its_exit_code():
     theirs, ours = os.pipe()
     os.close(theirs)
     try:
@@ -238,7 +238,7 @@ def test_the_shell_completes_boards_phases_and_sessions_of_the_server(board):
     assert board.name in completed(there)
 
 
-def test_without_a_server_nothing_is_completed_and_nothing_is_said():
+def test_without_a_server_completion_offers_nothing_and_prints_nothing():
     nothing = run(
         _BOARD_COMPLETE="complete_bash",
         COMP_WORDS="board phase get ph",

@@ -7,7 +7,7 @@ import pytest
 LINE = json.dumps({"kind": "type", "name": "T", "signature": "type T int"}).encode() + b"\n"
 
 
-def test_a_phase_is_completed_with_its_contracts_and_its_files_in_one_step(board):
+def test_complete_publishes_contracts_and_releases_files_in_one_transaction(board):
     board.client.set_phase_state("p1", "running")
     board.client.claim_files(["a.go", "b.go"], "p1")
     before = board.client.open_board().revision
@@ -19,7 +19,7 @@ def test_a_phase_is_completed_with_its_contracts_and_its_files_in_one_step(board
     assert contract.signature == "type T int"
 
 
-def test_a_phase_that_is_not_there_is_not_completed_unless_it_is_to_be_made(board):
+def test_a_phase_that_does_not_exist_is_completed_only_with_create(board):
     refused = board("complete", "nope", "--contracts", "-", stdin=LINE)
     assert (refused.code, refused.out) == (1, "")
     assert refused.err == (
@@ -50,7 +50,7 @@ def test_a_bad_contract_is_reported_with_its_line_and_nothing_is_done(board, tmp
 
 @pytest.mark.parametrize("options", [(), ("--create",)])
 @pytest.mark.parametrize("state", ["running", "unheard-of", ""])
-def test_a_phase_ends_as_done_or_failed_and_no_other_way(board, state, options):
+def test_complete_accepts_only_done_and_failed(board, state, options):
     refused = board("complete", "p1", "--state", state, *options)
     assert (refused.code, refused.err.count("\n")) == (2, 1)
     assert "must be done or failed" in refused.err

@@ -75,7 +75,7 @@ def test_publishing_nothing_succeeds(board):
     assert board("contract", "publish", "-").out == "published 0 contracts\n"
 
 
-def test_text_that_could_steer_a_terminal_is_shown_as_escapes(board):
+def test_control_characters_of_a_terminal_are_shown_as_escapes(board):
     board.client.publish_contract(Contract("p", "type", "\x1b[2J", signature="a\tb\nc"))
     ((_, _, name, _, _, signature),) = board("contract", "list").rows
     assert (name, signature) == ("\\x1b[2J", "a\\tb\\nc")
@@ -127,7 +127,7 @@ def test_a_contract_is_disputed_and_resolved_with_its_content_kept(board):
     assert (now.signature, now.package, now.status) == ("type T string", "x", "fulfilled")
 
 
-def test_a_contract_that_nobody_published_is_not_disputed(board):
+def test_a_contract_that_does_not_exist_cannot_be_disputed(board):
     missing = board("contract", "dispute", "--producer", "p", "--kind", "type", "--name", "T")
     assert (missing.code, missing.out) == (1, "")
     assert missing.err == 'board: phase "p" has published no type "T"\n'

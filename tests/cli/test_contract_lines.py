@@ -53,7 +53,7 @@ def test_every_bad_line_is_reported():
     assert [found.line for found in refused.value.problems] == [1, 3]
 
 
-def test_a_line_that_names_no_producer_is_the_given_phases():
+def test_a_line_without_a_producer_gets_the_given_phase():
     line = b'{"kind": "file", "name": "go.mod"}'
     assert read_contracts([line], "-", "p1") == [(1, Contract("p1", "file", "go.mod"))]
 
@@ -63,7 +63,7 @@ def test_an_empty_status_means_fulfilled():
     assert contract.status == "fulfilled"
 
 
-def test_what_the_board_gives_a_contract_is_passed_over():
+def test_the_fields_that_the_board_assigns_to_a_contract_are_ignored():
     line = encoded(id=7, created_at="2026-02-23T05:03:45Z")
     assert read_contracts([line], "-") == [(1, Contract("p", "type", "n"))]
 
@@ -97,7 +97,7 @@ def test_contracts_written_as_json_lines_are_read_back_equal(contracts, ascii_on
 
 
 @given(st.lists(st.binary() | st.text().map(lambda text: text.encode(errors="replace"))))
-def test_whatever_a_line_holds_it_is_read_or_refused_with_its_number(lines):
+def test_any_line_is_read_or_refused_with_its_number(lines):
     result = []
     try:
         read_contracts(lines, "-")

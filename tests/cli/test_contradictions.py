@@ -35,7 +35,7 @@ def test_every_two_contracts_that_differ_in_their_signature_alone_are_reported_a
 
 
 @given(CONTRACTS, st.randoms())
-def test_they_are_reported_in_one_order(contracts, random):
+def test_contradictions_are_reported_in_a_stable_order(contracts, random):
     before = contradictions(contracts)
     random.shuffle(contracts)
     assert contradictions(contracts) == before

@@ -31,13 +31,13 @@ def test_a_duration_is_read(text, seconds):
 @pytest.mark.parametrize(
     "text", ["", "0", "m", "-5s", "5 s", "5d", "0s", "1e3s", "٣s", "5s\n", "nan", "9" * 400 + "h"]
 )
-def test_what_is_no_duration_above_0_is_refused(text):
+def test_a_text_that_is_not_a_duration_above_0_is_refused(text):
     with pytest.raises(typer.BadParameter):
         duration(text)
 
 
 @given(st.integers(min_value=1, max_value=10**8))
-def test_what_is_written_is_read_as_the_same_in_its_two_largest_units(seconds):
+def test_a_printed_duration_is_read_back_in_its_two_largest_units(seconds):
     read = duration(written(timedelta(seconds=seconds)))
     assert 0 <= seconds - read.total_seconds() < (60 if seconds >= 3600 else 1)
     assert written(read) == written(timedelta(seconds=seconds))

@@ -50,7 +50,7 @@ def underway(board):
     return board
 
 
-def test_loading_again_keeps_what_the_board_knows_and_writes_nothing(underway):
+def test_loading_again_changes_no_known_phase_and_writes_nothing(underway):
     before, revision = underway.client.list_phases(), underway.client.open_board().revision
     again = underway("load", NEBULAS / "dag-engine")
     assert again.out.endswith(": 0 new, 5 kept, 0 changed\n")
@@ -87,7 +87,7 @@ def test_loading_again_posts_what_is_new(underway, tmp_path):
     assert underway.client.get_phase_state("more") == "queued"
 
 
-def test_a_reset_queues_every_phase_again_and_takes_its_worker_away(underway):
+def test_a_reset_queues_every_phase_without_a_worker(underway):
     before = underway.client.list_phases()
     again = underway("load", NEBULAS / "dag-engine", "--reset", "--json").json
     assert again["board"] == underway.name
@@ -98,7 +98,7 @@ def test_a_reset_queues_every_phase_again_and_takes_its_worker_away(underway):
     assert datetime.fromisoformat(first["updated_at"]) > before[0].updated_at
 
 
-def test_a_name_that_no_board_can_have_is_made_one_and_printed(target):
+def test_load_makes_a_valid_board_name_and_prints_it(target):
     loaded = Board(target, "")("load", NEBULAS / "dag-engine")
     assert loaded.out == ("loaded 5 phases onto board DAG-Task-Engine: 5 new, 0 kept, 0 changed\n")
 
@@ -128,7 +128,7 @@ def test_status_counts_claims_and_contracts_of_each_phase(board):
     assert (second["worker"], second["claims"], second["contracts"]) == ("", 0, 0)
 
 
-def test_without_a_name_the_only_board_in_use_is_meant_while_the_default_board_is_unused(
+def test_without_a_name_the_only_board_in_use_is_used_while_the_default_board_is_unused(
     own_server,
 ):
     board = Board(own_server, "")

@@ -63,14 +63,14 @@ def seen(text):
 
 
 @given(TEXT)
-def test_a_name_is_one_code_span_whatever_it_holds(text):
+def test_a_name_stays_within_its_code_span(text):
     (content,) = codes(parsed(f"- item {code_span(text)} by"))
     if seen(text) == text:
         assert content == text
 
 
 @given(TEXT)
-def test_a_signature_is_one_piece_of_code_of_its_item_whatever_it_holds(text):
+def test_a_signature_stays_within_its_code_span_or_block(text):
     tokens = parsed(f"# h\n\n- one{code_of_item(text)}\n- two\n")
     (content,) = codes(tokens)
     assert [t.type for t in tokens].count("list_item_open") == 2
@@ -81,13 +81,13 @@ def test_a_signature_is_one_piece_of_code_of_its_item_whatever_it_holds(text):
 
 
 @given(TEXT)
-def test_nothing_invisible_is_left(text):
+def test_no_invisible_character_is_left(text):
     for shown in (code_span(text), code_of_item(text)):
         assert seen(shown.replace("\n", "")) == shown.replace("\n", "")
     assert "\n" not in code_span(text)
 
 
-def test_what_nobody_sees_is_shown_as_its_escape():
+def test_invisible_characters_are_shown_as_escapes():
     assert code_span("a\u202eb\x1b\U000e0041\n\u3164") == "`a\\u202eb\\x1b\\U000e0041\\n\\u3164`"
 
 
@@ -138,7 +138,7 @@ WORDS = re.compile(rf"[{string.ascii_letters} ,:().]*")
 
 @few
 @given(BOARDS)
-def test_a_board_holds_nothing_but_our_words_and_their_code(board):
+def test_a_digest_has_only_fixed_words_and_code_spans(board):
     tokens = parsed(prompt(whole(board)))
     types = [token.type for token in tokens]
     states = {phase.state for phase in board.phases}
@@ -239,7 +239,7 @@ def needed(digest):
 
 @settings(max_examples=30)
 @given(st.integers(0, 200), st.integers(0, 400), st.integers(0, 200), st.integers(400, 5000))
-def test_a_budget_is_used_where_there_is_enough_to_say(phases, contracts, claims, budget):
+def test_a_large_board_uses_most_of_its_budget(phases, contracts, claims, budget):
     states = list(filter(None, PhaseState))
     board = Snapshot(
         9,
@@ -297,7 +297,7 @@ def large_board():
 
 
 @pytest.mark.parametrize("budget", [250, 500, 1000, 2000, 4000, 10_000])
-def test_phases_that_need_somebody_come_first_and_the_rest_is_counted(budget):
+def test_phases_that_need_attention_come_first_and_the_rest_is_counted(budget):
     text = prompt(whole(large_board()), budget)
     assert 0.8 * budget <= estimate(text) <= budget
     for phase in ("p280", "p281", "p282", "p283"):
@@ -310,7 +310,7 @@ def test_phases_that_need_somebody_come_first_and_the_rest_is_counted(budget):
         assert re.search(r"\nAnd \d+ more packages.\n", text)
 
 
-def test_what_a_phase_depends_on_comes_first_and_whole():
+def test_the_dependencies_of_a_phase_come_first_and_are_not_shortened():
     digest = whole(large_board())
     focused = replace(digest, phase="p290", needed=["p100", "p007", "nobody"])
     text = prompt(focused, 2000)
@@ -328,7 +328,7 @@ def test_what_a_phase_depends_on_comes_first_and_whole():
     assert text.count("`F0100`") == 1
 
 
-def test_without_a_plan_what_a_phase_has_itself_comes_first():
+def test_without_a_plan_the_records_of_the_phase_come_first():
     text = prompt(replace(whole(large_board()), phase="p150"), 500)
     assert "\n- `p150`\n" in text
     assert text.count("by `p150`: `func") == 17
@@ -348,7 +348,7 @@ def event(revision, change, record, cause=EventCause.CALL):
     return Event(revision, NOW, cause, Change(change), record)
 
 
-def test_of_changes_each_record_is_printed_once_as_it_now_is_and_why():
+def test_each_changed_record_is_printed_once_with_its_cause():
     failed = Phase("p1", "failed", "w1", NOW, NOW)
     claim, other = FileClaim("a.go", "p1", NOW), FileClaim("b.go", "p2", NOW)
     contract = Contract("p2", "type", "T", signature="type T int", package="x")
@@ -379,7 +379,7 @@ def test_of_changes_each_record_is_printed_once_as_it_now_is_and_why():
     )
 
 
-def test_the_example_of_the_manual_is_true():
+def test_the_example_of_the_manual_prints_what_it_shows():
     manual = (Path(__file__).parents[2] / "docs" / "cli.md").read_text()
     (example,) = re.findall(r"^````markdown\n(.*?)^````$", manual, re.DOTALL | re.MULTILINE)
     signature = "type Board interface {\n    Close() error\n}"

@@ -61,7 +61,7 @@ def test_a_nebula_has_its_name_and_its_phases_in_the_order_of_their_files():
     assert nebula.phases[4].depends_on == ("contract-model", "polling-state")
 
 
-def test_what_a_phase_needs_is_named_from_near_to_far(tmp_path):
+def test_dependencies_are_listed_from_near_to_far(tmp_path):
     write(tmp_path, a=phase("a"), b=phase("b", "a"), c=phase("c", "b", "a", "d"), d=phase("d", "a"))
     nebula = read_nebula(tmp_path)
     assert needed_by(nebula, "a") == []
@@ -70,14 +70,14 @@ def test_what_a_phase_needs_is_named_from_near_to_far(tmp_path):
         needed_by(nebula, "e")
 
 
-def test_a_nebula_whose_name_cannot_be_a_boards_is_read_too():
+def test_a_nebula_whose_name_is_not_a_valid_board_name_is_read():
     nebula = read_nebula(NEBULAS / "dag-engine")
     assert nebula.name == "DAG Task Engine"
     assert board_name(nebula.name) == "DAG-Task-Engine"
     assert len(nebula.phases) == 5
 
 
-def test_a_head_may_be_empty_of_dependencies_and_written_on_windows(tmp_path):
+def test_a_head_may_have_no_dependencies_and_crlf_line_ends(tmp_path):
     write(tmp_path, a=b'\xef\xbb\xbf+++\r\nid = "a"\r\nscope = [\r\n  "x",\r\n]\r\n+++  \r\n')
     (only,) = read_nebula(tmp_path).phases
     assert (only.phase_id, only.depends_on) == ("a", ())
@@ -130,7 +130,7 @@ def test_a_long_head_is_parsed_a_few_times_and_not_once_for_each_line(
     assert len(texts) < 40
 
 
-def test_the_parsers_own_words_count_lines_as_the_file_does(tmp_path):
+def test_the_parsers_messages_count_lines_from_the_top_of_the_file(tmp_path):
     write(tmp_path, a='+++\nid = "a"\ntitle = unquoted\n+++\n')
     ((_, _, text),) = problems(tmp_path)
     assert "line 3" in text
@@ -169,7 +169,7 @@ def test_all_problems_are_reported_at_once_in_the_order_of_the_files(tmp_path):
     ]
 
 
-def test_an_id_in_a_file_that_cannot_be_read_is_not_called_unknown(tmp_path):
+def test_a_dependency_is_not_called_unknown_if_a_file_cannot_be_read(tmp_path):
     write(tmp_path, a=phase("a", "b"), b='+++\nid = "b"\ntitle = \n+++\n')
     assert places(tmp_path) == [("b.md", 3)]
 
@@ -186,7 +186,7 @@ def test_a_directory_without_phases_is_no_nebula(tmp_path):
     assert places(write(tmp_path)) == [(".", 0)]
 
 
-def test_a_directory_that_is_not_there_is_reported(tmp_path):
+def test_a_directory_that_does_not_exist_is_reported(tmp_path):
     with pytest.raises(BadInput, match="No such file or directory"):
         read_nebula(tmp_path / "nowhere")
 
@@ -203,9 +203,7 @@ BAD = st.sampled_from(["x", "x =", 'x = "v', "x = [1\n2]", "[x", "x = 1 y = 2", 
 
 
 @given(st.lists(GOOD, max_size=8), BAD, st.lists(GOOD, max_size=4))
-def test_what_is_wrong_is_found_on_the_line_where_its_statement_begins(
-    tmp_path, before, bad, after
-):
+def test_an_error_is_reported_on_the_first_line_of_its_statement(tmp_path, before, bad, after):
     above = [text.format(number) for number, text in enumerate(before)]
     below = [text.format(number + 100) for number, text in enumerate(after)]
     head = "\n".join(['id = "a"', *above, bad, *below])
@@ -216,7 +214,7 @@ def test_what_is_wrong_is_found_on_the_line_where_its_statement_begins(
 @given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
 @example(b"\r")
 @example(b'id = "a"\r')
-def test_whatever_a_head_holds_it_is_read_or_refused_with_a_line_of_its_file(tmp_path, head):
+def test_any_head_is_read_or_refused_with_a_line_of_its_file(tmp_path, head):
     content = b"+++\n" + head + b"\n+++\n"
     write(tmp_path, a=content)
     try:
@@ -269,7 +267,7 @@ def test_each_run_of_other_characters_becomes_one_hyphen():
 
 @pytest.mark.parametrize("name", ["nebula.toml", "p.md"])
 @pytest.mark.parametrize("put", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
-def test_what_is_no_regular_file_is_refused_and_not_waited_for(tmp_path, name, put):
+def test_a_file_that_is_not_regular_is_refused_at_once(tmp_path, name, put):
     write(tmp_path, p=phase("p"))
     (tmp_path / name).unlink()
     put(tmp_path / name)

@@ -34,21 +34,21 @@ def test_the_option_before_the_command_names_the_board(directory, tmp_path):
     assert result.code == 0, result.err
 
 
-def test_a_board_that_nobody_serves_is_examined_and_made_small(directory):
+def test_a_board_without_a_server_is_examined_and_compacted(directory):
     with server_process(directory):
         pass
     assert run("doctor", "--dir", directory).code == 0
     assert run("compact", "--dir", directory).code == 0
 
 
-def test_a_board_that_is_served_is_not_made_small(directory):
+def test_a_board_that_is_served_is_not_compacted(directory):
     with server_process(directory):
         result = run("compact", "--dir", directory)
     assert result.code == 1
     assert result.err.count("\n") == 1
 
 
-def test_an_archive_holds_what_the_board_then_lacks(board, tmp_path):
+def test_an_archive_has_every_record_that_is_removed(board, tmp_path):
     board.client.set_phase_state("a", "done")
     file = tmp_path / "archive.jsonl"
     result = board("archive", file)

@@ -65,7 +65,7 @@ def test_an_age_is_in_its_largest_whole_unit(seconds, shown):
     assert age(now - timedelta(seconds=seconds), now) == shown
 
 
-def test_of_very_many_problems_the_first_are_printed_and_the_rest_counted():
+def test_the_first_of_many_problems_are_printed_and_the_rest_counted():
     bad = BadInput([Problem("f", line, "wrong") for line in range(1, MOST_LINES + 4)])
     lines = bad.lines()
     assert lines[0] == "f:1: wrong"
@@ -108,14 +108,14 @@ def forged(board):
         f"phase set p{HIDDEN}q done",
     ],
 )
-def test_no_command_shows_a_terminal_or_a_model_what_a_person_does_not_see(forged, command):
+def test_no_command_prints_an_invisible_character(forged, command):
     result = forged(*command.split(" "), COLUMNS="300", LINES="50")
     assert (result.code, result.err) == (0, "")
     assert all(is_seen(character) for character in result.out if character not in "\n\t")
     assert SHOWN in result.out
 
 
-def test_an_error_shows_no_character_that_a_person_does_not_see(forged):
+def test_an_error_has_no_invisible_character(forged):
     refused = forged("claim", f"p{HIDDEN}q", "--owner", "another")
     assert refused.code == 3
     assert f'"p{SHOWN}q" owned by "p{SHOWN}q"' in refused.err

@@ -79,14 +79,14 @@ def test_without_a_repository_paths_are_from_the_working_directory(tmp_path, mon
     "path", ["../a.go", "/etc/passwd", "pkg/../../a.go", "outside/a.go", "outside", ".", ""]
 )
 @pytest.mark.usefixtures("repository")
-def test_what_is_no_file_of_the_repository_is_refused(path):
+def test_a_path_outside_of_the_repository_is_refused(path):
     with pytest.raises(Failure) as refused:
         repository_path(path)
     assert refused.value.code == ExitCode.BAD_INPUT
 
 
 @given(st.lists(st.sampled_from(["a", "b", ".", "..", "", "é", "\udcff", "-x"]), min_size=1))
-def test_a_path_that_is_taken_is_that_of_the_same_file_and_stays_as_it_is(parts):
+def test_a_path_on_the_board_names_the_same_file_and_is_not_changed_again(parts):
     path = "/".join(parts)
     try:
         found = repository_path(path)

@@ -25,7 +25,7 @@ def test_a_worker_need_not_name_its_own_phase(board):
     assert board("phase", "set", "done").code == 2
 
 
-def test_a_phase_that_is_not_there_has_an_empty_state(board):
+def test_a_phase_that_does_not_exist_has_an_empty_state(board):
     missing = board("phase", "get", "nope")
     assert (missing.code, missing.out, missing.err) == (0, "\n", "")
     assert board("--json", "phase", "get", "nope").json is None

@@ -45,14 +45,14 @@ def test_a_command_runs_in_a_session_with_its_phase_running_and_its_files_claime
 
 
 @pytest.mark.parametrize(("ends", "code"), [("exit 3", 3), ("kill -9 $$", 137)])
-def test_a_command_that_fails_fails_its_phase_and_its_exit_code_is_ours(board, ends, code):
+def test_a_command_that_fails_fails_its_phase_and_gives_run_its_exit_code(board, ends, code):
     ended = board(*AS_P1, *script(ends))
     assert (ended.code, ended.out, ended.err) == (code, "", "")
     assert board.client.get_phase_state("p1") == "failed"
     assert board.client.list_claims() == []
 
 
-def test_a_command_that_has_moved_its_phase_on_has_the_last_word(board):
+def test_run_does_not_change_a_state_that_its_command_has_set(board):
     assert board(*AS_P1, *script(f"{COMMAND} phase set human_decision")).code == 0
     assert board.client.get_phase_state("p1") == "human_decision"
     assert board.client.list_claims() == [], "they end with the session"
@@ -64,7 +64,7 @@ def test_without_a_session_the_phase_is_set_and_completed_too(board):
     assert board.client.open_board().revision == 2, "it was set running and done, and no more"
 
 
-def test_a_refused_claim_leaves_the_phase_as_it_was_and_nothing_is_run(board):
+def test_a_refused_claim_changes_no_phase_and_runs_no_command(board):
     board.client.set_phase_state("p1", "queued")
     board.client.claim_file("b.go", "p2")
     refused = board(*AS_P1, *script("echo run"))
@@ -74,7 +74,7 @@ def test_a_refused_claim_leaves_the_phase_as_it_was_and_nothing_is_run(board):
     assert board.client.list_sessions() == []
 
 
-def test_a_phase_that_another_session_runs_is_refused_and_left_to_it(board):
+def test_a_phase_that_another_session_runs_is_refused_and_not_changed(board):
     with board.start(*AS_P1, "--worker", "w1", *script("echo ready; read line")) as first:
         assert first.stdout.readline() == "ready\n"
         running, claims = board.client.get_phase("p1"), board.client.list_claims()
@@ -101,7 +101,7 @@ def test_a_phase_whose_session_has_ended_can_be_taken(board):
 
 
 @pytest.mark.parametrize("state", ["", "queued", "running"])
-def test_of_many_workers_that_take_a_phase_at_once_one_gets_it(board, state):
+def test_if_many_workers_take_a_phase_at_once_one_gets_it(board, state):
     if state:
         board.client.set_phase_state("p1", state)
 
@@ -135,7 +135,7 @@ def test_a_phase_that_was_taken_over_meanwhile_is_not_completed(board):
             assert board.client.get_phase_state("p1") == "running"
 
 
-def test_a_command_that_is_not_there_is_reported_before_anything_is_done(board, tmp_path):
+def test_a_command_that_does_not_exist_is_reported_before_anything_is_done(board, tmp_path):
     no_program = tmp_path / "text"
     no_program.write_text("no program")
     for command, code in (("nowhere/to/be/found", 127), (no_program, 126)):
@@ -144,7 +144,7 @@ def test_a_command_that_is_not_there_is_reported_before_anything_is_done(board, 
     assert board.client.open_board().revision == 0
 
 
-def test_signals_are_the_commands(board):
+def test_signals_are_forwarded_to_the_command(board):
     waits = 'trap "echo trapped; exit 9" TERM; echo ready; while :; do sleep 0.05; done'
     with board.start(*AS_P1, *script(waits)) as run:
         assert run.stdout.readline() == "ready\n"
@@ -206,7 +206,7 @@ def test_a_command_that_ends_after_its_session_completes_nothing(board):
     assert board.client.get_phase_state("p1") == "queued"
 
 
-def test_a_phase_is_completed_though_the_server_was_away_when_the_command_ended(tmp_path):
+def test_a_phase_is_completed_even_if_the_server_restarts_when_the_command_ends(tmp_path):
     directory = tmp_path / "boards"
     waits = script("echo $$; read line")
     with (
@@ -227,7 +227,7 @@ def test_a_phase_is_completed_though_the_server_was_away_when_the_command_ended(
             assert client.list_claims() == []
 
 
-def test_a_signal_ends_the_tries_to_complete_a_phase_while_the_server_is_away(tmp_path):
+def test_a_signal_ends_the_retries_of_completing_a_phase(tmp_path):
     waits = script("echo $$; read line; exit 3")
     run_it = ("--timeout", "1", *AS_P1, "--ttl", "1h", *waits)
     with (
@@ -259,6 +259,6 @@ def test_a_claim_needs_a_phase(unopened):
     assert (refused.code, refused.out) == (2, "")
 
 
-def test_a_command_dies_of_a_broken_pipe_as_it_expects_to(board):
+def test_a_command_is_killed_by_a_broken_pipe_as_in_a_shell(board):
     ended = board("run", *script("yes | head -1"))
     assert (ended.code, ended.out, ended.err) == (0, "y\n", "")

@@ -67,7 +67,7 @@ def test_the_terminal_of_a_command_that_was_killed_is_as_it_was(board, shell):
         assert shown.is_as_it_was()
 
 
-def test_what_a_command_left_behind_ends_too_if_its_session_had_ended_before_it(board):
+def test_background_processes_of_a_command_end_if_the_session_ended_before_it(board):
     leave = '(setsid sh -c "$STUBBORN" &); read line'
     close = f"{COMMAND} session close $BOARD_SESSION > /dev/null"
     script = f"{leave}; {close}"
@@ -78,7 +78,7 @@ def test_what_a_command_left_behind_ends_too_if_its_session_had_ended_before_it(
         assert not is_alive(pid)
 
 
-def test_what_a_command_leaves_behind_lives_on_if_its_session_has_not_ended(board):
+def test_background_processes_of_a_command_survive_if_the_session_has_not_ended(board):
     with board.start(*AS_P1, "--", "sh", "-c", "sleep 600 & echo $!") as run:
         pid = int(run.stdout.readline())
         try:

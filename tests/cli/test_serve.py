@@ -56,7 +56,7 @@ def test_a_limit_of_open_files_that_is_too_low_is_logged(tmp_path):
     assert "max_boards" in result
 
 
-def test_what_it_makes_is_its_users_alone(tmp_path):
+def test_the_files_of_the_server_are_private_to_its_user(tmp_path):
     directory = tmp_path / "boards"
     with server_process(directory) as server, BoardClient(server.address) as client:
         client.set_phase_state("a", "queued")
@@ -72,7 +72,7 @@ def test_its_help_is_the_servers():
     assert "--listen" in result.out
 
 
-def test_where_the_server_is_not_installed_it_says_how_to_install_it(tmp_path):
+def test_if_the_server_is_not_installed_the_error_says_how_to_install_it(tmp_path):
     # As after `pip install quasar-board`, without the extra: no apsw to be found.
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['apsw'] = None\n")
     failed = run("serve", tmp_path / "boards", PYTHONPATH=str(tmp_path))
@@ -89,7 +89,7 @@ def test_a_port_in_use_is_reported(tmp_path):
     assert f"cannot listen on {address}: Address already in use" in result
 
 
-def test_nothing_is_announced_before_the_port_of_the_metrics_is_there_too(tmp_path):
+def test_no_address_is_announced_before_the_metrics_are_served(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         result = refused(tmp_path / "boards", *ANY_PORT, "--metrics-listen", address)
@@ -157,6 +157,6 @@ def test_a_board_of_a_newer_version_is_reported_and_left_alone(file):
     assert contents(file.parent) == before
 
 
-def test_a_setting_that_makes_no_sense_is_reported(tmp_path):
+def test_an_invalid_setting_is_reported(tmp_path):
     assert "--insecure" in refused(tmp_path / "boards", "--listen", "0.0.0.0:0")
     assert not (tmp_path / "boards").exists()

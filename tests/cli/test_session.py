@@ -19,7 +19,7 @@ def test_sessions_are_listed_and_closed(board):
     assert board.client.list_claims() == []
 
 
-def test_what_a_command_does_belongs_to_the_session_that_its_environment_names(board):
+def test_the_commands_of_a_worker_belong_to_the_session_in_its_environment(board):
     session_id = board.client.open_session("w1").session_id
     within = {"BOARD_SESSION": session_id, "QUASAR_TASK_ID": "p1"}
     assert board("claim", "a.go", **within).code == 0
@@ -43,7 +43,7 @@ def test_a_command_in_a_session_that_has_ended_exits_with_6_and_changes_nothing(
 
 
 @pytest.mark.parametrize("command", [["session", "open"], ["run", "--session"]])
-def test_a_word_that_says_nothing_about_the_end_of_a_session_is_refused(board, command):
+def test_an_unknown_value_of_on_expiry_is_refused(board, command):
     refused = board(*command, "--on-expiry", "forget", *(["true"] if "run" in command else []))
     assert (refused.code, refused.out) == (2, "")
     assert refused.err == 'board: on_expiry: "forget" is not one of fail, requeue\n'

@@ -46,7 +46,7 @@ def test_a_large_board_is_shortened_to_its_budget(board):
     assert refused.err.startswith("board: --budget 5 is too small: the shortest form takes ")
 
 
-def test_what_a_phase_of_a_plan_depends_on_is_shown_first(board):
+def test_the_dependencies_in_a_plan_are_shown_first(board):
     plan = NEBULAS / "contract-board"
     assert board("load", plan).code == 0
     for phase in ("board-store", "contract-model", "polling-state", "unrelated"):
@@ -97,7 +97,7 @@ def test_only_what_has_changed_since_a_revision_is_printed(board):
 
 
 @pytest.mark.parametrize("revision", ["7", "-1"])
-def test_changes_since_a_revision_that_never_was_are_bad_input(board, revision):
+def test_changes_since_a_future_revision_are_bad_input(board, revision):
     refused = board("snapshot", "--since", revision)
     assert (refused.code, refused.out, refused.err.count("\n")) == (2, "", 1)
 

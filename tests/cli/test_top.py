@@ -96,7 +96,7 @@ def test_it_fits_a_terminal_of_any_size_whatever_is_on_the_board(size, count):
     assert "\x1b" not in "".join(lines)
 
 
-def test_what_there_is_no_room_for_is_counted():
+def test_phases_that_do_not_fit_are_counted():
     many = board_of([phase(f"p{n}", "queued", minute=n) for n in range(100)])
     shown = "\n".join(drawn(View("b", many)))
     assert "100 queued" in shown
@@ -104,7 +104,7 @@ def test_what_there_is_no_room_for_is_counted():
     assert "95 more" in shown
 
 
-def test_of_ended_phases_the_latest_come_first():
+def test_ended_phases_are_shown_latest_first():
     done = board_of([phase(f"p{n}", "done", minute=n) for n in range(100)])
     shown = "\n".join(drawn(View("b", done)))
     assert "p99 " in shown
@@ -129,7 +129,7 @@ def test_the_latest_events_are_shown_a_line_for_each_call_and_why_it_happened():
     assert "1 failed" in lines[2]
 
 
-def test_renewed_sessions_and_a_server_that_is_away_are_shown():
+def test_renewed_sessions_and_an_unavailable_server_are_shown():
     view = View("b", A_BOARD)
     view.take(Lost())
     assert drawn(view)[0].endswith("reconnecting")
@@ -158,7 +158,7 @@ def test_once_draws_one_picture_into_a_pipe(board):
     assert "\x1b" not in once.out
 
 
-def test_where_there_is_no_terminal_one_line_says_so(unopened):
+def test_without_a_terminal_one_line_says_so(unopened):
     refused = unopened("top")
     assert (refused.code, refused.out) == (2, "")
     assert refused.err == "board: top needs a terminal; `board top --once` draws once\n"

@@ -35,7 +35,7 @@ def test_any_contract_that_passes_the_filters_counts(board):
     assert met.out == "contract type T is published by p1\n"
 
 
-def test_a_wait_that_is_over_exits_with_7_and_says_what_stands_against_it(board):
+def test_a_wait_that_times_out_exits_with_7_and_names_the_conditions_not_met(board):
     board.client.set_phase_state("p1", "running")
     board.client.claim_file("a.go", "p1")
     late = board(
@@ -49,7 +49,7 @@ def test_a_wait_that_is_over_exits_with_7_and_says_what_stands_against_it(board)
     )
 
 
-def test_under_json_a_wait_that_is_over_lists_the_conditions_that_are_not_met(board):
+def test_under_json_a_wait_that_times_out_lists_the_conditions_not_met(board):
     board.client.set_phase_state("p1", "running")
     board.client.claim_file("a.go", "p1")
     late = board(
@@ -83,7 +83,7 @@ class Watched(SqliteStore):
         return await super().find(board, conditions)
 
 
-def test_a_wait_goes_on_over_a_restart_of_the_server(tmp_path):
+def test_a_wait_survives_a_restart_of_the_server(tmp_path):
     directory = tmp_path / "boards"
     with ExitStack() as first:
         address = first.enter_context(server_thread(directory, store=Watched))
@@ -109,7 +109,7 @@ def test_a_server_that_is_not_there_is_reported_at_once_however_long_the_wait():
     "arguments",
     [[], ["--phase", "p1"], ["--phase", "p1=finished"], ["--file", "a", "--timeout", "5x"]],
 )
-def test_a_wait_that_says_nothing_or_nonsense_is_wrong_usage(board, arguments):
+def test_a_wait_without_conditions_or_with_invalid_ones_is_wrong_usage(board, arguments):
     refused = board("wait", *arguments)
     assert (refused.code, refused.out) == (2, "")
     assert "Traceback" not in refused.err
@@ -122,7 +122,7 @@ def test_a_phase_is_named_with_its_states():
             phase_in(text)
 
 
-def test_a_contract_that_is_not_published_is_named_by_every_field_that_was_given():
+def test_a_contract_that_is_not_published_is_described_by_each_field_given():
     wanted = ContractPublished("T", "type", "p1", "y")
     assert against(NotMet(wanted, "")) == (
         "there is no contract of kind type, name T, package y, producer p1"

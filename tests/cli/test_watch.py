@@ -59,7 +59,7 @@ def test_events_are_shown_as_they_happen_over_a_restart_of_the_server(tmp_path):
                 assert (watch.wait(timeout=60), *watch.communicate()) == (130, "", "")
 
 
-def test_it_ends_when_nobody_reads_it_though_nothing_happens(board):
+def test_watch_ends_when_its_reader_is_gone_even_without_events(board):
     board.client.set_phase_state("p1", "queued")
     with board.start("watch", "--after", "0") as watch:
         assert "p1 is queued" in watch.stdout.readline()
@@ -68,7 +68,7 @@ def test_it_ends_when_nobody_reads_it_though_nothing_happens(board):
         assert watch.stderr.read() == ""
 
 
-def test_a_revision_that_never_was_is_bad_input(board):
+def test_a_future_revision_is_bad_input(board):
     for revision in ("7", "-1"):
         refused = board("watch", "--after", revision)
         assert (refused.code, refused.out) == (2, "")

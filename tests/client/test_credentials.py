@@ -32,7 +32,7 @@ def test_a_token_file_that_changes_is_read_again(file):
     assert shown() == bearer("second")
 
 
-def test_a_token_that_is_exchanged_within_a_tick_of_the_clock_is_read(file):
+def test_a_token_that_is_replaced_within_a_tick_of_the_clock_is_read(file):
     file.write_text("first")
     shown = Credentials(token_file=file).bearer()
     shown()
@@ -57,7 +57,7 @@ def test_the_last_token_is_used_while_the_file_has_none(file, spoil):
 
 
 @pytest.mark.parametrize("content", ["", "two words", None])
-def test_a_file_that_has_no_token_at_first_is_refused(file, content):
+def test_a_token_file_without_a_token_is_refused_at_first(file, content):
     if content is not None:
         file.write_text(content)
     with pytest.raises(BadCredentials, match=str(file)):
@@ -124,5 +124,5 @@ def test_a_file_that_does_not_exist_is_reported_with_its_argument(tmp_path, name
     assert f"Credentials({name}=...)" in str(caught.value)
 
 
-def test_a_token_never_shows_in_a_record():
+def test_no_log_record_has_a_token():
     assert "secret" not in repr(Credentials(token="secret"))

@@ -38,7 +38,7 @@ from tests.support.servers import server_thread
 Code = grpc.StatusCode
 
 
-def test_a_file_of_another_phase(client):
+def test_a_file_of_another_phase_is_a_conflict(client):
     client.claim_file("a.go", "p")
     with pytest.raises(FileAlreadyClaimed) as caught:
         client.claim_file("a.go", "q")
@@ -56,7 +56,7 @@ def test_a_conflict_on_the_longest_path_names_it_whole(client):
     assert (caught.value.filepath, caught.value.owner) == (path, owner)
 
 
-def test_another_state_than_expected(client):
+def test_a_state_mismatch_has_both_states(client):
     client.set_phase_state("p", "done")
     with pytest.raises(StateMismatch) as caught:
         client.set_phase_state("p", "running", expected_state="queued")
@@ -65,7 +65,7 @@ def test_another_state_than_expected(client):
     assert (error.code, error.reason) == (Code.FAILED_PRECONDITION, "STATE_MISMATCH")
 
 
-def test_a_state_of_no_phase(client):
+def test_the_state_mismatch_of_a_missing_phase_has_no_actual_state(client):
     with pytest.raises(StateMismatch) as caught:
         client.set_phase_state("nobody", "running", expected_state="queued")
     assert caught.value.actual == ""
@@ -171,7 +171,9 @@ def failing_server(tmp_path_factory):
         ("broken", InternalError, Code.INTERNAL),
     ],
 )
-def test_a_failure_of_the_server_has_its_kind(connect, failing_server, failure, kind, code):
+def test_each_failure_of_the_server_raises_its_own_class(
+    connect, failing_server, failure, kind, code
+):
     with pytest.raises(BoardError) as caught:
         connect(failing_server).file_owner(failure)
     assert type(caught.value) is kind

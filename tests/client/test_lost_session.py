@@ -75,7 +75,7 @@ def freeze(server):
 
 
 @either
-def test_a_session_survives_a_connection_that_falls_silent(tmp_path, hold):
+def test_a_session_survives_a_connection_that_no_longer_answers(tmp_path, hold):
     with (
         server_thread(tmp_path, board="b") as address,
         Proxy(address) as proxy,
@@ -92,7 +92,7 @@ def test_a_session_survives_a_connection_that_falls_silent(tmp_path, hold):
 
 
 @either
-def test_a_session_is_lost_by_its_clients_own_clock(tmp_path, hold):
+def test_a_session_is_lost_one_ttl_after_its_last_renewal_by_the_clients_clock(tmp_path, hold):
     with server_process(tmp_path, board="b") as server:
         session = hold(server.address, meanwhile=lambda _: freeze(server), until=lost)
         server.kill()
@@ -110,7 +110,7 @@ def tokens(tmp_path):
 @pytest.mark.parametrize(
     ("role", "error"), [(None, Unauthenticated), (Role.READER, PermissionDenied)]
 )
-def test_a_session_is_lost_with_its_token(tmp_path, tokens, hold, role, error):
+def test_a_session_is_lost_when_its_token_is_revoked(tmp_path, tokens, hold, role, error):
     secret = tokens.add("w", Role.WORKER)
     tokens.add("other")
 
@@ -149,7 +149,7 @@ def test_a_command_is_ended_when_its_sessions_token_is_revoked(tmp_path, tokens)
 
 
 @either
-def test_a_session_is_lost_with_its_board(tmp_path, hold):
+def test_a_session_is_lost_when_its_board_is_deleted(tmp_path, hold):
     def delete(_):
         for file in tmp_path.glob("b.board.db*"):
             file.unlink()

@@ -66,7 +66,7 @@ def test_list_boards_returns_every_board(client):
     assert names == sorted(names)
 
 
-def test_a_client_without_a_name_is_of_the_default_board(connect, server):
+def test_a_client_without_a_board_name_uses_the_default_board(connect, server):
     client = connect(server)
     assert client.open_board().name == DEFAULT_BOARD
 
@@ -247,7 +247,7 @@ def test_a_session_is_opened_renewed_listed_and_closed(client):
         bound.claim_file("b.go", "p")
 
 
-def test_wait_for_answers_at_once_what_holds_already(client):
+def test_wait_for_answers_at_once_if_its_conditions_hold(client):
     phase = client.set_phase_state("p", "done")
     contract = client.publish_contract(Contract("p", "type", "T"))
     met = client.wait_for(PhaseIn("p", "done", "failed"), ContractPublished("T"), FileFree("a.go"))
@@ -283,13 +283,13 @@ def test_claims_for_returns_paths_in_byte_order(client):
     assert [claim.owner for claim in client.list_claims()].count("p") == len(paths)
 
 
-def test_lists_longer_than_a_page_come_whole(client):
+def test_lists_longer_than_a_page_are_returned_whole(client):
     sent = [Contract("p", "function", f"F{index}") for index in range(2500)]
     client.publish_contracts(sent)
     assert [given(contract) for contract in client.all_contracts()] == sent
 
 
-def test_lists_of_large_contracts_come_whole(client):
+def test_lists_of_large_contracts_are_returned_whole(client):
     sent = [Contract("p", "type", f"T{index}", signature="é" * 2**19) for index in range(10)]
     client.publish_contracts(sent)
     assert [given(contract) for contract in client.all_contracts()] == sent

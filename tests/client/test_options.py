@@ -80,7 +80,7 @@ def test_credentials_of_the_environment_that_cannot_be_used_are_refused(kind):
 
 
 @KINDS
-def test_a_word_that_says_neither_yes_nor_no_does_not_turn_encryption_off(kind):
+def test_a_value_that_is_neither_yes_nor_no_does_not_turn_encryption_off(kind):
     with pytest.raises(BadCredentials, match='BOARD_TLS must be 1 or 0 and not "enabled"'):
         kind.from_environment({"BOARD_TLS": "enabled"})
     assert kind.from_environment({"BOARD_TLS": "Y"}).credentials.tls
@@ -134,7 +134,7 @@ NOT_POSSIBLE = {
 
 @KINDS
 @pytest.mark.parametrize(("name", "option", "error"), NOT_POSSIBLE.values(), ids=NOT_POSSIBLE)
-def test_an_option_that_is_not_possible_is_refused_by_its_name(kind, name, option, error):
+def test_an_invalid_option_is_refused_by_its_name(kind, name, option, error):
     with pytest.raises(error, match=f"^{name}"):
         kind("127.0.0.1:1", **option)
     if name != "phase_id":
@@ -151,7 +151,7 @@ def test_a_client_shows_its_options_and_no_secret(kind):
     assert repr(session) == f"<{kind.__name__.replace('Client', 'Session')} {options}>"
 
 
-def test_a_contract_takes_what_is_not_its_key_by_name_alone():
+def test_the_fields_of_a_contract_beyond_its_key_are_keyword_only():
     with pytest.raises(TypeError):
         Contract("p", "type", "T", "struct{}")
     assert Contract("p", "type", "T", signature="struct{}").signature == "struct{}"

@@ -20,7 +20,7 @@ def listen(request, tmp_path):
         return address  # the system does not assign it again so soon
 
 
-def test_a_client_finds_its_server_again(connect, tmp_path, listen):
+def test_a_client_reconnects_to_its_server(connect, tmp_path, listen):
     client = connect(listen)
     for restart in range(3):
         with server_thread(tmp_path / "boards", listen=listen):

@@ -66,7 +66,7 @@ def test_pauses_grow_by_the_factor_and_vary_by_the_jitter():
         assert middle * low <= pauses.take() <= middle * high
 
 
-def test_a_call_has_so_many_attempts():
+def test_a_call_has_as_many_attempts_as_documented():
     retry = Retry(math.inf, backoff.ATTEMPTS)
     for _ in range(backoff.ATTEMPTS - 1):
         retry.pause(AWAY)
@@ -74,7 +74,7 @@ def test_a_call_has_so_many_attempts():
         retry.pause(AWAY)
 
 
-def test_a_watch_has_so_many_attempts_until_it_has_begun():
+def test_a_watch_has_as_many_attempts_as_documented_until_it_has_begun():
     follow = Follow(Scope(""), attempts=backoff.ATTEMPTS)
     for _ in range(backoff.ATTEMPTS - 1):
         follow.pause(AWAY)

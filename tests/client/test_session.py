@@ -42,7 +42,7 @@ def ends_of_others(client, count):
             assert (ended.record.session_id, ended.cause) == (unrenewed, "session_expired")
 
 
-def test_what_is_done_in_a_session_is_bound_to_it(client):
+def test_phases_and_claims_of_a_session_are_bound_to_it(client):
     with client.session("w1", ttl=5) as session:
         assert session.session_id
         bound = [
@@ -127,7 +127,7 @@ async def test_a_task_that_is_cancelled_closes_its_session(tasks_client):
     assert await tasks_client.get_phase_state("p") == "failed"
 
 
-def test_what_was_completed_in_the_block_stays_completed(client):
+def test_a_phase_completed_in_the_block_stays_completed(client):
     with client.session("w1") as session:
         session.set_phase_state("p", "running")
         session.claim_file("a.go", "p")

@@ -43,7 +43,7 @@ def listen(tmp_path):
     return f"unix:{tmp_path}/board.sock"
 
 
-def test_what_holds_already_is_answered_at_once(client):
+def test_conditions_that_hold_already_are_answered_at_once(client):
     done = client.complete_phase("p", contracts=[Contract("p", "type", "T", package="x")])
     contracts = client.all_contracts()
     met = client.wait_for(
@@ -130,7 +130,7 @@ def test_conditions_that_hold_only_after_the_deadline_are_said_to_hold_now():
     assert late.not_met == ()
 
 
-def test_a_wait_whose_server_falls_silent_ends_without_a_reason(connect, server, board):
+def test_a_wait_whose_server_stops_answering_ends_without_the_conditions(connect, server, board):
     with Proxy(server) as proxy:
         far = connect(proxy.address, board, timeout=0.5)
         far.claim_file("a.go", "p")

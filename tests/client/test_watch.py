@@ -217,7 +217,7 @@ def test_a_watch_survives_restarts_without_gap_or_repeat(watch, tmp_path, listen
     assert seen == list(range(1, 6))
 
 
-def test_a_watch_without_a_start_loses_nothing_to_a_restart(watch, tmp_path, listen):
+def test_a_watch_from_now_on_misses_nothing_after_a_restart(watch, tmp_path, listen):
     """Even if no event arrived before the server stopped."""
     with BoardClient(listen) as other:
         with server_thread(tmp_path / "boards", listen=listen):
@@ -323,7 +323,7 @@ def test_leaving_the_loop_ends_the_watch(server, board, plain):
         claim(client, "b.go")
 
 
-def test_an_unread_watch_ends_with_its_client(server, board):
+def test_a_watch_that_is_not_read_ends_with_its_client(server, board):
     threads = threading.active_count()
     with BoardClient(server, board) as client:
         watches = [client.watch() for _ in range(3)]

@@ -33,7 +33,7 @@ class BoardsConformance(Conformance):
         assert await store.open_board(BOARD) == info
         assert await contents(store) == held
 
-    async def test_a_board_opened_before_a_restart_needs_no_opening_after_it(self, store, reopen):
+    async def test_a_board_that_was_opened_before_a_restart_is_open_after_it(self, store, reopen):
         await fill(store)
         store = await reopen()
         assert await store.get_file_owner(BOARD, "board.go") == "store"
@@ -42,7 +42,7 @@ class BoardsConformance(Conformance):
         assert (await store.open_board("a")).board_id != (await store.open_board("b")).board_id
 
     @each(CALLS)
-    async def test_a_board_that_nobody_opened_is_not_found(self, store, call):
+    async def test_a_board_that_was_never_opened_is_not_found(self, store, call):
         with pytest.raises(BoardNotFound) as caught:
             await call(store, "nowhere")
         assert caught.value.board == "nowhere"

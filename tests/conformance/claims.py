@@ -79,7 +79,9 @@ class ClaimsConformance(Conformance):
         assert revision == 2
         assert await store.claim_files(BOARD, ["a.go", "b.go"], "p") == (claims, 2)
 
-    async def test_no_file_is_claimed_if_any_is_anothers_and_each_conflict_is_named(self, store):
+    async def test_if_another_phase_has_a_file_none_is_claimed_and_each_conflict_is_named(
+        self, store
+    ):
         first, _ = await store.claim_file(BOARD, "b.go", "q")
         second, _ = await store.claim_file(BOARD, "d.go", "r")
         before = await contents(store)
@@ -105,7 +107,7 @@ class ClaimsConformance(Conformance):
             await store.claim_file(BOARD, path, "p")
         assert [claim.filepath for claim in await listed(store)] == PATHS
 
-    async def test_the_list_of_an_owner_holds_its_claims_alone(self, store):
+    async def test_the_list_of_an_owner_has_only_its_claims(self, store):
         for index, path in enumerate(PATHS):
             await store.claim_file(BOARD, path, "pq"[index % 2])
         assert [claim.filepath for claim in await listed(store, "p")] == PATHS[::2]
@@ -127,7 +129,7 @@ class ClaimsConformance(Conformance):
         assert released == len(PATHS[::2])
         assert [claim.filepath for claim in await listed(store)] == PATHS[1::2]
 
-    async def test_files_that_the_owner_does_not_hold_are_passed_over(self, store):
+    async def test_files_that_the_owner_has_not_claimed_are_ignored(self, store):
         await store.claim_file(BOARD, "mine.go", "p")
         await store.claim_file(BOARD, "yours.go", "q")
         named = ["free.go", "mine.go", "mine.go", "yours.go"]
@@ -181,7 +183,7 @@ class ClaimsConformance(Conformance):
         assert released == len(paths)
         assert await listed(store) == []
 
-    async def test_a_list_has_the_revision_it_was_read_at(self, store):
+    async def test_a_list_has_the_revision_of_its_reading(self, store):
         for revision, path in enumerate(PATHS, start=1):
             await store.claim_file(BOARD, path, "p")
             assert (await store.list_claims(BOARD, None, PageRequest(1))).revision == revision

@@ -20,7 +20,7 @@ TASKS = 32
 
 
 class ConcurrencyConformance(Conformance):
-    async def test_of_many_that_claim_a_file_exactly_one_wins(self, store):
+    async def test_if_many_claim_a_file_exactly_one_gets_it(self, store):
         files = [f"f{index}.go" for index in range(10)]
 
         async def claim(owner: str) -> list[str]:
@@ -71,7 +71,7 @@ class ConcurrencyConformance(Conformance):
         assert any(refused), "the tasks never met"
         assert await revision_of(store) == 1 + 2 * TASKS
 
-    async def test_there_are_as_many_revisions_as_changes_each_given_once(self, store):
+    async def test_each_change_gets_a_revision_of_its_own(self, store):
         async def work(task: int) -> list[int]:
             phase = f"p{task}"
             return [
@@ -88,7 +88,7 @@ class ConcurrencyConformance(Conformance):
         assert flat == list(range(1, 5 * TASKS + 1))
         assert await revision_of(store) == 5 * TASKS
 
-    async def test_whoever_reads_after_a_write_sees_it(self, store):
+    async def test_a_read_after_a_write_sees_it(self, store):
         async def work(phase: str) -> None:
             for state in (PhaseState.QUEUED, PhaseState.RUNNING, PhaseState.DONE):
                 phase_set, revision = await store.set_phase_state(BOARD, PhaseChange(phase, state))
@@ -100,7 +100,7 @@ class ConcurrencyConformance(Conformance):
 
         await asyncio.gather(*(work(f"p{index}") for index in range(TASKS)))
 
-    async def test_nobody_sees_half_a_batch(self, store):
+    async def test_no_reader_sees_half_a_batch(self, store):
         writing = True
 
         async def publish() -> None:
@@ -123,7 +123,7 @@ class ConcurrencyConformance(Conformance):
         _, seen = await asyncio.gather(publish(), watch())
         assert seen > 1, "the reader never met the writer"
 
-    async def test_a_caller_that_gives_up_leaves_the_board_whole(self, store):
+    async def test_a_caller_that_gives_up_leaves_the_board_consistent(self, store):
         await fill(store)
         before = await revision_of(store)
         tasks = [

@@ -37,7 +37,7 @@ class ConditionsConformance(Conformance):
                 phase, _ = await store.set_phase_state(BOARD, PhaseChange("p", state))
                 assert await found(store, condition) == [phase if state in DONE_OR_FAILED else None]
 
-    async def test_a_file_meets_its_condition_while_nobody_has_it(self, store):
+    async def test_a_file_meets_its_condition_while_it_is_unclaimed(self, store):
         condition = FileCondition("a.go")
         assert await found(store, condition) == [condition]
         await store.claim_file(BOARD, "a.go", "p")
@@ -61,9 +61,7 @@ class ConditionsConformance(Conformance):
         ],
         ids=str,
     )
-    async def test_a_contract_meets_a_condition_whose_every_field_it_equals(
-        self, store, fields, name
-    ):
+    async def test_a_contract_meets_a_condition_if_it_equals_every_field(self, store, fields, name):
         await store.publish_contracts(
             BOARD,
             [
@@ -75,7 +73,7 @@ class ConditionsConformance(Conformance):
         (met,) = await found(store, contract(**fields))
         assert (met.name if met else None) == name
 
-    async def test_of_several_contracts_the_one_with_the_lowest_id_is_returned(self, store):
+    async def test_the_matching_contract_with_the_lowest_id_is_returned(self, store):
         for producer in ("p", "q", "r"):
             await store.publish_contract(BOARD, draft("T", producer))
         first, *_ = (await store.list_contracts(BOARD, ContractFilter(), ALL)).items
@@ -105,7 +103,7 @@ class ConditionsConformance(Conformance):
         assert free == FileCondition("free.go")
         assert running.phase_id == "store"
 
-    async def test_no_conditions_are_met_by_nothing(self, store):
+    async def test_an_empty_list_of_conditions_is_met(self, store):
         await fill(store)
         assert await store.find(BOARD, []) == ([], 3)
 

@@ -46,7 +46,7 @@ drafts = st.builds(
 
 
 class ContractsConformance(Conformance):
-    async def test_a_contract_lists_back_as_the_write_returned_it(self, store, clock):
+    async def test_a_contract_is_listed_as_the_write_returned_it(self, store, clock):
         contract, _ = await store.publish_contract(BOARD, draft("Open"))
         assert fields_of(contract) == asdict(draft("Open"))
         assert contract.id > 0
@@ -134,14 +134,14 @@ class ContractsConformance(Conformance):
         assert published == 2
         assert {c.name: c.signature for c in await listed(store)} == {"A": "2", "B": "func()"}
 
-    async def test_a_batch_counts_contracts_that_were_there_already(self, store):
+    async def test_a_batch_counts_contracts_that_existed_already(self, store):
         batch = [draft("A"), draft("B"), draft("B")]
         first = await store.publish_contracts(BOARD, batch)
         before = await contents(store)
         assert await store.publish_contracts(BOARD, batch) == first == (2, 1)
         assert await contents(store) == before
 
-    async def test_a_duplicate_that_ends_where_it_began_changes_nothing(self, store):
+    async def test_duplicates_whose_last_one_equals_the_stored_contract_change_nothing(self, store):
         await store.publish_contract(BOARD, draft("A"))
         before = await contents(store)
         await store.publish_contracts(BOARD, [draft("A", signature="passing"), draft("A")])

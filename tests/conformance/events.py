@@ -100,7 +100,7 @@ class EventsConformance(Conformance):
         await call(store, BOARD)
         assert listener.commits == []
 
-    async def test_what_changes_nothing_is_no_event(self, store):
+    async def test_a_call_that_changes_nothing_makes_no_event(self, store):
         await fill(store)
         listener = await listening(store)
         before = await history(store)
@@ -124,15 +124,13 @@ class EventsConformance(Conformance):
             )
         assert listener.commits == []
 
-    async def test_a_phase_is_delivered_as_it_now_is(self, store):
+    async def test_an_event_has_the_phase_after_the_change(self, store):
         listener = await listening(store)
         phase, _ = await store.set_phase_state(BOARD, PhaseChange("p", PhaseState.RUNNING, "w"))
         (event,) = listener.commits[0].events
         assert (event.change, event.cause, event.record) == (Change.PHASE, Cause.CALL, phase)
 
-    async def test_of_a_batch_only_the_contracts_that_changed_are_delivered_in_one_commit(
-        self, store
-    ):
+    async def test_only_the_changed_contracts_of_a_batch_are_delivered_in_one_commit(self, store):
         await store.publish_contracts(BOARD, [draft("Same"), draft("Old")])
         listener = await listening(store)
         batch = [draft("New"), draft("Same"), draft("Old", signature="new"), draft("New")]
@@ -142,7 +140,7 @@ class EventsConformance(Conformance):
         result = {event.record.name: event.record.signature for event in commit.events}
         assert result == {"New": "func()", "Old": "new"}
 
-    async def test_a_released_claim_is_delivered_as_it_had_been(self, store):
+    async def test_an_event_has_a_released_claim_as_it_was_before(self, store):
         claim, _ = await store.claim_file(BOARD, "a.go", "p")
         listener = await listening(store)
         await store.release_claims(BOARD, "p", [])
@@ -154,7 +152,7 @@ class EventsConformance(Conformance):
         claims, _ = await store.claim_files(BOARD, ["a.go", "b.go"], "p")
         assert {claim.claimed_at for claim in claims} == {listener.commits[0].time} == {clock.now}
 
-    async def test_a_follower_hears_of_what_comes_after_the_revision_it_is_given(self, store):
+    async def test_a_follower_receives_the_events_after_its_revision(self, store):
         await fill(store)
         listener = Listener()
         info = await store.follow(BOARD, listener)
@@ -162,7 +160,7 @@ class EventsConformance(Conformance):
         await store.claim_file(BOARD, "new.go", "p")
         assert listener.revisions == [info.revision + 1]
 
-    async def test_all_followers_hear_the_same(self, store):
+    async def test_all_followers_receive_the_same_events(self, store):
         first = await listening(store)
         await fill(store)
         second = await listening(store)
@@ -170,7 +168,7 @@ class EventsConformance(Conformance):
         assert first.commits[-1:] == second.commits
         assert first.revisions == [1, 2, 3, 4]
 
-    async def test_what_is_delivered_can_be_read_at_once(self, store):
+    async def test_a_delivered_event_can_be_read_at_once(self, store):
         class Reader(Listener):
             def __init__(self):
                 super().__init__()
@@ -212,7 +210,7 @@ class EventsConformance(Conformance):
         assert [commit.revision for commit in before] == [1, 2, 3]
         assert await history(await reopen()) == before
 
-    async def test_the_history_begins_and_ends_where_it_is_asked_to(self, store):
+    async def test_a_history_has_the_requested_revisions(self, store):
         for number in range(6):
             await store.claim_file(BOARD, f"{number}.go", "p")
         for after, upto, wanted in [(0, 6, 6), (2, 4, 2), (3, 3, 0), (5, 6, 1), (6, 6, 0)]:
@@ -220,7 +218,7 @@ class EventsConformance(Conformance):
             assert [commit.revision for commit in commits] == list(range(after + 1, upto + 1))
             assert len(commits) == wanted
 
-    async def test_a_large_history_comes_in_parts_of_whole_commits(self, store):
+    async def test_a_large_history_is_sent_in_messages_of_whole_commits(self, store):
         for number in range(8):
             pair = [draft(f"{number}{half}", signature="x" * 2**20) for half in "ab"]
             await store.publish_contracts(BOARD, pair)
@@ -244,7 +242,7 @@ class EventsConformance(Conformance):
         assert await history(store) == []
         assert len(await history(store, board="other")) == 3
 
-    async def test_followers_hear_of_the_end_after_the_last_commit(self, store):
+    async def test_followers_are_ended_after_the_last_commit(self, store):
         listener = await listening(store)
         claims = [
             asyncio.create_task(store.claim_file(BOARD, f"{number}.go", "p"))

@@ -33,23 +33,25 @@ class LifecycleConformance(Conformance):
         with pytest.raises(ShuttingDown):
             await call(store, BOARD)
 
-    async def test_closing_twice_is_as_closing_once(self, store):
+    async def test_closing_twice_is_the_same_as_closing_once(self, store):
         await store.close()
         await store.close()
 
-    async def test_two_may_close_at_once(self, store):
+    async def test_two_callers_may_close_the_store_at_once(self, store):
         await fill(store)
         await asyncio.gather(store.close(), store.close())
 
     async def test_closing_a_store_that_opened_nothing_succeeds(self, open_store):
         await open_store().close()
 
-    async def test_what_was_written_is_there_after_a_reopening(self, store, reopen):
+    async def test_written_records_exist_after_a_reopening(self, store, reopen):
         await fill(store)
         before = await contents(store)
         assert await contents(await reopen()) == before
 
-    async def test_writes_under_way_are_done_or_refused_when_the_store_closes(self, store, reopen):
+    async def test_writes_in_progress_succeed_or_are_refused_when_the_store_closes(
+        self, store, reopen
+    ):
         claims = [
             asyncio.create_task(store.claim_file(BOARD, f"{index}.go", "p")) for index in range(50)
         ]

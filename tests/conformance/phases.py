@@ -79,7 +79,7 @@ class PhasesConformance(Conformance):
         phase, _ = await store.set_phase_state(BOARD, queued("p", worker=""))
         assert phase.worker == ""
 
-    async def test_another_worker_takes_the_phase_over(self, store):
+    async def test_another_worker_can_take_over_a_phase(self, store):
         await store.set_phase_state(BOARD, queued("p", worker="w1"))
         phase, _ = await store.set_phase_state(BOARD, queued("p", worker="w2"))
         assert phase.worker == "w2"
@@ -117,7 +117,7 @@ class PhasesConformance(Conformance):
         )
         assert phase.state == PhaseState.QUEUED
 
-    async def test_a_phase_that_was_expected_not_to_exist_is_left_as_it_is(self, store):
+    async def test_a_phase_that_was_expected_not_to_exist_is_not_changed(self, store):
         await store.set_phase_state(BOARD, PhaseChange("p", PhaseState.DONE, "w1"))
         before = await contents(store)
         with pytest.raises(StateMismatch) as caught:
@@ -155,7 +155,7 @@ class PhasesConformance(Conformance):
             listed = await items(lambda page, wanted=wanted: store.list_phases(BOARD, wanted, page))
             assert {phase.state for phase in listed} == set(wanted or STATES)
 
-    async def test_a_list_has_the_revision_it_was_read_at(self, store):
+    async def test_a_list_has_the_revision_of_its_reading(self, store):
         for count in (1, 2):
             await store.set_phase_state(BOARD, queued("p"))
             assert (await store.list_phases(BOARD, [], PageRequest(10))).revision == count

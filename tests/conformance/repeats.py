@@ -61,7 +61,7 @@ each_refusal = pytest.mark.parametrize(
 
 class RepeatsConformance(Conformance):
     @each(WRITES)
-    async def test_a_change_that_comes_again_is_answered_as_before_and_not_done(self, store, call):
+    async def test_a_repeated_change_is_answered_as_before_and_not_done_again(self, store, call):
         await fill(store)
         first = await call(store, KEY)
         await store.claim_file(BOARD, "later.go", "store")
@@ -70,12 +70,12 @@ class RepeatsConformance(Conformance):
         assert await contents(store) == before
 
     @each(WRITES)
-    async def test_so_it_is_by_the_next_server(self, store, reopen, call):
+    async def test_the_next_server_answers_a_repeated_call_as_before(self, store, reopen, call):
         await fill(store)
         first = await call(store, KEY)
         assert await call(await reopen(), KEY) == first
 
-    async def test_a_release_of_nothing_that_comes_again_releases_no_later_claim(
+    async def test_a_repeated_release_that_released_nothing_releases_no_later_claim(
         self, store, reopen
     ):
         await fill(store)
@@ -87,7 +87,7 @@ class RepeatsConformance(Conformance):
         assert await store.release_claims(BOARD, "p", [], key=KEY) == first
         assert await store.get_file_owner(BOARD, "p.go") == "p"
 
-    async def test_an_equal_contract_that_comes_again_replaces_no_newer_one(self, store):
+    async def test_a_repeated_publish_of_an_unchanged_contract_replaces_no_newer_one(self, store):
         await store.publish_contract(BOARD, draft("T", signature="old"))
         first = await store.publish_contract(BOARD, draft("T", signature="old"), key=KEY)
         newer = await store.publish_contract(BOARD, draft("T", signature="new"))
@@ -116,7 +116,7 @@ class RepeatsConformance(Conformance):
             store = await reopen()
 
     @each_refusal
-    async def test_without_a_key_a_refused_call_is_made_anew(self, store, error, call):
+    async def test_without_a_key_a_refused_call_is_evaluated_again(self, store, error, call):
         await fill(store)
         with pytest.raises(error):
             await call(store, None)
@@ -138,7 +138,7 @@ class RepeatsConformance(Conformance):
         with pytest.raises(StateMismatch):
             await store.set_phase_state(BOARD, running_if_queued, key=key_of("twice"))
 
-    async def test_a_key_of_one_board_means_nothing_on_another(self, store):
+    async def test_an_idempotency_key_of_one_board_is_unknown_on_another(self, store):
         await store.open_board("other")
         await store.claim_file(BOARD, "a.go", "p", key=KEY)
         claim, revision = await store.claim_file("other", "a.go", "q", key=KEY)
@@ -161,13 +161,13 @@ class RepeatsConformance(Conformance):
             assert await store.claim_file(BOARD, "a.go", "p", key=KEY) == first
             store = await reopen()
 
-    async def test_a_session_opened_by_a_call_that_comes_again_is_one(self, store):
+    async def test_a_repeated_call_opens_one_session(self, store):
         minute = timedelta(minutes=1)
         first, made = await store.open_session(BOARD, "w", minute, OnExpiry.FAIL, key=KEY)
         again, revision = await store.open_session(BOARD, "w", minute, OnExpiry.FAIL, key=KEY)
         assert (again.session_id, revision) == (first.session_id, made)
 
-    async def test_a_session_closed_by_a_call_that_comes_again_was_closed(self, store):
+    async def test_repeating_the_call_that_closed_a_session_succeeds(self, store):
         session, _ = await store.open_session(BOARD, "w", timedelta(minutes=1), OnExpiry.FAIL)
         first = await store.close_session(BOARD, session.session_id, key=KEY)
         assert await store.close_session(BOARD, session.session_id, key=KEY) == first

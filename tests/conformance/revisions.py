@@ -43,7 +43,7 @@ class RevisionsConformance(Conformance):
         assert await revision_of(store) == before
 
     @each(WRITES)
-    async def test_revisions_go_on_across_a_reopening(self, store, reopen, call):
+    async def test_revisions_continue_after_a_reopening(self, store, reopen, call):
         await fill(store)
         before = await revision_of(store)
         store = await reopen()

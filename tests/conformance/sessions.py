@@ -124,7 +124,7 @@ class SessionsConformance(Conformance):
         )
         assert (at, listener.commits) == (revision, [])
 
-    async def test_a_list_has_the_time_when_each_session_now_expires(self, store):
+    async def test_a_list_has_the_current_expiry_of_each_session(self, store):
         session_id = await opened(store)
         renewed, _ = await store.renew_session(BOARD, session_id)
         (listed,) = await items(lambda page: store.list_sessions(BOARD, page))
@@ -150,7 +150,7 @@ class SessionsConformance(Conformance):
         ("on_expiry", "state", "worker"),
         [(OnExpiry.FAIL, PhaseState.FAILED, "w1"), (OnExpiry.REQUEUE, PhaseState.QUEUED, "")],
     )
-    async def test_a_session_that_is_not_renewed_ends_likewise(
+    async def test_a_session_that_is_not_renewed_ends_its_phases_and_releases_its_files(
         self, store, on_expiry, state, worker
     ):
         listener = await listening(store)
@@ -180,14 +180,14 @@ class SessionsConformance(Conformance):
         assert records[Change.SESSION_ENDED].session_id == session_id
         assert await history(store) == listener.commits
 
-    async def test_a_session_without_work_ends_in_an_event_of_its_own(self, store):
+    async def test_the_end_of_a_session_without_phases_or_files_is_one_event(self, store):
         listener = await listening(store)
         session_id = await opened(store, SHORT)
         commit = await listener.change(Change.SESSION_ENDED)
         (event,) = commit.events
         assert (event.record.session_id, event.cause) == (session_id, Cause.SESSION_EXPIRED)
 
-    async def test_what_is_done_without_a_session_never_ends(self, store):
+    async def test_phases_and_claims_without_a_session_never_expire(self, store):
         session_id = await opened(store)
         await at_work(store, session_id)
         before = await store.get_phase_state(BOARD, "q")
@@ -214,7 +214,7 @@ class SessionsConformance(Conformance):
         assert (await store.list_phases(BOARD, [], ALL)).items == [phase]
 
     @pytest.mark.parametrize("state", [PhaseState.DONE, PhaseState.RUNNING, PhaseState.BLOCKED])
-    async def test_another_write_to_the_phase_ends_its_bond(self, store, state):
+    async def test_a_write_without_the_session_unbinds_the_phase(self, store, state):
         session_id = await opened(store)
         await store.set_phase_state(BOARD, running("p", session_id))
         phase, _ = await store.set_phase_state(BOARD, PhaseChange("p", state))
@@ -222,7 +222,7 @@ class SessionsConformance(Conformance):
         await store.close_session(BOARD, session_id)
         assert await store.get_phase_state(BOARD, "p") == phase
 
-    async def test_a_phase_goes_over_to_the_session_that_runs_it_last(self, store):
+    async def test_a_phase_is_bound_to_the_last_session_that_set_it_running(self, store):
         first, second = await opened(store), await opened(store)
         await store.set_phase_state(BOARD, running("p", first))
         phase, _ = await store.set_phase_state(BOARD, running("p", second))
@@ -260,7 +260,7 @@ class SessionsConformance(Conformance):
         await store.close_session(BOARD, session_id)
         assert await store.get_file_owner(BOARD, "a.go") == ""
 
-    async def test_claiming_again_without_a_session_keeps_the_bond(self, store):
+    async def test_claiming_again_without_a_session_keeps_the_claim_bound(self, store):
         session_id = await opened(store)
         held = await store.claim_file(BOARD, "a.go", "p", session_id)
         assert await store.claim_file(BOARD, "a.go", "p") == held
@@ -284,7 +284,7 @@ class SessionsConformance(Conformance):
         assert (await store.close_session(BOARD, session_id)).value == 0
         assert await store.get_file_owner(BOARD, "a.go") == "p"
 
-    async def test_completing_in_a_session_leaves_it_nothing_to_end(self, store):
+    async def test_the_end_of_a_session_does_not_change_its_completed_phase(self, store):
         session_id = await opened(store)
         await at_work(store, session_id)
         completion = Completion("p", PhaseState.DONE, [draft("A", "p")], session_id)
@@ -382,7 +382,7 @@ class SessionsConformance(Conformance):
         with pytest.raises(SessionExpired):
             await store.renew_session(BOARD, session_id)
 
-    async def test_a_session_whose_opener_has_gone_ends_too(self, store):
+    async def test_a_session_whose_opening_was_cancelled_expires(self, store):
         """Nobody knows its ID, so nobody can renew it."""
         opening = asyncio.create_task(opened(store, SHORT))
 

@@ -16,7 +16,7 @@ class SnapshotsConformance(Conformance):
         held = (snapshot.phases, snapshot.contracts, snapshot.claims, snapshot.sessions)
         assert held == ([], [], [], [])
 
-    async def test_a_snapshot_is_what_the_lists_say(self, store, clock):
+    async def test_a_snapshot_equals_the_lists_of_its_revision(self, store, clock):
         for name in ("z", "a", "ä"):
             clock.step = timedelta(0)  # posted at the same time: ordered by their IDs
             await store.set_phase_state(BOARD, PhaseChange(name, PhaseState.QUEUED))

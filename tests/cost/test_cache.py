@@ -255,7 +255,7 @@ async def test_closing_a_board_stops_the_loading_of_its_cache(reader, monkeypatc
     assert task.cancelled()
 
 
-async def test_a_cache_that_nobody_reads_is_dropped(reader, monkeypatch):
+async def test_a_cache_that_is_not_read_is_dropped(reader, monkeypatch):
     monkeypatch.setattr(cache, "MAX_UNREAD", 10)
     await reader.loaded()
     for turn in range(10):

@@ -38,7 +38,7 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-async def test_room_is_given_in_order_and_wakes_only_the_streams_that_get_it(limiter):
+async def test_budget_is_granted_in_order_and_wakes_only_the_streams_that_get_it(limiter):
     streams = Streams(limiter)
     limiter.more(READER, 4 * MIB)
     waiting = [streams.ask(number, MIB) for number in range(1_000)]
@@ -55,7 +55,7 @@ async def test_room_is_given_in_order_and_wakes_only_the_streams_that_get_it(lim
     assert (limiter.held, limiter._waiting) == (4 * MIB, {})
 
 
-async def test_a_stream_that_needs_much_room_is_not_overtaken_forever(limiter):
+async def test_a_large_reply_is_not_overtaken_by_small_ones_forever(limiter):
     streams = Streams(limiter)
     limiter.more(READER, 2 * MIB)
     streams.ask(0, 4 * MIB)
@@ -88,7 +88,7 @@ async def test_a_cancelled_stream_gives_its_room_to_the_next(limiter, when):
     assert limiter.held == (4 * MIB if when == "before" else 3 * MIB)
 
 
-def test_callers_at_their_limits_leave_room_for_another(limiter):
+def test_callers_at_their_limits_do_not_exclude_another(limiter):
     for caller in range(5):
         for kind in ("held bytes", "unread bytes"):
             while limiter.fits((kind, f"{caller}"), MIB // 16):

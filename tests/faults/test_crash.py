@@ -181,7 +181,7 @@ def test_a_server_that_dies_while_it_migrates_a_file_leaves_it_to_the_next(tmp_p
     assert_sound(tmp_path, BOARD)
 
 
-def test_a_call_sent_again_is_answered_by_the_next_server_as_the_dead_one_would_have(tmp_path):
+def test_the_next_server_answers_a_retry_as_the_killed_one_would_have(tmp_path):
     once = (("board-request-id", "01938c1e"),)
     start = pb.SetPhaseStateRequest(
         phase_id="a", state=pb.PHASE_STATE_RUNNING, expected_state=pb.PHASE_STATE_QUEUED
@@ -203,7 +203,7 @@ def test_a_call_sent_again_is_answered_by_the_next_server_as_the_dead_one_would_
         assert server.stop() == 0
 
 
-def test_calls_that_changed_nothing_and_come_late_change_nothing_after_a_crash_either(tmp_path):
+def test_calls_that_changed_nothing_change_nothing_when_repeated_after_a_crash(tmp_path):
     release = pb.ReleaseClaimsRequest(owner="late")
     start = pb.SetPhaseStateRequest(
         phase_id="a", state=pb.PHASE_STATE_RUNNING, expected_state=pb.PHASE_STATE_DONE

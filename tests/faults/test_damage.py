@@ -11,7 +11,7 @@ BOARD = "nebula"
 
 
 @pytest.mark.parametrize("suffix", ["-wal", "-shm"])
-def test_what_is_acknowledged_after_the_log_was_deleted_survives_a_kill(tmp_path, suffix):
+def test_writes_acknowledged_after_the_log_was_deleted_survive_a_kill(tmp_path, suffix):
     with Program(tmp_path, "--board", BOARD) as server:
         server.start()
         with BoardClient(server.address, timeout=30) as client:

@@ -193,7 +193,7 @@ async def test_a_board_that_could_not_be_made_can_be_made_once_there_is_room(
 
 
 @pytest.mark.parametrize("good", range(8))
-async def test_a_board_can_be_opened_later_whenever_the_disk_began_to_fail(
+async def test_a_board_can_be_opened_later_wherever_the_disk_failed_while_opening_it(
     tmp_path, disk, monkeypatch, good
 ):
     """Even if closing its files fails too, which used to keep its lock."""
@@ -248,7 +248,7 @@ async def fill(store):
     pytest.fail("the disk is not small")
 
 
-async def test_a_disk_that_is_really_full_is_reported_and_recovered_from(small_disk):
+async def test_a_real_full_disk_is_reported_and_writes_succeed_once_there_is_room(small_disk):
     store = SqliteStore(small_disk)
     await store.open_board(BOARD)
     ballast = small_disk / "ballast"
@@ -282,7 +282,9 @@ async def test_a_board_on_a_disk_that_is_really_full_opens_once_there_is_room(sm
     await store.close()
 
 
-async def test_a_backup_for_which_there_is_no_room_says_so_and_leaves_nothing(small_disk, tmp_path):
+async def test_a_backup_that_does_not_fit_on_the_disk_is_refused_and_leaves_no_file(
+    small_disk, tmp_path
+):
     store = SqliteStore(tmp_path / "boards")
     await store.open_board(BOARD)
     large = [draft(f"{number}", "x" * 100_000) for number in range(20)]

@@ -83,7 +83,7 @@ def arrives(proxy, ended, writes):
     assert ended.acquire(timeout=PATIENT)
 
 
-def test_a_late_release_of_nothing_frees_no_later_claim(near, far, proxy, ended):
+def test_a_late_release_that_released_nothing_releases_no_later_claim(near, far, proxy, ended):
     assert retried(proxy, lambda: far.release_claims("far")) == 0
     near.claim_file("x.go", "far")
     arrives(proxy, ended, 1)
@@ -91,7 +91,7 @@ def test_a_late_release_of_nothing_frees_no_later_claim(near, far, proxy, ended)
     assert near.get_snapshot().revision == 1
 
 
-def test_a_late_publish_of_an_equal_contract_replaces_no_newer_one(near, far, proxy, ended):
+def test_a_late_publish_of_an_unchanged_contract_replaces_no_newer_one(near, far, proxy, ended):
     near.publish_contract(Contract("far", "type", "T", signature="old"))
     retried(proxy, lambda: far.publish_contract(Contract("far", "type", "T", signature="old")))
     near.publish_contract(Contract("far", "type", "T", signature="new"))
@@ -99,7 +99,7 @@ def test_a_late_publish_of_an_equal_contract_replaces_no_newer_one(near, far, pr
     assert [contract.signature for contract in near.all_contracts()] == ["new"]
 
 
-def test_a_late_compare_and_set_that_was_refused_changes_nothing(near, far, proxy, ended):
+def test_a_late_attempt_of_a_refused_compare_and_set_changes_nothing(near, far, proxy, ended):
     outcome = retried(proxy, lambda: far.set_phase_state("far", "running", expected_state="queued"))
     assert isinstance(outcome, StateMismatch)
     near.set_phase_state("far", "queued")
@@ -107,7 +107,7 @@ def test_a_late_compare_and_set_that_was_refused_changes_nothing(near, far, prox
     assert near.get_phase_state("far") == "queued"
 
 
-def test_a_late_claim_that_was_refused_takes_no_file(near, far, proxy, ended):
+def test_a_late_attempt_of_a_refused_claim_claims_no_file(near, far, proxy, ended):
     near.claim_file("x.go", "near")
     outcome = retried(proxy, lambda: far.claim_file("x.go", "far"))
     assert isinstance(outcome, FileAlreadyClaimed)
@@ -116,7 +116,7 @@ def test_a_late_claim_that_was_refused_takes_no_file(near, far, proxy, ended):
     assert near.file_owner("x.go") == ""
 
 
-def test_without_a_key_a_late_attempt_would_be_done(near, far, proxy, ended, monkeypatch):
+def test_without_a_key_a_late_attempt_is_done(near, far, proxy, ended, monkeypatch):
     monkeypatch.setattr("board_client.transport.metadata", lambda _: ())
     assert retried(proxy, lambda: far.release_claims("far")) == 0
     near.claim_file("x.go", "far")

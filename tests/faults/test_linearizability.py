@@ -38,7 +38,7 @@ def test_a_read_of_the_last_write_is_linearizable():
     assert is_linearizable(history, "", phase)
 
 
-def test_a_stale_read_is_not():
+def test_a_stale_read_is_not_linearizable():
     history = [op(("set", "a"), "a", 0, 1), op(("set", "b"), "b", 2, 3), op(("get",), "a", 4, 5)]
     assert not is_linearizable(history, "", phase)
 
@@ -56,12 +56,12 @@ def test_two_swaps_from_one_state_cannot_both_succeed():
     assert not is_linearizable(history, "a", phase)
 
 
-def test_a_swap_that_was_refused_though_it_happened_is_found():
+def test_a_compare_and_set_that_happened_though_it_was_refused_is_found():
     history = [op(("swap", "a", "b"), ("mismatch", "b"), 0, 1), op(("get",), "b", 2, 3)]
     assert not is_linearizable(history, "a", phase)
 
 
-def test_a_write_done_twice_around_another_is_found():
+def test_a_write_that_is_done_again_after_another_is_found():
     """A lost update: a's retry came after b, which nobody overwrote any more."""
     history = [
         op(("set", "a"), "a", 0, 9),
@@ -284,7 +284,7 @@ class GivesFilesTwice(SqliteStore):
 
 
 @pytest.mark.parametrize("broken", [LosesUpdates, GivesFilesTwice])
-def test_a_store_that_is_broken_is_found_out(tmp_path, broken):
+def test_a_store_that_is_not_linearizable_is_found(tmp_path, broken):
     recorder = Recorder()
     with server_thread(tmp_path, board="nebula", store=broken) as address:
         for seed in range(20):

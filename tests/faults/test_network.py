@@ -81,7 +81,7 @@ def test_a_compare_and_set_whose_reply_was_lost_succeeds_when_retried(near, far,
     assert near.get_snapshot().revision == 2
 
 
-def test_without_the_request_id_it_would_be_told_that_it_failed(near, far, proxy, monkeypatch):
+def test_without_the_key_the_retry_fails(near, far, proxy, monkeypatch):
     monkeypatch.setattr(board_client.transport, "metadata", lambda _: ())
     with pytest.raises(StateMismatch):
         lose_the_reply(
@@ -172,7 +172,9 @@ def test_a_write_larger_than_grpcs_retry_buffer_is_sent_again(near, far, proxy, 
 PINGS = ("grpc.keepalive_time_ms", "grpc.keepalive_timeout_ms", "grpc.http2.ping_timeout_ms")
 
 
-def test_a_call_on_a_silent_connection_is_made_again_on_another(near, proxy, monkeypatch):
+def test_a_call_on_a_connection_that_does_not_answer_is_retried_on_another(
+    near, proxy, monkeypatch
+):
     options = dict(board_client.channel.OPTIONS)
     pause, *timeouts = [options[name] for name in PINGS]
     assert pause + max(timeouts) <= 17_000  # milliseconds, as docs/guarantees.md has it
@@ -213,12 +215,12 @@ async def test_a_call_of_the_async_client_that_gets_no_answer_ends_at_its_deadli
                 await asyncio.wait_for(call, PATIENT)
 
 
-def test_a_slow_network_is_only_slow(far, proxy):
+def test_a_slow_network_fails_no_call(far, proxy):
     proxy.delay(0.2)
     assert far.set_phase_state("a", "running").state == "running"
 
 
-def test_a_watch_goes_on_where_a_broken_connection_ended_it(near, far, fail):
+def test_a_watch_resumes_where_a_broken_connection_ended_it(near, far, fail):
     watch = far.watch("phase")
     for worker in range(6):
         near.set_phase_state("a", "running", worker=f"{worker}")
@@ -228,7 +230,7 @@ def test_a_watch_goes_on_where_a_broken_connection_ended_it(near, far, fail):
     watch.close()
 
 
-def test_a_watch_outlives_a_server_that_is_silent_for_longer_than_its_timeout(near, proxy):
+def test_a_watch_survives_a_server_that_does_not_answer_for_longer_than_its_timeout(near, proxy):
     with BoardClient(proxy.address, timeout=0.3) as far, ThreadPoolExecutor(1) as pool:
         changes = far.watch()
         proxy.reset_all()

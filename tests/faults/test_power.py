@@ -79,12 +79,14 @@ async def write_until_the_power_fails(tmp_path, disk, seed, synchronous="full"):
 
 
 @pytest.mark.parametrize("seed", range(scaled(10, 1000)))
-async def test_what_was_acknowledged_survives_a_loss_of_power(tmp_path, disk, seed):
+async def test_acknowledged_writes_survive_a_loss_of_power(tmp_path, disk, seed):
     outage = await write_until_the_power_fails(tmp_path, disk, seed)
     assert outage.promised <= outage.found
 
 
-async def test_with_less_care_the_last_writes_are_lost_but_the_file_is_sound(tmp_path, disk):
+async def test_with_synchronous_normal_the_last_writes_are_lost_and_the_file_is_sound(
+    tmp_path, disk
+):
     """As `--synchronous normal` says; it also shows that this disk loses unsynced writes."""
     lost = 0
     for seed in range(10):

@@ -58,7 +58,7 @@ async def test_no_snapshot_of_the_async_client_hangs_past_its_deadline_either(tm
 
 
 @pytest.mark.parametrize("ask", ["get_snapshot", "watch"])
-def test_a_stream_to_nobody_gives_up_after_a_few_tries(tmp_path, ask):
+def test_a_stream_without_a_server_fails_after_a_few_attempts(tmp_path, ask):
     with (
         BoardClient(f"unix:{tmp_path}/nobody", timeout=60) as client,
         pytest.raises(Unavailable),

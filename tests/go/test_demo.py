@@ -35,7 +35,7 @@ def test_without_go_the_demo_says_so_and_does_the_same_in_python(tmp_path):
     assert complete(ran.stdout)
 
 
-def test_a_nebula_that_cannot_be_completed_is_not_a_success(tmp_path):
+def test_a_nebula_that_is_not_completed_exits_with_1(tmp_path):
     (tmp_path / "nebula.toml").write_text('[nebula]\nname = "n"\n')
     for phase, scope in {"fails": "../elsewhere.go", "works": "a.go"}.items():
         head = f'id = "{phase}"\nscope = ["{scope}"]\n'

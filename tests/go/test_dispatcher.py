@@ -51,7 +51,7 @@ def states(board):
     return {phase.phase_id: phase.state for phase in board.list_phases()}
 
 
-def test_a_failing_worker_stops_only_what_depends_on_it(dispatcher, board):
+def test_a_failed_phase_stops_only_the_phases_that_depend_on_it(dispatcher, board):
     phases = {
         "fails": ([], ["a.go", "../outside.go"]),
         "after": (["fails"], ["b.go"]),
@@ -65,7 +65,7 @@ def test_a_failing_worker_stops_only_what_depends_on_it(dispatcher, board):
     assert board.list_claims() == []
 
 
-def test_a_file_that_is_taken_blocks_a_phase_until_it_is_free(dispatcher, board):
+def test_a_phase_is_blocked_until_its_files_are_free(dispatcher, board):
     board.claim_file("taken.go", owner="somebody")
     phases = {"wants": ([], ["a.go", "taken.go"]), "apart": ([], ["b.go"])}
     with dispatcher(phases) as running:
@@ -166,7 +166,7 @@ THERE = ["a/b/deep.go", "a/x.go", "a/x_test.go", "other/y.go", "root.go"]
         ([], []),
     ],
 )
-def test_a_scope_stands_for_the_files_that_are_there(files_of_scope, scope, claimed):
+def test_a_scope_matches_the_existing_files(files_of_scope, scope, claimed):
     assert files_of_scope(scope, THERE) == claimed
 
 

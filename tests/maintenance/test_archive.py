@@ -77,7 +77,7 @@ def test_watchers_get_each_removal_and_its_cause(client):
     assert (events[2].record.name, events[2].record.signature) == ("T", "")
 
 
-def test_who_waits_for_what_was_archived_goes_on_waiting(client):
+def test_a_wait_for_an_archived_contract_continues(client):
     # Met now; not met any more once the board is empty, which frees the file.
     conditions = (PhaseIn("a", "done"), ContractPublished("T"), FileFree("x.go"))
     with pytest.raises(DeadlineExceeded):
@@ -109,7 +109,7 @@ def test_an_empty_board_is_archived_without_a_revision(client):
     assert client.get_snapshot().revision == at
 
 
-def test_a_board_that_changes_under_way_is_read_again(client, tmp_path, monkeypatch):
+def test_a_board_that_changes_meanwhile_is_read_again(client, tmp_path, monkeypatch):
     write = archiving._write
 
     def interrupted(*arguments):
@@ -122,7 +122,7 @@ def test_a_board_that_changes_under_way_is_read_again(client, tmp_path, monkeypa
     assert "late" in (tmp_path / "archive").read_text()
 
 
-def test_a_board_that_does_not_stand_still_is_left_as_it_is(client, tmp_path, monkeypatch):
+def test_a_board_that_changes_during_every_attempt_is_not_archived(client, tmp_path, monkeypatch):
     write = archiving._write
 
     def interrupted(*arguments):
@@ -138,7 +138,7 @@ def test_a_board_that_does_not_stand_still_is_left_as_it_is(client, tmp_path, mo
 
 # The last of several attempts may be refused while the first is still on its way.
 @pytest.mark.parametrize("error", [Unavailable, DeadlineExceeded, StoreFull, Unauthenticated])
-def test_where_an_attempt_may_have_emptied_the_board_the_archive_is_kept(client, tmp_path, error):
+def test_if_an_attempt_may_have_emptied_the_board_the_archive_is_kept(client, tmp_path, error):
     class Interrupted(BoardClient):
         def archive_board(self, *stored):
             super().archive_board(*stored)
@@ -172,7 +172,7 @@ def test_a_board_that_was_replaced_since_is_not_archived(client, tmp_path):
     assert client.archive_board(other.revision, other.board_id).phases == other.revision
 
 
-def test_a_board_that_is_replaced_under_way_is_left_as_it_is(client, tmp_path, monkeypatch):
+def test_a_board_that_is_replaced_meanwhile_is_not_emptied(client, tmp_path, monkeypatch):
     write, others = archiving._write, []
 
     def interrupted(*arguments):
@@ -186,7 +186,7 @@ def test_a_board_that_is_replaced_under_way_is_left_as_it_is(client, tmp_path, m
     assert not (tmp_path / "archive").exists()
 
 
-def test_a_file_of_somebodys_beside_the_archive_stays_as_it_is(client, tmp_path):
+def test_other_files_beside_the_archive_are_not_changed(client, tmp_path):
     (tmp_path / "archive.partial").write_text("somebody's")
     archive(client, tmp_path / "archive")
     assert (tmp_path / "archive.partial").read_text() == "somebody's"
@@ -201,13 +201,13 @@ def test_an_archive_is_never_overwritten(client, tmp_path):
     assert len(client.list_phases()) == 2
 
 
-def test_ids_of_contracts_go_on_after_an_archive(client):
+def test_ids_of_contracts_continue_after_an_archive(client):
     last = client.all_contracts()[-1].id
     client.archive_board(client.get_snapshot().revision)
     assert client.publish_contract(Contract("a", "type", "T")).id == last + 1
 
 
-def test_sessions_live_on_and_hold_nothing(client):
+def test_sessions_stay_open_after_an_archive_and_have_no_files(client):
     with client.session("w", ttl=3600) as session:
         session.set_phase_state("s", "running")
         session.claim_file("s.go", "s")

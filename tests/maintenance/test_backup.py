@@ -92,7 +92,7 @@ def test_a_backup_reports_its_progress(tmp_path):
     assert done == total > 0
 
 
-def test_a_backup_replaces_an_older_one_and_leaves_nothing_else(tmp_path, served):
+def test_a_backup_replaces_an_older_one_and_leaves_no_other_file(tmp_path, served):
     there = tmp_path / "backups"
     there.mkdir()
     for _ in range(2):
@@ -102,7 +102,7 @@ def test_a_backup_replaces_an_older_one_and_leaves_nothing_else(tmp_path, served
     assert [file.name for file in there.iterdir()] == ["b"]
 
 
-def test_a_board_that_is_not_sound_is_not_backed_up_over_a_good_copy(tmp_path):
+def test_a_damaged_board_does_not_replace_a_good_backup(tmp_path):
     copy = tmp_path / "backup"
     board = spoiled(tmp_path / "boards", before=lambda board: back_up(board, copy))
     good = copy.read_bytes()
@@ -111,7 +111,7 @@ def test_a_board_that_is_not_sound_is_not_backed_up_over_a_good_copy(tmp_path):
     assert copy.read_bytes() == good
 
 
-def test_a_backup_takes_the_place_of_nothing_but_a_backup(tmp_path, served):
+def test_a_backup_replaces_only_a_backup(tmp_path, served):
     directory = tmp_path / "boards"
     served.with_options(board="other").open_board()
     notes, tokens = tmp_path / "notes.txt", tmp_path / "tokens.toml"
@@ -146,7 +146,7 @@ def test_a_board_is_not_restored_while_it_is_served(tmp_path):
         restore(copy, board, force=True)
 
 
-def test_a_board_that_is_there_is_not_restored_over_without_force(tmp_path):
+def test_an_existing_board_is_not_replaced_without_force(tmp_path):
     directory = tmp_path / "boards"
     with server_thread(directory, board=BOARD):
         back_up(file_of(directory), tmp_path / "backup")
@@ -154,7 +154,7 @@ def test_a_board_that_is_there_is_not_restored_over_without_force(tmp_path):
         restore(tmp_path / "backup", file_of(directory))
 
 
-def test_what_is_no_backup_is_not_restored(tmp_path):
+def test_a_file_that_is_not_a_backup_is_not_restored(tmp_path):
     (tmp_path / "backup").write_text("no board at all, but long enough to be mistaken" * 100)
     with pytest.raises(MaintenanceError, match="not a sound backup"):
         restore(tmp_path / "backup", file_of(tmp_path))
@@ -187,7 +187,7 @@ def test_a_restored_board_is_another_and_its_watches_end(tmp_path):
         assert db.execute("SELECT state FROM board").get == "done"
 
 
-def test_a_board_that_a_crash_left_with_a_log_is_put_aside_whole(tmp_path):
+def test_a_board_with_a_log_left_by_a_crash_is_renamed_with_its_log(tmp_path):
     directory = tmp_path / "boards"
     with Program(directory, "--board", BOARD) as server, BoardClient(server.address) as client:
         server.start()
@@ -201,7 +201,7 @@ def test_a_board_that_a_crash_left_with_a_log_is_put_aside_whole(tmp_path):
 
 
 @pytest.mark.usefixtures("served")
-def test_a_backup_takes_the_place_of_a_spoiled_one(tmp_path):
+def test_a_backup_replaces_a_damaged_one(tmp_path):
     board, copy = file_of(tmp_path / "boards"), tmp_path / "backup"
     back_up(board, copy)
     copy.write_bytes(copy.read_bytes()[:5000])
@@ -218,7 +218,7 @@ def test_a_database_of_something_else_is_not_replaced(tmp_path):
         back_up(file_of(tmp_path / "boards"), copy)
 
 
-def test_what_was_put_aside_stays_however_often_a_board_is_restored(tmp_path):
+def test_renamed_boards_are_kept_however_often_a_board_is_restored(tmp_path):
     directory, copy = tmp_path / "boards", tmp_path / "backup"
     with server_thread(directory, board=BOARD) as address, BoardClient(address) as client:
         back_up(file_of(directory), copy)
@@ -249,14 +249,14 @@ def mode(path):
 
 
 @pytest.mark.usefixtures("served")
-def test_backups_are_their_makers_alone(tmp_path):
+def test_a_backup_is_private_to_its_owner(tmp_path):
     copy = tmp_path / "backup"
     assert keep("backup", copy, "--dir", tmp_path / "boards", "--board", BOARD).returncode == 0
     assert mode(copy) == 0o600
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-def test_what_root_restores_belongs_to_the_owner_of_the_boards(tmp_path):
+def test_a_board_that_root_restores_belongs_to_the_owner_of_the_boards(tmp_path):
     directory, copy = tmp_path / "boards", tmp_path / "backup"
     with server_thread(directory, board=BOARD):
         back_up(file_of(directory), copy)

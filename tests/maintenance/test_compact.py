@@ -12,7 +12,7 @@ from tests.maintenance.test_backup import BOARD, file_of, spoiled
 from tests.support.servers import server_thread
 
 
-def test_a_compacted_board_is_smaller_and_holds_what_it_held(tmp_path):
+def test_a_compacted_board_is_smaller_and_has_the_same_content(tmp_path):
     board = file_of(tmp_path)
     with server_thread(tmp_path, board=BOARD) as address, BoardClient(address) as client:
         for number in range(40):
@@ -47,7 +47,7 @@ def test_a_board_of_fewer_revisions_than_are_to_be_kept_keeps_them_all(tmp_path)
         assert next(events).revision == 1
 
 
-def test_a_board_that_is_not_sound_keeps_its_events(tmp_path):
+def test_a_damaged_board_keeps_its_events(tmp_path):
     board = spoiled(tmp_path)
     before = board.read_bytes()
     with pytest.raises(MaintenanceError, match="not sound"):

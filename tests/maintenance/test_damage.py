@@ -128,7 +128,7 @@ def test_the_commands_end_with_0_or_1_whatever_bit_is_flipped(sound, command, tm
 
 
 @pytest.mark.parametrize("bit", [0, 3, 7])
-def test_a_file_that_no_server_could_write_is_not_called_sound(sound, tmp_path, bit):
+def test_a_file_that_no_server_can_have_written_is_reported_as_damaged(sound, tmp_path, bit):
     board = file_of(tmp_path)
     board.write_bytes(flipped(sound[0], 18 * 8 + bit))  # the header's write version
     assert "later file format" in " ".join(faults(board))
@@ -246,7 +246,7 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize("statement", DAMAGES)
-async def test_what_is_wrong_with_a_file_is_said_and_where(sound, tmp_path, caplog, statement):
+async def test_the_damage_of_a_file_is_reported_with_its_place(sound, tmp_path, caplog, statement):
     board = file_of(tmp_path)
     board.write_bytes(sound[0])
     with closing(apsw.Connection(str(board))) as db:

@@ -86,12 +86,12 @@ def advice(board):
     return [finding for finding in examine(board) if finding.advice]
 
 
-def test_a_board_that_is_well_gets_no_advice(board):
+def test_a_sound_board_gets_no_advice(board):
     assert advice(board) == []
     assert any("sound" in finding.what for finding in examine(board))
 
 
-def test_a_board_that_is_served_is_said_to_be(tmp_path):
+def test_the_doctor_says_that_a_board_is_served(tmp_path):
     with server_thread(tmp_path, board=BOARD) as address, BoardClient(address) as client:
         client.set_phase_state("a", "queued")
         assert any("served by process" in what for what, _ in examine(file_of(tmp_path)))
@@ -115,7 +115,7 @@ def test_a_board_that_is_served_is_said_to_be(tmp_path):
         ("INSERT INTO phase_sessions VALUES ('nobody', 'none')", "is not there"),
     ],
 )
-def test_what_contradicts_the_events_is_found(board, statement, fault):
+def test_a_row_that_contradicts_the_events_is_found(board, statement, fault):
     spoil(board, statement)
     assert any(fault in found for found in faults(board)), list(faults(board))
 
@@ -128,7 +128,7 @@ def test_a_file_with_a_broken_page_is_found(board):
     assert any("restore" in result for _, result in examine(board))
 
 
-def test_a_log_that_has_grown_is_said_to_be_too_large(board, monkeypatch):
+def test_the_doctor_reports_a_write_ahead_log_that_is_too_large(board, monkeypatch):
     monkeypatch.setattr(examining, "LARGE_LOG", -1)
     (found,) = advice(board)
     assert found.what.startswith("write-ahead log of")
@@ -149,7 +149,7 @@ def test_a_board_that_cannot_be_written_is_examined_and_no_file_is_left_beside_i
     assert contents(closed_board.parent) == before
 
 
-def test_a_log_whose_index_could_not_be_made_for_the_server_is_left_as_it_is(closed_board):
+def test_a_write_ahead_log_without_an_index_is_not_changed_by_the_doctor(closed_board):
     with closing(apsw.Connection(str(closed_board))) as db:
         db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, True)
         db.execute("UPDATE meta SET compacted_revision = compacted_revision")
@@ -161,7 +161,7 @@ def test_a_log_whose_index_could_not_be_made_for_the_server_is_left_as_it_is(clo
     assert contents(closed_board.parent) == before
 
 
-def test_a_board_that_is_written_while_it_is_read_without_locks_is_not_believed(closed_board):
+def test_a_reading_without_locks_is_discarded_if_the_board_is_written_meanwhile(closed_board):
     with (
         pytest.raises(StoreUnavailable, match="repeat"),
         user_that_cannot_write(closed_board),
@@ -182,7 +182,7 @@ def test_an_interrupted_write_is_found_and_not_undone(board):
         assert advice(board) == []
 
 
-def test_a_link_that_no_server_opens_is_found_and_hides_no_other_board(board, tmp_path, command):
+def test_the_doctor_reports_a_symbolic_link_and_examines_the_other_boards(board, tmp_path, command):
     for name, target in (("a", board), ("z", tmp_path / "nowhere")):
         (tmp_path / f"{name}.board.db").symlink_to(target)
     code, out, err = command("doctor", "--dir", tmp_path)
@@ -192,7 +192,7 @@ def test_a_link_that_no_server_opens_is_found_and_hides_no_other_board(board, tm
     assert out.count("✓ its contents are sound") == 2
 
 
-def test_what_a_file_is_called_inside_does_nothing_to_the_terminal(board, command):
+def test_names_within_a_board_file_are_escaped_in_the_terminal(board, command):
     spoil(board, 'CREATE TABLE "\x1b[2J" (text); INSERT INTO "\x1b[2J" VALUES (NULL)')
     declared = "sql = replace(sql, 'text', 'text NOT NULL') WHERE name LIKE '%2J'"
     spoil(board, f"PRAGMA writable_schema = 1; UPDATE sqlite_schema SET {declared}")
@@ -204,7 +204,7 @@ def test_what_a_file_is_called_inside_does_nothing_to_the_terminal(board, comman
 
 
 @pytest.mark.usefixtures("board")
-def test_the_command_ends_with_0_when_all_boards_are_well_and_with_1_when_one_is_not(tmp_path):
+def test_the_command_exits_with_0_if_all_boards_are_sound_else_with_1(tmp_path):
     (tmp_path / "more").mkdir()
     spoiled(tmp_path / "more").rename(file_of(tmp_path, "spoiled"))
     result = keep("doctor", "--dir", tmp_path)

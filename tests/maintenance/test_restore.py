@@ -83,7 +83,7 @@ def served(board):
         return client.get_snapshot().revision
 
 
-def test_a_log_without_its_board_is_put_aside_and_not_served(crashed):
+def test_a_write_ahead_log_without_its_board_is_renamed_and_not_served(crashed):
     crashed.board.unlink()
     revision, aside = restore(crashed.backup, crashed.board)
     assert served(crashed.board) == revision == 1
@@ -147,7 +147,7 @@ def _copy(board, where):
     return file_of(where)
 
 
-def test_a_board_that_was_closed_well_is_at_its_path_until_the_backup_is(crashed):
+def test_a_cleanly_closed_board_stays_at_its_path_until_the_backup_replaces_it(crashed):
     served(crashed.board)  # its server closes it, which removes the log
     for step in range(1, 6):
         killed = subprocess.run(

@@ -48,7 +48,7 @@ def test_a_backup_of_another_board_is_not_replaced_without_force(boards, tmp_pat
     assert states(copy) == {"a": "queued"}
 
 
-def test_a_board_made_anew_does_not_replace_the_backup_of_the_one_before(boards, tmp_path):
+def test_a_new_board_does_not_replace_the_backup_of_the_deleted_one(boards, tmp_path):
     copy = tmp_path / "copy"
     back_up(file_of(boards), copy)
     file_of(boards).unlink()
@@ -77,7 +77,7 @@ def test_a_board_restored_under_another_name_does_not_replace_the_backup(boards,
         back_up(file_of(boards, "trial"), copy)
 
 
-def test_a_backup_of_an_earlier_version_is_known_by_its_boards_id(boards, tmp_path):
+def test_a_backup_of_an_earlier_version_is_identified_by_its_board_id(boards, tmp_path):
     copies = [tmp_path / "mine", tmp_path / "others"]
     for copy, board in zip(copies, [BOARD, "other"], strict=True):
         back_up(file_of(boards, board), copy)
@@ -114,7 +114,9 @@ def test_all_boards_of_a_directory_are_backed_up(boards, command, tmp_path):
     assert sorted(path.name for path in into.iterdir()) == ["nebula.backup", "other.backup"]
 
 
-def test_boards_that_cannot_be_backed_up_keep_no_other_from_it(boards, command, tmp_path):
+def test_a_board_that_cannot_be_backed_up_does_not_prevent_the_backup_of_others(
+    boards, command, tmp_path
+):
     into = tmp_path / "into"
     into.mkdir()
     shutil.copy(spoiled(tmp_path / "more"), file_of(boards, "m-spoiled"))
@@ -131,7 +133,7 @@ def test_boards_that_cannot_be_backed_up_keep_no_other_from_it(boards, command, 
     assert sorted(path.name for path in into.iterdir()) == ["nebula.backup", "other.backup"]
 
 
-def test_a_backup_needs_one_place_to_go_to(boards, command, tmp_path):
+def test_a_backup_needs_exactly_one_destination(boards, command, tmp_path):
     for arguments in ([], ["copy", "--all", tmp_path]):
         assert command("backup", *arguments, "--dir", boards).code == 2
     assert command("backup", "--all", tmp_path / "none", "--dir", boards).code == 1
@@ -157,7 +159,7 @@ def test_the_commands_find_the_boards_where_the_server_has_them(boards, command,
 
 
 @pytest.mark.parametrize("made_by", [os.mkfifo, lambda path: path.symlink_to("elsewhere")])
-def test_what_is_no_file_is_not_replaced_by_a_backup(boards, tmp_path, made_by):
+def test_a_backup_replaces_nothing_but_a_regular_file(boards, tmp_path, made_by):
     place = tmp_path / "place"
     made_by(place)
     before = place.lstat()
@@ -166,7 +168,7 @@ def test_what_is_no_file_is_not_replaced_by_a_backup(boards, tmp_path, made_by):
     assert os.path.samestat(place.lstat(), before)
 
 
-def test_a_file_that_is_called_as_an_unfinished_backup_is_not_written_over(boards, tmp_path):
+def test_a_file_with_the_name_of_an_unfinished_backup_is_not_overwritten(boards, tmp_path):
     theirs = tmp_path / "copy.partial"
     theirs.write_text("somebody's")
     with pytest.raises(MaintenanceError, match="in the way"):
@@ -179,14 +181,14 @@ def test_a_file_that_is_called_as_an_unfinished_backup_is_not_written_over(board
     assert states(file_of(boards)) == {"a": "queued"}
 
 
-def test_what_an_interrupted_backup_left_is_used_by_the_next(boards, tmp_path):
+def test_the_file_of_an_interrupted_backup_is_reused_by_the_next(boards, tmp_path):
     shutil.copy(file_of(boards, "other"), tmp_path / "copy.partial")
     back_up(file_of(boards), tmp_path / "copy")
     assert states(tmp_path / "copy") == {"a": "queued"}
     assert not (tmp_path / "copy.partial").exists()
 
 
-def test_two_backups_to_one_file_do_not_meet(boards, tmp_path):
+def test_two_backups_to_one_file_do_not_mix(boards, tmp_path):
     refused = []
 
     def meanwhile(*_):

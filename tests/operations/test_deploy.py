@@ -29,7 +29,7 @@ def exported(tmp_path_factory):
         return Samples(f"http://{server.metrics_address}/metrics").names()
 
 
-def test_the_dashboard_asks_for_metrics_that_there_are(exported):
+def test_the_dashboard_uses_only_existing_metrics(exported):
     dashboard = json.loads((DEPLOY / "grafana.json").read_text())
     asked = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
     assert len(asked) > 10
@@ -48,7 +48,7 @@ def test_the_document_describes_every_metric(exported):
             assert re.search(rf"`{family}(?:_total)?`", document), name
 
 
-def test_the_example_settings_are_settings():
+def test_the_example_settings_are_valid():
     settings = tomllib.loads((DEPLOY / "board.toml").read_text())
     assert settings.keys() <= {field.name for field in fields(Config)}
     paths = {name: Path(settings[name]) for name in ("directory", "tls_cert", "tls_key", "tokens")}
@@ -56,7 +56,7 @@ def test_the_example_settings_are_settings():
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd here")
-def test_the_unit_is_one(tmp_path):
+def test_the_unit_file_is_valid(tmp_path):
     unit = tmp_path / "board.service"
     text = (DEPLOY / "board.service").read_text()
     unit.write_text(text.replace("/opt/board/bin/board", "/bin/true"))

@@ -57,7 +57,7 @@ def test_a_call_without_a_request_id_gets_one_that_its_error_carries(tmp_path, l
     assert line["code"] == "INVALID_ARGUMENT"
 
 
-def test_a_name_that_would_spoil_the_log_is_not_taken(tmp_path, log):
+def test_a_token_name_with_control_characters_is_refused(tmp_path, log):
     names = ["x" * 129, "a b", 'a"b', ""]
     with (
         serve(tmp_path, log, "--log-level", "debug") as server,
@@ -93,7 +93,7 @@ def test_calls_are_logged_at_debug_only(tmp_path, log):
     assert [line for line in lines(log) if line["event"] == "call"] == []
 
 
-def test_people_get_lines_that_they_can_read(tmp_path, log):
+def test_on_a_terminal_the_log_is_readable_lines(tmp_path, log):
     with (
         program(tmp_path / "boards", "--log-level", "debug", log=log) as server,
         BoardClient(server.address) as client,
@@ -103,7 +103,7 @@ def test_people_get_lines_that_they_can_read(tmp_path, log):
     assert "code=OK" in line
 
 
-def test_an_insecure_start_is_warned_of(tmp_path, log):
+def test_an_insecure_server_logs_a_warning_at_its_start(tmp_path, log):
     with serve(tmp_path, log, "--listen", "0.0.0.0:0", "--insecure"):
         pass
     warnings = [line["event"] for line in lines(log) if line["level"] == "warning"]
@@ -123,7 +123,7 @@ for error in (grpc.aio.InternalError("nobody is there"), ValueError("of our own"
 """
 
 
-def test_a_reply_to_a_caller_who_has_gone_is_no_news():
+def test_a_reply_to_a_cancelled_call_is_not_logged_by_grpc():
     result = subprocess.run(
         [sys.executable, "-c", GRPC_TELLS], capture_output=True, text=True, check=True
     ).stderr
@@ -131,7 +131,7 @@ def test_a_reply_to_a_caller_who_has_gone_is_no_news():
     assert "nobody is there" not in result
 
 
-def test_the_longest_name_comes_back_with_the_largest_error(tmp_path):
+def test_the_longest_name_fits_into_the_largest_error(tmp_path):
     path, name = "\U0001d11e" * 1024, "n" * 128
     config = Config(tmp_path / "boards", "b", (ANY_PORT,))
     with running(config) as server, server.channel() as channel:

@@ -76,7 +76,7 @@ def test_calls_are_counted_by_method_and_code(client, read):
         assert samples.of("board_rpcs_total", method=method, code=code) == count
 
 
-def test_the_duration_of_calls_is_measured_except_of_those_that_wait(client, read):
+def test_the_duration_of_calls_is_measured_except_for_waits_and_watches(client, read):
     client.get_phase_state("p")
     watch = client.watch()
     watch.close()
@@ -149,7 +149,7 @@ def test_the_metrics_describe_the_server_process(read):
     assert samples.of("process_open_fds") > 0
 
 
-def test_metrics_can_be_read_while_calls_go_on(client, read):
+def test_metrics_can_be_read_while_calls_run(client, read):
     failed = []
 
     def write():
@@ -175,7 +175,7 @@ def connected(server):
     return socket.create_connection((host, int(port)), timeout=20)
 
 
-def test_connections_that_say_nothing_keep_nobody_from_the_metrics(server, read):
+def test_idle_connections_do_not_block_the_metrics(server, read):
     with ExitStack() as silent:
         all_of_them = [
             silent.enter_context(connected(server)) for _ in range(metrics.MAX_READERS + 5)
@@ -185,7 +185,7 @@ def test_connections_that_say_nothing_keep_nobody_from_the_metrics(server, read)
             assert connection.recv(1) == b""
 
 
-def test_readers_who_wait_for_a_busy_board_hold_no_other_board_up(server, monkeypatch):
+def test_readers_that_wait_for_a_busy_board_delay_no_other_board(server, monkeypatch):
     monkeypatch.setattr(metrics, "SCRAPE_TIMEOUT", 60)
     done = threading.Event()
     (board,) = server.store._registry.open_boards()
@@ -208,18 +208,18 @@ def test_a_connection_that_says_nothing_is_closed(server, monkeypatch):
         assert silent.recv(1) == b""
 
 
-def test_a_reader_that_asks_for_too_much_is_closed(server):
+def test_a_client_of_the_metrics_that_sends_too_much_is_disconnected(server):
     with connected(server) as large, suppress(ConnectionError):
         large.sendall(b"GET /metrics HTTP/1.1\r\nX: " + b"x" * 2**20)
         assert large.recv(1) == b""
 
 
-def test_what_is_no_reading_is_refused(server):
+def test_another_method_than_get_is_refused_for_the_metrics(server):
     with connected(server) as other:
         other.sendall(b"POST /metrics HTTP/1.1\r\nHost: board\r\n\r\n")
         assert other.recv(100).startswith(b"HTTP/1.1 405 ")
 
 
-def test_the_program_serves_them_where_it_says(tmp_path):
+def test_the_metrics_are_served_at_the_announced_address(tmp_path):
     with program(tmp_path / "boards") as server:
         assert Samples(server.metrics).of("board_revision", board="boards") == 0

@@ -35,7 +35,7 @@ def test_a_file_that_cannot_be_read_keeps_its_last_value_until_it_can(file, capl
     assert reread.current() == "second"
 
 
-def test_contents_that_make_no_sense_are_logged_once_and_ignored(file, caplog):
+def test_invalid_contents_are_logged_once_and_ignored(file, caplog):
     reread = Reloader([file], text)
     file.write_text("rubbish")
     for _ in range(3):
@@ -45,7 +45,7 @@ def test_contents_that_make_no_sense_are_logged_once_and_ignored(file, caplog):
     assert reread.current() == "first"
 
 
-def test_a_change_is_seen_that_left_no_trace_but_the_content(file):
+def test_a_change_that_only_the_content_shows_is_detected(file):
     """Two changes within one tick of the file system's clock have the same timestamp."""
     before = file.stat()
     reread = Reloader([file], text)
@@ -58,7 +58,7 @@ def test_a_change_is_seen_that_left_no_trace_but_the_content(file):
     assert reread.current() == "other"
 
 
-def test_a_fifo_in_the_place_of_a_file_is_not_waited_for(file, caplog):
+def test_a_fifo_in_place_of_a_file_is_refused_at_once(file, caplog):
     reread = Reloader([file], text)
     file.unlink()
     os.mkfifo(file)

@@ -67,7 +67,9 @@ def refused(serve):
     return run
 
 
-def test_flags_come_before_the_environment_before_the_file_before_the_defaults(printed, tmp_path):
+def test_flags_override_the_environment_which_overrides_the_file_which_overrides_the_defaults(
+    printed, tmp_path
+):
     file = tmp_path / "board.toml"
     file.write_text(
         'max_calls = 1\nmax_watches = 1\nmax_waiters = 1\nlisten = ["unix:from-file"]\n'
@@ -82,7 +84,7 @@ def test_flags_come_before_the_environment_before_the_file_before_the_defaults(p
     assert got["max_queue"] == Config().max_queue
 
 
-def test_what_is_printed_can_be_read_again_and_says_the_same(serve, printed, tmp_path):
+def test_a_printed_config_can_be_read_back_equal(serve, printed, tmp_path):
     (tmp_path / "tokens.toml").touch()
     arguments = (
         *("some dir", "--board", "b", "--listen", "127.0.0.1:0", "--listen", 'unix:a "b"'),
@@ -103,7 +105,7 @@ def test_the_file_can_be_named_by_the_environment(printed, tmp_path):
     assert printed(BOARD_SERVE_CONFIG=str(file))["max_calls"] == 7
 
 
-def test_the_short_variables_count_too(printed):
+def test_the_short_variables_are_read_too(printed):
     got = printed(BOARD_NAME="nebula", BOARD_LISTEN="127.0.0.1:1")
     assert (got["board"], got["listen"]) == ("nebula", ["127.0.0.1:1"])
 
@@ -136,13 +138,13 @@ def test_the_short_variables_count_too(printed):
         ("this is no TOML", "board.toml"),
     ],
 )
-def test_a_file_that_makes_no_sense_is_refused_by_name(refused, tmp_path, content, named):
+def test_an_invalid_file_is_refused_by_name(refused, tmp_path, content, named):
     file = tmp_path / "board.toml"
     file.write_text(content)
     assert named in refused("--config", file)
 
 
-def test_flags_and_variables_that_make_no_sense_are_refused_by_name(refused):
+def test_invalid_flags_and_variables_are_refused_by_name(refused):
     assert "--bogus" in refused("--bogus")
     assert "--max-calls" in refused("--max-calls", "x")
     assert "/nonexistent" in refused("--config", "/nonexistent")
@@ -160,12 +162,12 @@ def test_a_variable_that_is_set_but_empty_is_refused_by_name(refused, name):
     assert f'"{variable}" is empty' in refused(**{variable: ""})
 
 
-def test_a_variable_of_spaces_is_as_good_as_empty(refused):
+def test_a_variable_of_spaces_counts_as_empty(refused):
     assert "BOARD_SERVE_TOKENS" in refused(BOARD_SERVE_TOKENS="  ")
 
 
 @pytest.mark.parametrize("name", ["BOARD_NAME", "BOARD_LISTEN", "BOARD_SERVE_CONFIG"])
-def test_the_other_variables_are_refused_likewise(refused, name):
+def test_the_other_variables_are_refused_if_empty(refused, name):
     assert name in refused(**{name: ""})
 
 
@@ -262,7 +264,7 @@ def test_the_document_has_every_setting_with_its_default_and_help():
 
 
 @pytest.mark.parametrize("put", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
-def test_a_file_of_settings_that_could_go_on_for_ever_is_refused(refused, tmp_path, put):
+def test_a_settings_file_without_an_end_is_refused(refused, tmp_path, put):
     file = tmp_path / "board.toml"
     put(file)
     assert f"{file} is not a regular file" in refused("--config", file)

@@ -71,7 +71,7 @@ def refused(run):
     return refused
 
 
-def test_a_token_is_shown_once_and_the_file_keeps_its_hash(create, file):
+def test_a_token_is_printed_once_and_the_file_has_its_hash(create, file):
     secret = create(
         file, "w1", "--board", "a", "--board", "b", "--worker", 'wörk "er"', role="worker"
     )
@@ -126,7 +126,7 @@ def directory():
         yield Path(made)
 
 
-def test_processes_that_change_the_file_at_once_lose_and_bring_back_nothing(directory):
+def test_concurrent_commands_on_one_token_file_lose_no_change(directory):
     """Root and the owner at the same time, if the tests run as root."""
     changers, owner = 6, 12345 if os.geteuid() == 0 else 0
     file = directory / "tokens.toml"
@@ -184,7 +184,7 @@ except BadTokens as error:
     assert f"{file} belongs to user 12345; run this as that user" in done.stdout, done.stderr
 
 
-def test_a_lock_that_is_a_link_is_not_followed(refused, create, file, tmp_path):
+def test_a_lock_file_that_is_a_symbolic_link_is_refused(refused, create, file, tmp_path):
     create(file, "first")
     victim = tmp_path / "victim"
     victim.write_text("untouched")
@@ -205,7 +205,7 @@ def test_the_file_stays_its_owners(create, file):
     assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (12345, 23456, 0o600)
 
 
-def test_a_group_that_may_read_the_file_still_may(create, file):
+def test_rewriting_the_token_file_keeps_its_group_permission(create, file):
     create(file, "r1")
     file.chmod(0o640)
     create(file, "r2")
@@ -213,7 +213,7 @@ def test_a_group_that_may_read_the_file_still_may(create, file):
 
 
 @pytest.mark.parametrize(("step", "names"), [(1, ["r1"]), (2, ["r1", "r2"])])
-def test_a_crash_leaves_the_old_file_or_the_new_one_whole(create, file, step, names):
+def test_a_crash_leaves_either_the_old_file_or_the_new_one(create, file, step, names):
     create(file, "r1")
     command = [sys.executable, "-m", "board_server.auth", "create", "--file", file]
     killed = subprocess.run(
@@ -225,7 +225,7 @@ def test_a_crash_leaves_the_old_file_or_the_new_one_whole(create, file, step, na
     assert [token.principal.name for token in read(file).tokens] == names
 
 
-def test_behind_a_link_the_file_is_changed_and_not_the_link(create, file, tmp_path):
+def test_writing_through_a_symbolic_link_replaces_the_file_and_not_the_link(create, file, tmp_path):
     link = tmp_path / "link.toml"
     link.symlink_to(file)
     create(file, "r1")
@@ -254,7 +254,7 @@ def test_a_revoked_token_is_unknown_and_the_others_stay(run, create, refused, fi
     assert '"first"' in refused("revoke", "-f", file, "first", code=1)
 
 
-def test_a_token_that_cannot_be_shown_is_named_and_can_be_revoked(run, file):
+def test_a_token_that_cannot_be_printed_is_named_and_can_be_revoked(run, file):
     create = ["create", "-f", file, "--name", "lost", "--role", "admin"]
     with Path("/dev/full").open("wb") as full:
         result = subprocess.run(
@@ -268,7 +268,7 @@ def test_a_token_that_cannot_be_shown_is_named_and_can_be_revoked(run, file):
     assert run("revoke", "-f", file, "lost").returncode == 0
 
 
-def test_what_makes_no_sense_is_refused_and_the_file_left_alone(create, refused, file):
+def test_invalid_arguments_are_refused_and_the_file_is_not_changed(create, refused, file):
     create(file, "taken")
     before = file.read_bytes()
     base = ("create", "-f", file)
@@ -281,7 +281,7 @@ def test_what_makes_no_sense_is_refused_and_the_file_left_alone(create, refused,
     assert file.read_bytes() == before
 
 
-def test_what_is_empty_is_refused_and_not_taken_for_anything(refused, file):
+def test_empty_settings_are_refused(refused, file):
     """As with an unset variable in a script: the token would be for any worker."""
     base = ("create", "-f", file, "--name", "x", "--role", "worker")
     assert "--worker is empty" in refused(*base, "--worker", "")
@@ -306,7 +306,7 @@ def test_a_uri_without_its_kind_is_refused_with_the_form_to_write(refused, file)
     assert 'write "uri:spiffe://a/b"' in refused(*base, "--certificate", "spiffe://a/b")
 
 
-def test_a_file_that_makes_no_sense_is_not_the_fault_of_what_was_asked_for(refused, file):
+def test_an_invalid_token_file_exits_with_1_and_not_with_2(refused, file):
     file.write_text("rubbish")
     result = refused("create", "-f", file, "--name", "x", "--role", "reader", code=1)
     assert str(file) in result
@@ -334,7 +334,7 @@ def test_a_file_that_makes_no_sense_is_not_the_fault_of_what_was_asked_for(refus
         f'{READER}\n[[token]]\nname = "y"\nrole = "reader"\ncertificate = "c"',
     ],
 )
-def test_a_file_that_makes_no_sense_is_refused_by_name(file, table):
+def test_an_invalid_file_is_refused_by_name(file, table):
     file.write_text(f"[[token]]\n{table}\n")
     tomllib.loads(file.read_text())
     with pytest.raises(BadTokens, match=str(file)) as error:

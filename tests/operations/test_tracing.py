@@ -65,7 +65,7 @@ def test_a_call_is_a_span_of_the_callers_trace(tmp_path, collector, monkeypatch)
     assert bad.trace_id != good.trace_id
 
 
-def test_a_call_whose_caller_is_unknown_is_not_traced(tmp_path, collector, monkeypatch):
+def test_a_call_of_an_unauthenticated_caller_is_not_traced(tmp_path, collector, monkeypatch):
     """Otherwise any client could have all its calls recorded."""
     endpoint, spans = collector
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
@@ -95,7 +95,7 @@ def test_a_call_whose_caller_is_unknown_is_not_traced(tmp_path, collector, monke
 @pytest.mark.parametrize(
     "variables", [{}, {"OTEL_SDK_DISABLED": "true"}, {"OTEL_TRACES_EXPORTER": "none"}]
 )
-def test_without_them_there_are_none(tmp_path, collector, monkeypatch, variables):
+def test_without_tracing_no_span_is_made(tmp_path, collector, monkeypatch, variables):
     endpoint, spans = collector
     if variables:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)

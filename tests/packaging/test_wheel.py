@@ -37,7 +37,7 @@ def test_the_wheel_holds_the_two_packages_with_stubs_types_and_migrations(wheel)
     assert [name for name in names if "test" in name] == []
 
 
-def test_a_worker_imports_the_client_without_what_the_server_needs(client):
+def test_the_client_can_be_imported_without_the_servers_dependencies(client):
     printed = client.python(
         "import board_client, importlib.util as util; print(util.find_spec('apsw'))"
     )

@@ -39,7 +39,7 @@ def test_its_events_say_that_it_was_archived(grpc_stub, board):
     }
 
 
-def test_a_board_that_has_changed_since_is_left_alone(grpc_stub, board):
+def test_a_board_that_has_changed_since_is_not_emptied(grpc_stub, board):
     revision = fill(grpc_stub, board)
     refused = refusal(
         grpc_stub.ArchiveBoard, pb.ArchiveBoardRequest(board=board, revision=revision - 1)

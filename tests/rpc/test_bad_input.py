@@ -213,11 +213,11 @@ def good():
 @pytest.mark.parametrize(
     ("rpc", "fields"), list(good()), ids=[f"{rpc} {' '.join(fields)}" for rpc, fields in good()]
 )
-def test_what_just_keeps_a_limit_is_accepted(grpc_stub, board, rpc, fields):
+def test_a_value_at_its_limit_is_accepted(grpc_stub, board, rpc, fields):
     call_of(grpc_stub, rpc)(make(rpc, board=board, **fields))
 
 
-def test_every_field_at_fault_is_named(grpc_stub, board):
+def test_every_invalid_field_is_named(grpc_stub, board):
     request = pb.SetPhaseStateRequest(board="../x", phase_id="", state=99, worker="\n")
     fields = invalid(grpc_stub.SetPhaseState, request)
     assert fields == ("board", "phase_id", "state", "worker")
@@ -229,14 +229,14 @@ def test_every_field_at_fault_is_named(grpc_stub, board):
     )
 
 
-def test_a_thousand_fields_at_fault_still_make_an_error_that_arrives(grpc_stub, board):
+def test_a_thousand_invalid_fields_make_an_error_that_arrives(grpc_stub, board):
     request = pb.PublishContractsRequest(board=board, contracts=[pb.Contract()] * 1000)
     fields = invalid(grpc_stub.PublishContracts, request)
     assert fields[0] == "contracts[0].producer"
     assert all(names_a_field(field, request.DESCRIPTOR) for field in fields)
 
 
-def test_one_bad_contract_keeps_the_whole_batch_out(grpc_stub, board):
+def test_one_invalid_contract_refuses_the_whole_batch(grpc_stub, board):
     contracts = [pb.Contract(producer="p", kind=1, name=f"T{index}") for index in range(100)]
     contracts[57].name = ""
     request = pb.PublishContractsRequest(board=board, contracts=contracts)
@@ -269,7 +269,7 @@ def test_a_batch_of_more_than_32_mib_is_refused(grpc_stub, board):
     assert grpc_stub.PublishContracts(request).published == 30
 
 
-def test_a_page_size_beyond_the_most_means_the_most(grpc_stub, board):
+def test_a_page_size_over_the_maximum_means_the_maximum(grpc_stub, board):
     contracts = [pb.Contract(producer="p", kind=1, name=f"T{n}") for n in range(10_000)]
     grpc_stub.PublishContracts(pb.PublishContractsRequest(board=board, contracts=contracts))
     more = pb.Contract(producer="p", kind=1, name="one more")

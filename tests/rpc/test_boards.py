@@ -103,7 +103,7 @@ def test_every_rpc_has_its_good_request():
 
 
 @pytest.mark.parametrize("rpc", ON_A_BOARD)
-def test_a_board_that_nobody_opened_is_not_found(grpc_stub, rpc):
+def test_a_board_that_was_never_opened_is_not_found(grpc_stub, rpc):
     found = refusal(call_of(grpc_stub, rpc), make(rpc, board="nowhere", **GOOD[rpc]))
     assert found.code == grpc.StatusCode.NOT_FOUND
     assert (found.reason, found.metadata) == ("BOARD_NOT_FOUND", {"board": "nowhere"})
@@ -116,7 +116,7 @@ def test_a_good_request_is_answered(grpc_stub, board, rpc):
 
 
 @pytest.mark.parametrize("rpc", ["RenewSession", "CloseSession"])
-def test_a_session_that_never_was_has_expired(grpc_stub, board, rpc):
+def test_an_unknown_session_is_refused_as_expired(grpc_stub, board, rpc):
     found = refusal(call_of(grpc_stub, rpc), make(rpc, board=board, session_id="unknown"))
     assert found.code == grpc.StatusCode.FAILED_PRECONDITION
     assert (found.reason, found.metadata) == ("SESSION_EXPIRED", {"session_id": "unknown"})

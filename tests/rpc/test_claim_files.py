@@ -46,7 +46,7 @@ def test_several_files_are_claimed_all_or_none(grpc_stub, board, claim_files, cl
     assert (claimed("p"), claimed("q")) == (["a.go", "b.go"], ["d.go"])
 
 
-def test_every_conflict_is_told(claim_files):
+def test_the_error_names_every_conflict(claim_files):
     for path, owner in (("a.go", "q"), ("b.go", "p"), ("c.go", "r")):
         claim_files(path, owner=owner)
     with pytest.raises(grpc.RpcError) as caught:
@@ -106,7 +106,7 @@ def test_ten_thousand_conflicts_arrive_as_many_as_fit(claim_files):
     assert headers < 8192
 
 
-def test_of_two_that_want_the_same_files_in_any_order_one_has_all(claim_files, claimed):
+def test_if_two_claim_the_same_files_in_any_order_one_gets_all(claim_files, claimed):
     paths = [f"{number}.go" for number in range(20)]
     orders = {"p": paths, "q": paths[::-1], "r": paths[10:] + paths[:10]}
     won = []

@@ -100,7 +100,7 @@ def test_claims_are_listed_in_the_byte_order_of_their_paths(claim, listed):
     assert listed(owner="nobody") == []
 
 
-def test_a_list_has_the_revision_it_was_read_at(grpc_stub, board, claim):
+def test_a_list_has_the_revision_of_its_reading(grpc_stub, board, claim):
     claim("a.go")
     claim("b.go")
     assert grpc_stub.ListClaims(pb.ListClaimsRequest(board=board)).revision == 2

@@ -114,7 +114,7 @@ def test_a_phase_is_completed_as_done_or_failed_only(grpc_stub, board, at_work, 
     assert snapshot() == before
 
 
-def test_one_bad_contract_leaves_all_undone(grpc_stub, board, at_work, snapshot):
+def test_one_invalid_contract_changes_nothing(grpc_stub, board, at_work, snapshot):
     at_work()
     before = snapshot()
     request = pb.CompletePhaseRequest(
@@ -127,7 +127,7 @@ def test_one_bad_contract_leaves_all_undone(grpc_stub, board, at_work, snapshot)
     assert snapshot() == before
 
 
-def test_completing_in_a_session_leaves_it_nothing_to_end(
+def test_the_end_of_a_session_does_not_change_its_completed_phase(
     grpc_stub, board, at_work, complete, snapshot
 ):
     opened = grpc_stub.OpenSession(pb.OpenSessionRequest(board=board, ttl=timedelta(hours=1)))

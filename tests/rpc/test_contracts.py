@@ -35,7 +35,7 @@ def listed(grpc_stub, board):
 
 
 @pytest.mark.parametrize(("kind", "status"), list(product(KINDS, STATUSES)))
-def test_a_contract_of_every_kind_and_status_reads_back(publish, listed, kind, status):
+def test_a_contract_of_every_kind_and_status_is_stored(publish, listed, kind, status):
     sent = contract("Open", kind=kind, status=status, package="board")
     reply = publish(sent)
     assert reply.revision == 1

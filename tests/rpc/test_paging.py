@@ -167,7 +167,7 @@ payloads = (
 @each_list
 @settings(max_examples=60)
 @given(payload=payloads)
-def test_whatever_a_token_holds_it_is_a_position_or_refused(grpc_stub, filled, rpc, payload):
+def test_any_page_token_is_a_position_or_refused(grpc_stub, filled, rpc, payload):
     request = make(rpc, board=filled, page_token=forged(rpc, filled, payload))
     found = ending(getattr(grpc_stub, rpc), request)
     assert found is None or found.fields == ("page_token",)
@@ -184,7 +184,7 @@ def test_any_other_text_is_refused(grpc_stub, filled, rpc, token):
 
 @each_list
 @pytest.mark.parametrize("more", ["=", "A", "AAAA", "\n"])
-def test_a_token_with_more_behind_it_is_refused(grpc_stub, filled, rpc, more):
+def test_a_token_with_trailing_characters_is_refused(grpc_stub, filled, rpc, more):
     request = make(rpc, board=filled, page_token=token_of(grpc_stub, rpc, filled) + more)
     assert invalid(getattr(grpc_stub, rpc), request) == ("page_token",)
 

@@ -34,7 +34,7 @@ def test_a_phase_reads_back_in_every_state(set_state, get, state):
     assert get("p").phase == reply.phase
 
 
-def test_an_unknown_phase_is_no_error(get):
+def test_an_unknown_phase_is_not_an_error(get):
     assert not get("nobody").HasField("phase")
 
 
@@ -61,7 +61,7 @@ def test_the_expected_state_lets_the_change_through(set_state):
 
 
 @pytest.mark.parametrize("exists", [True, False])
-def test_another_state_than_expected_is_told(grpc_stub, board, set_state, get, exists):
+def test_a_state_mismatch_names_the_actual_state(grpc_stub, board, set_state, get, exists):
     if exists:
         set_state("p", pb.PHASE_STATE_HUMAN_DECISION)
     before = get("p")

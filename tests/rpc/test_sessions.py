@@ -143,7 +143,7 @@ def test_a_session_says_when_it_expires(opened):
     assert before <= expires_at - timedelta(hours=1) <= datetime.now(UTC)
 
 
-def test_what_is_bound_to_a_session_says_so(grpc_stub, board, opened, run):
+def test_a_record_that_is_bound_to_a_session_names_it(grpc_stub, board, opened, run):
     session_id = opened().session.session_id
     run(session_id)
     (phase,) = grpc_stub.ListPhases(pb.ListPhasesRequest(board=board)).phases
@@ -151,7 +151,7 @@ def test_what_is_bound_to_a_session_says_so(grpc_stub, board, opened, run):
     assert (phase.session_id, claim.session_id) == (session_id, session_id)
 
 
-def test_what_is_done_without_a_session_never_expires(grpc_stub, board, opened, run):
+def test_phases_and_claims_without_a_session_never_expire(grpc_stub, board, opened, run):
     run("")
     session_id = opened().session.session_id
     request = pb.CloseSessionRequest(board=board, session_id=session_id)

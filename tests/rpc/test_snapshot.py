@@ -25,7 +25,7 @@ def test_the_snapshot_of_an_empty_board_is_one_part(grpc_stub, board):
     assert part == pb.GetSnapshotResponse(revision=0, board_id=info.board_id)
 
 
-def test_a_snapshot_holds_what_the_lists_hold(grpc_stub, board):
+def test_a_snapshot_equals_the_lists(grpc_stub, board):
     for n in range(3):
         grpc_stub.SetPhaseState(pb.SetPhaseStateRequest(board=board, phase_id=f"p{n}", state=1))
         grpc_stub.PublishContract(
@@ -44,7 +44,7 @@ def test_a_snapshot_holds_what_the_lists_hold(grpc_stub, board):
     assert [s.session_id for s in part.sessions] == [s.session_id for s in sessions]
 
 
-def test_a_large_board_comes_in_parts_of_one_revision_and_nothing_is_lost(grpc_stub, board):
+def test_a_snapshot_of_a_large_board_has_several_parts_of_one_revision(grpc_stub, board):
     sent = [contract(f"T{n}", "é" * 2**17) for n in range(20)]
     grpc_stub.PublishContracts(pb.PublishContractsRequest(board=board, contracts=sent))
     parts = list(grpc_stub.GetSnapshot(pb.GetSnapshotRequest(board=board)))
@@ -105,7 +105,7 @@ def test_watching_from_a_snapshot_on_keeps_it_up_to_date(grpc_stub, board):
     writer.join()
 
 
-def test_a_snapshot_of_a_board_that_nobody_opened_is_refused(grpc_stub):
+def test_a_snapshot_of_a_board_that_does_not_exist_is_refused(grpc_stub):
     stream = grpc_stub.GetSnapshot(pb.GetSnapshotRequest(board="nowhere"))
     with pytest.raises(grpc.RpcError) as caught:
         list(stream)

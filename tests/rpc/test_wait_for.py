@@ -75,7 +75,7 @@ def free(path):
     return pb.WaitCondition(file_free=pb.FileCondition(filepath=path))
 
 
-def test_what_holds_already_is_answered_at_once(wait, set_state, publish):
+def test_conditions_that_hold_already_are_answered_at_once(wait, set_state, publish):
     phase = set_state("p", "DONE").phase
     contract = publish().contract
     reply = wait(published(name="T"), free("a.go"), in_state("p", "DONE")).result()
@@ -94,7 +94,7 @@ def test_a_phase_is_waited_for_until_it_is_in_one_of_the_states(wait, set_state)
     assert (reply.revision, list(reply.phases)) == (failed.revision, [failed.phase])
 
 
-def test_a_phase_that_is_not_there_yet_is_waited_for(wait, set_state):
+def test_wait_for_waits_for_a_phase_that_does_not_exist_yet(wait, set_state):
     call = wait(in_state("new", "QUEUED"))
     reply = set_state("new", "QUEUED")
     assert list(call.result().phases) == [reply.phase]
@@ -121,7 +121,9 @@ def test_a_contract_is_waited_for_until_one_equals_every_field(wait, publish, fi
     assert (found.revision, list(found.contracts)) == (reply.revision, [reply.contract])
 
 
-def test_the_reply_has_the_contract_as_it_is_when_all_conditions_are_met(wait, publish, set_state):
+def test_the_reply_has_the_contract_at_the_revision_that_meets_all_conditions(
+    wait, publish, set_state
+):
     call = wait(published(name="T"), in_state("p", "DONE"))
     publish(signature="first")
     latest = publish(signature="second").contract
@@ -153,7 +155,7 @@ def test_conditions_that_hold_one_after_the_other_do_not_hold_together(
     assert call.result().revision == reply.revision
 
 
-def test_what_one_transaction_brings_about_is_seen_at_its_revision(
+def test_conditions_that_one_transaction_meets_are_met_at_its_revision(
     grpc_stub, board, wait, set_state, claim
 ):
     set_state("p", "RUNNING")
@@ -193,7 +195,7 @@ def test_a_hundred_conditions_can_be_waited_for(wait, claim, release):
     assert call.result().revision == revision
 
 
-def test_a_waiter_of_another_board_is_left_alone(grpc_stub, board, wait, set_state):
+def test_a_waiter_of_another_board_is_not_woken(grpc_stub, board, wait, set_state):
     other = f"{board}-other"
     grpc_stub.OpenBoard(pb.OpenBoardRequest(board=other))
     call = wait(in_state("p", "DONE"))
@@ -220,12 +222,12 @@ def test_a_waiter_of_another_board_is_left_alone(grpc_stub, board, wait, set_sta
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_what_cannot_be_waited_for_is_refused_with_the_field(grpc_stub, board, conditions, field):
+def test_an_invalid_condition_is_refused_with_its_field(grpc_stub, board, conditions, field):
     request = pb.WaitForRequest(board=board, conditions=conditions)
     assert invalid(grpc_stub.WaitFor, request) == (field,)
 
 
-def test_what_does_not_come_true_ends_in_the_deadline(wait):
+def test_a_wait_whose_conditions_are_not_met_ends_at_its_deadline(wait):
     began = time.monotonic()
     call = wait(in_state("p", "DONE"), timeout=0.3)
     assert call.exception().code() == grpc.StatusCode.DEADLINE_EXCEEDED

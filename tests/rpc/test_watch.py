@@ -246,7 +246,7 @@ def test_a_watch_of_some_kinds_has_only_their_events_but_every_revision(
     assert revisions == sorted(set(revisions))
 
 
-def test_a_watch_of_the_past_is_the_same_as_one_of_the_present(watch, write_all):
+def test_a_watch_of_past_revisions_has_the_same_events_as_a_live_one(watch, write_all):
     stream = watch()
     next(stream)
     write_all()
@@ -329,7 +329,7 @@ def test_two_boards_never_mix(grpc_stub, board, watch, claim):
     ],
     ids=str,
 )
-def test_a_watch_that_cannot_be_meant_is_refused_with_the_field(watch, asked, field):
+def test_an_invalid_watch_is_refused_with_its_field(watch, asked, field):
     messages, found = ended(watch(**asked))
     assert messages == []
     assert found.code == grpc.StatusCode.INVALID_ARGUMENT
@@ -337,7 +337,7 @@ def test_a_watch_that_cannot_be_meant_is_refused_with_the_field(watch, asked, fi
     assert found.fields == (field,)
 
 
-def test_a_board_that_nobody_opened_is_not_found(watch):
+def test_a_board_that_was_never_opened_is_not_found(watch):
     messages, found = ended(watch(board="nowhere"))
     assert (messages, found.reason, found.metadata) == (
         [],
@@ -346,7 +346,7 @@ def test_a_board_that_nobody_opened_is_not_found(watch):
     )
 
 
-def test_a_board_can_be_watched_once_it_is_there(grpc_stub, board, watch):
+def test_a_board_can_be_watched_once_it_exists(grpc_stub, board, watch):
     late = f"{board}-late"
     ended(watch(board=late))
     grpc_stub.OpenBoard(pb.OpenBoardRequest(board=late))
@@ -367,7 +367,7 @@ def test_the_bookmark_comes_every_ten_seconds():
     assert subscription.BOOKMARK == 10
 
 
-def test_a_revision_that_is_no_longer_kept_is_refused_with_the_oldest_that_is(tmp_path, watch):
+def test_a_compacted_revision_is_refused_with_the_oldest_one_kept(tmp_path, watch):
     with (
         server_thread(tmp_path, store=partial(SqliteStore, keep_revisions=10)) as address,
         grpc.insecure_channel(address) as channel,
@@ -455,7 +455,7 @@ NARROW = [("grpc.http2.bdp_probe", 0)]
 """Options of a channel with a small flow-control window for unread messages."""
 
 
-def test_a_watcher_that_stops_reading_is_ended_and_the_others_keep_their_pace(
+def test_a_watch_that_is_not_read_is_ended_and_does_not_delay_others(
     grpc_stub, grpc_addr, board, watch, monkeypatch
 ):
     monkeypatch.setattr(subscription, "MAX_BEHIND", 2**18)
@@ -528,7 +528,7 @@ def test_no_event_is_sent_after_one_that_was_dropped(tmp_path, watch, after_comm
         assert [event.revision for event in resumed] == list(range(last + 1, 31))
 
 
-def test_what_was_being_encoded_when_a_watch_ended_is_not_called_sent(
+def test_events_being_encoded_when_a_watch_ends_do_not_count_as_sent(
     grpc_stub, board, watch, claim, monkeypatch
 ):
     """Resuming from the last revision that the error names misses nothing."""
@@ -562,7 +562,9 @@ def test_what_was_being_encoded_when_a_watch_ended_is_not_called_sent(
     assert int(found.metadata["last_revision"]) == messages[-1].revision == 1
 
 
-def test_a_single_commit_of_any_size_makes_nobody_too_slow(grpc_stub, board, watch, monkeypatch):
+def test_a_single_commit_of_any_size_ends_no_watch_as_too_slow(
+    grpc_stub, board, watch, monkeypatch
+):
     monkeypatch.setattr(subscription, "MAX_BEHIND", 2**10)
     stream = watch()
     next(stream)
@@ -607,7 +609,7 @@ def test_watches_end_with_the_server_which_ends_well(tmp_path, watch):
             )
 
 
-def test_the_revisions_of_messages_only_rise(watch, claim):
+def test_the_revisions_of_messages_increase(watch, claim):
     stream = watch()
     threads = [
         threading.Thread(target=lambda n=n: [claim(f"{n} {number}.go") for number in range(25)])

@@ -76,7 +76,7 @@ def test_bytes_that_are_no_message_are_refused(raw, rpc, data):
 
 
 @each_rpc
-def test_fields_that_the_server_does_not_know_are_passed_over(raw, rpc):
+def test_fields_that_the_server_does_not_know_are_ignored(raw, rpc):
     request = make(rpc, board="nowhere", **GOOD[rpc]).SerializeToString()
     unknown = b"\xfa\x3f\x03abc"  # field 1023
     assert ending(raw(rpc), request + unknown) == ending(raw(rpc), request)
@@ -96,7 +96,7 @@ def test_an_unknown_method_is_unimplemented(raw):
     assert found.code == grpc.StatusCode.UNIMPLEMENTED
 
 
-def test_a_message_beyond_what_the_server_takes_is_refused_and_the_server_lives(raw, grpc_stub):
+def test_a_message_over_the_limit_is_refused_and_the_server_survives(raw, grpc_stub):
     found = refusal(raw("ClaimFile"), bytes(65 * 2**20))
     assert found == Refusal(grpc.StatusCode.RESOURCE_EXHAUSTED, found.text)
     grpc_stub.OpenBoard(pb.OpenBoardRequest())

@@ -73,7 +73,7 @@ def test_a_field_that_the_branch_removes_is_refused(repository):
     assert 'field "2" with name "worker"' in refused.stdout
 
 
-def test_a_field_that_main_has_added_since_is_not_missed(repository):
+def test_a_field_that_main_has_added_since_may_be_missing(repository):
     repository.git("switch", "--quiet", "main")
     repository.replace("worker = 2;", "worker = 2;\n  string title = 3;")
     repository.commit()

@@ -33,7 +33,7 @@ def test_a_subject_an_empty_line_and_a_body_are_accepted(commit):
     assert commit("s" * 72 + "\n\nBecause.").returncode == 0
 
 
-def test_what_git_shows_below_the_message_is_no_body(commit):
+def test_the_comments_of_git_below_a_message_are_not_its_body(commit):
     refused = commit("Say what", "--edit", "--verbose", "--status")
     assert "there is no body" in refused.stderr
 

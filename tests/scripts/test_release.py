@@ -103,9 +103,7 @@ def say_nothing(clone):
         ("0.2.0", say_nothing, 'CHANGELOG.md has nothing under "## Unreleased"'),
     ],
 )
-def test_a_release_that_would_be_wrong_is_refused_and_changes_nothing(
-    clone, version, prepare, reason
-):
+def test_an_invalid_release_is_refused_and_changes_nothing(clone, version, prepare, reason):
     if prepare is not None:
         prepare(clone)
     before = clone.git("rev-parse", "HEAD"), clone.git("status", "--porcelain")

@@ -65,12 +65,12 @@ def test_a_token_of_a_board_is_refused_on_others_whether_or_not_they_exist(serve
             assert errors[0][:2] == (grpc.StatusCode.PERMISSION_DENIED, "PERMISSION_DENIED"), method
 
 
-def test_a_token_of_a_board_may_name_it_or_leave_the_name_out(client):
+def test_a_call_with_a_token_of_one_board_may_leave_out_the_name(client):
     client("bound", MINE).set_phase_state("p", "running")
     assert client("bound").get_phase_state("p") == "running"
 
 
-def test_a_token_of_a_board_that_is_not_the_default_must_name_it(server, tokens):
+def test_a_call_with_a_token_of_another_board_than_the_default_must_name_it(server, tokens):
     tokens.add("elsewhere", Role.READER, [OTHERS])
     metadata = bearer(tokens.secrets["elsewhere"])
     with server.channel() as channel:
@@ -85,7 +85,7 @@ def test_a_token_of_a_board_that_is_not_the_default_must_name_it(server, tokens)
         assert code_of(stub(channel), "GetPhaseState", request, metadata) is grpc.StatusCode.OK
 
 
-def test_the_list_of_boards_holds_the_tokens_own_and_hints_at_no_other(server, tokens, client):
+def test_the_list_of_boards_has_only_those_of_the_token(server, tokens, client):
     admin = client("admin")
     for name in ("aaa", "nnn", "zzz"):
         admin.with_options(board=name).open_board()
@@ -98,7 +98,7 @@ def test_the_list_of_boards_holds_the_tokens_own_and_hints_at_no_other(server, t
     assert listed.next_page_token == ""
 
 
-def test_a_worker_speaks_for_itself(client):
+def test_a_bound_worker_may_use_its_own_name(client):
     with client("w1").session("w1") as worker:
         worker.set_phase_state("p", "running", worker="w1")
         worker.set_phase_state("p", "running")
@@ -137,7 +137,7 @@ def test_a_worker_cannot_use_anothers_session(server, tokens, client, method):
     assert [each.session_id for each in client("admin").list_sessions()] == [session.session_id]
 
 
-def test_a_worker_is_told_when_its_own_session_has_ended(client):
+def test_a_worker_gets_session_expired_when_its_own_session_has_ended(client):
     w1 = client("w1")
     session = w1.open_session("w1")
     w1.close_session(session.session_id)
@@ -145,14 +145,14 @@ def test_a_worker_is_told_when_its_own_session_has_ended(client):
         w1.renew_session(session.session_id)
 
 
-async def test_the_async_client_is_refused_alike(server, tokens):
+async def test_the_async_client_is_refused_in_the_same_way(server, tokens):
     credentials = Credentials(token=tokens.secrets["w1"])
     async with AsyncBoardClient(server.address, credentials=credentials) as client:
         with pytest.raises(PermissionDenied):
             await client.set_phase_state("p", "running", worker="w2")
 
 
-def test_a_name_that_no_board_can_have_opens_nothing(server, tokens, tmp_path):
+def test_an_invalid_board_name_opens_no_board(server, tokens, tmp_path):
     before = sorted(tmp_path.rglob("*"))
     request = sample("ClaimFile", "../../etc", session_id="x")
     with server.channel() as channel:

@@ -98,7 +98,7 @@ def test_a_listed_name_of_another_kind_is_not_known(called, common, also):
         ("laptop-3\u200b", []),
     ],
 )
-def test_a_name_with_a_nul_or_another_invisible_character_is_nobodys(called, common, also):
+def test_a_certificate_name_with_an_invisible_character_matches_no_token(called, common, also):
     assert called(common, also=also)
 
 
@@ -111,6 +111,6 @@ def test_the_error_of_an_unknown_certificate_lists_its_names(called):
     assert '"laptop-9", "dns:localhost", "email:eve@example"' in found
 
 
-def test_what_is_no_certificate_has_no_names():
+def test_a_file_that_is_not_a_certificate_has_no_names():
     assert names_in(b"") == ()
     assert names_in(b"-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n") == ()

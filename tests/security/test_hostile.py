@@ -151,7 +151,7 @@ def closes(connection) -> bool:
     return True
 
 
-def test_random_bytes(server, withstands):
+def test_random_bytes_are_refused(server, withstands):
     def attack():
         for _ in range(50):
             with plain(server) as connection:
@@ -164,7 +164,7 @@ def test_random_bytes(server, withstands):
     withstands(attack)
 
 
-def test_http_1(server, withstands):
+def test_an_http_1_request_is_refused(server, withstands):
     def attack():
         for _ in range(50):
             with plain(server) as connection:
@@ -174,7 +174,7 @@ def test_http_1(server, withstands):
     withstands(attack)
 
 
-def test_connections_that_say_nothing(server, withstands):
+def test_many_idle_connections_block_no_call(server, withstands):
     def attack():
         idle = [plain(server) for _ in range(500)]
         with BoardClient(server.address) as client, pytest.raises(Unauthenticated):
@@ -192,7 +192,7 @@ TAKE_BACK = RstStreamFrame(1, error_code=8)
 @pytest.mark.parametrize(
     "then", [(), (ASK,), (ASK, TAKE_BACK)], ids=["never asks", "asks", "asks and takes it back"]
 )
-def test_a_flood_of_streams(server, withstands, then):
+def test_a_flood_of_streams_blocks_no_call(server, withstands, then):
     flood = flood_of(STREAMS, "GetPhaseState", *then)
 
     def attack():
@@ -247,7 +247,7 @@ def is_answered_meanwhile(client, calls, attack) -> bool:
 
 
 @pytest.mark.parametrize("kind", FRAMES)
-def test_frames_that_say_nothing(listener, kind):
+def test_a_flood_of_frames_blocks_no_call(listener, kind):
     server, tls, withstands = listener
     begun = HeadersFrame(1, encoded_headers("GetPhaseState")).serialize()
     first = begun if kind == "CONTINUATION" else b""
@@ -263,7 +263,7 @@ def test_frames_that_say_nothing(listener, kind):
     withstands(attack, CALLS_AGAINST_FRAMES, is_answered_meanwhile, UNBOUNDED)
 
 
-def test_headers_of_a_mebibyte(server, withstands):
+def test_headers_of_a_mebibyte_are_refused(server, withstands):
     def attack():
         for _ in range(10):
             with Raw(server.address) as raw:
@@ -277,7 +277,7 @@ BEGUN = struct.pack(">BI", 0, 65 * 2**20) + bytes(2**20)
 """The first of 65 MiB."""
 
 
-def test_a_message_of_65_mebibytes(server, tokens, withstands):
+def test_a_message_of_65_mebibytes_is_refused(server, tokens, withstands):
     shown = dict(bearer(tokens.secrets["honest"]))
 
     def attack():
@@ -290,7 +290,7 @@ def test_a_message_of_65_mebibytes(server, tokens, withstands):
     withstands(attack)
 
 
-def test_a_strangers_message_is_not_waited_for(server, withstands):
+def test_an_unauthenticated_call_is_refused_before_its_message_arrives(server, withstands):
     def attack():
         for _ in range(10):
             with Raw(server.address) as raw:
@@ -309,7 +309,9 @@ def bomb(size: int) -> bytes:
     return b"".join(parts) + squeeze.flush()
 
 
-def test_a_small_message_that_unpacks_to_a_large_one(server, tokens, withstands):
+def test_a_small_compressed_message_that_unpacks_to_a_large_one_is_refused(
+    server, tokens, withstands
+):
     message = grpc_message(bomb(128 * 2**20), compressed=True)
     assert len(message) < 2**20
     shown = dict(bearer(tokens.secrets["honest"]))
@@ -340,7 +342,7 @@ def test_a_small_message_that_unpacks_to_a_large_one(server, tokens, withstands)
         "Bearer bo\xe4rd",
     ],
 )
-def test_tokens_that_are_none(server, shown):
+def test_malformed_tokens_are_refused(server, shown):
     with Raw(server.address) as raw:
         stream = raw.open(raw.headers("GetPhaseState", {"authorization": shown}))
         raw.data(stream, grpc_message(b""))
@@ -350,7 +352,7 @@ def test_tokens_that_are_none(server, shown):
     assert status is not None or not shown.isprintable() or not shown.isascii()
 
 
-def test_two_tokens_at_once_are_none(server, tokens):
+def test_two_authorization_headers_are_refused(server, tokens):
     secret = tokens.secrets["honest"]
     with grpc.insecure_channel(server.address) as channel:
         board = stub(channel)

@@ -55,7 +55,7 @@ OK = grpc.StatusCode.OK
 NEVER = pb.WaitForRequest(conditions=[BUSY])
 
 
-def test_watches_of_one_caller(serve):
+def test_the_watches_of_one_caller_are_limited(serve):
     with serve(max_watches=2) as server, server.channel() as channel:
         board = stub(channel)
         going = [board.Watch(pb.WatchRequest()) for _ in range(2)]
@@ -83,7 +83,7 @@ def test_watches_are_counted_for_each_token(serve, tokens):
         other.cancel()
 
 
-def test_boards_that_one_caller_keeps_open_by_watching(serve, tokens):
+def test_boards_kept_open_by_the_watches_of_one_caller_are_limited(serve, tokens):
     """A caller may keep a quarter of the eight boards open, so that others have room."""
     greedy, honest = tokens.add("greedy"), tokens.add("honest", role=Role.ADMIN)
     with serve(max_boards=8, tokens=tokens.path) as server, server.channel() as channel:
@@ -111,7 +111,7 @@ def test_boards_that_one_caller_keeps_open_by_watching(serve, tokens):
             pass
 
 
-def test_boards_that_one_caller_keeps_open_by_sessions(serve, tokens):
+def test_boards_kept_open_by_the_sessions_of_one_caller_are_limited(serve, tokens):
     """A quarter of eight, with those it watches; the default board does not count."""
     greedy, honest = tokens.add("greedy", role=Role.WORKER), tokens.add("honest", role=Role.ADMIN)
     with serve(max_boards=8, tokens=tokens.path) as server, server.channel() as channel:
@@ -199,7 +199,7 @@ async def test_waiters_of_one_caller(serve):
             await client.wait_for(FileFree("a.go"))
 
 
-def test_calls_in_all(serve):
+def test_all_calls_together_are_limited(serve):
     with serve(max_calls=1) as server, Raw(server.address) as raw, server.channel() as channel:
         raw.call("WaitFor", NEVER)
         until_active(server, 1)  # not by a call: it would take the waiter's place
@@ -224,7 +224,7 @@ def test_calls_of_one_caller_leave_room_for_the_others(serve, tokens):
         assert refusal == exceeded("calls of one caller", 4)
 
 
-def test_calls_whose_replies_nobody_reads_are_counted(serve):
+def test_calls_with_unread_replies_are_counted(serve):
     with (
         serve(max_calls=4) as server,
         Raw(server.address, window=0) as raw,
@@ -243,14 +243,14 @@ def test_calls_whose_replies_nobody_reads_are_counted(serve):
             pass
 
 
-def test_calls_on_one_connection(serve):
+def test_the_calls_of_one_connection_are_limited(serve):
     with serve(max_calls_per_connection=5) as server, Raw(server.address) as raw:
         streams = [raw.call("WaitFor", NEVER) for _ in range(8)]
         resets = (frame for frame in raw.frames() if isinstance(frame, RstStreamFrame))
         assert {next(resets).stream_id for _ in range(3)} == set(streams[5:])
 
 
-def test_of_a_flood_of_streams_no_more_begin_than_one_connection_may_have(serve):
+def test_one_connection_may_have_only_so_many_streams(serve):
     with serve() as server, Raw(server.address) as raw:
         received = raw.pour(flood_of(20_000, "GetPhaseState"))
         assert refused_streams(received) == 20_000 - Config().max_calls_per_connection
@@ -274,7 +274,7 @@ async def test_calls_beyond_those_of_one_connection_wait_in_their_client(serve):
             await asyncio.gather(*waits)
 
 
-def test_connections(serve):
+def test_connections_are_limited(serve):
     with (
         serve(max_connections=2) as server,
         Raw(server.address),
@@ -284,7 +284,7 @@ def test_connections(serve):
         assert third.closed()
 
 
-def test_a_request_that_is_too_large(serve):
+def test_a_request_over_the_limit_of_its_method_is_refused(serve):
     with serve(max_request=2**20) as server, server.channel() as channel:
         request = pb.SetPhaseStateRequest(phase_id="p" * 2**20)
         with pytest.raises(grpc.RpcError) as error:
@@ -292,7 +292,7 @@ def test_a_request_that_is_too_large(serve):
         assert error.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
-async def test_writes_that_wait_for_the_writer(tmp_path):
+async def test_queued_writes_are_limited(tmp_path):
     going_on, let_go = threading.Event(), threading.Event()
 
     def stand_still(*_):
@@ -331,7 +331,7 @@ def statuses(raw: Raw, streams: list[int]) -> dict[int, str]:
     return found
 
 
-def test_replies_that_nobody_reads(serve):
+def test_replies_that_are_not_read_are_limited(serve):
     with serve(max_unread=2**20) as server:
         publish_large(server.address)
         with Raw(server.address, window=0) as raw:
@@ -349,12 +349,12 @@ def test_replies_that_nobody_reads(serve):
                 assert status == "8"
 
 
-def test_a_write_is_answered_however_much_is_unread(serve):
+def test_a_write_is_answered_even_if_much_output_is_unread(serve):
     with serve(max_unread=1) as server:
         publish_large(server.address)  # its reply has the contract
 
 
-def test_snapshots_that_nobody_reads(serve):
+def test_snapshots_that_are_not_read_are_limited(serve):
     with serve(max_snapshots=2) as server:
         publish_large(server.address)
         with Raw(server.address, window=0) as raw:
@@ -397,7 +397,7 @@ def test_a_peer_that_is_gone_is_dropped(serve):
         assert raw.closed()  # it answers no ping
 
 
-def test_a_connection_that_never_says_a_word_is_closed(serve, monkeypatch):
+def test_a_connection_that_never_sends_a_byte_is_closed(serve, monkeypatch):
     monkeypatch.setattr(server_module, "HANDSHAKE", 500)
     with serve() as server, Raw(server.address, preface=False) as raw:
         assert raw.closed()

@@ -105,20 +105,20 @@ def test_a_request_that_is_larger_than_any_valid_one_is_refused_unread(channel, 
 
 
 @pytest.mark.parametrize("method", SINGLE)
-def test_fields_that_nobody_knows_are_passed_over(channel, method):
+def test_unknown_fields_are_ignored(channel, method):
     for _ in range(8):
         refused = sent(channel, method, padded(method, ROWS[method].largest))
         assert refused is None or reason_of(refused) in {"SESSION_EXPIRED", "REVISION_MISMATCH"}
 
 
 @pytest.mark.parametrize("method", ROWS)
-def test_a_request_is_kept_without_fields_that_nobody_knows(method):
+def test_a_waiting_request_is_kept_without_its_unknown_fields(method):
     request = sample(method, "")
     parse = decoding.parser(type(request))
     assert parse(padded(method, MIB)).SerializeToString() == request.SerializeToString()
 
 
-def test_a_batch_of_items_of_nothing_is_refused_before_it_is_parsed(channel):
+def test_a_batch_of_many_empty_items_is_refused_before_it_is_parsed(channel):
     data = b"\x12\x00" * (2 * MIB)
     refused = sent(channel, "PublishContracts", data)
     assert reason_of(refused) == "INVALID_ARGUMENT"
@@ -152,7 +152,7 @@ def test_waits_are_counted_with_their_requests(channel):
         ("Watch", pb.WatchRequest(after_revision=0)),
     ],
 )
-def test_what_nobody_reads_is_bounded(server, method, request_):
+def test_unread_replies_are_bounded(server, method, request_):
     with ExitStack() as connections:
         for _ in range(3):
             raw = connections.enter_context(Raw(server.address, window=1_000))
@@ -182,7 +182,7 @@ def test_a_session_is_counted_although_its_caller_went_away(server):
             board.CloseSession(pb.CloseSessionRequest(session_id=session.session_id))
 
 
-def test_a_call_that_opens_a_session_and_is_sent_again_is_counted_once(channel):
+def test_a_retried_call_that_opens_a_session_is_counted_once(channel):
     board = stub(channel)
     for turn in range(60):  # more than `max_sessions`
         named = (("board-request-id", f"again {turn}"),)

@@ -83,7 +83,7 @@ def test_a_request_id_that_was_given_to_another_call_is_refused(board, callers, 
     assert board.GetFileOwner(pb.GetFileOwnerRequest(filepath="b.go"), metadata=how).owner == ""
 
 
-def test_a_request_id_stands_for_a_call_that_was_refused_too(board, callers):
+def test_an_idempotency_key_remembers_a_refusal_too(board, callers):
     claim(board, "a.go", callers[1])
     how = (*callers[0], *ID)
     request = pb.ClaimFileRequest(filepath="a.go", owner="q")
@@ -92,7 +92,7 @@ def test_a_request_id_stands_for_a_call_that_was_refused_too(board, callers):
     assert refusals[0].reason == "FILE_ALREADY_CLAIMED"
 
 
-def test_a_refusal_with_many_conflicts_is_repeated_to_the_letter(board, callers):
+def test_a_repeated_refusal_has_the_same_conflicts(board, callers):
     request = pb.ClaimFilesRequest(filepaths=[f"{n}" for n in range(5000)], owner="p")
     board.ClaimFiles(request, metadata=callers[1])
     request.owner = "q"

@@ -63,7 +63,7 @@ def impatient(monkeypatch):
 @pytest.mark.parametrize("method", ["GetPhaseState", "Watch"])
 @pytest.mark.parametrize("begun", [b"", HALF], ids=["nothing", "half"])
 @pytest.mark.usefixtures("impatient")
-def test_a_server_without_tokens_gives_up_a_request_that_does_not_come(server, method, begun):
+def test_a_server_without_tokens_ends_a_call_whose_request_does_not_arrive(server, method, begun):
     with Raw(server.address) as raw:
         stream = raw.open(raw.headers(method))
         if begun:
@@ -76,7 +76,7 @@ def test_a_server_without_tokens_gives_up_a_request_that_does_not_come(server, m
 @pytest.mark.parametrize("method", ["GetPhaseState", "Watch"])
 @pytest.mark.parametrize("begun", [b"", HALF], ids=["nothing", "half"])
 @pytest.mark.usefixtures("impatient")
-def test_a_request_that_does_not_come_is_given_up(asking, tokens, shown, method, begun):
+def test_a_call_whose_request_does_not_arrive_is_ended(asking, tokens, shown, method, begun):
     with Raw(asking.address) as raw:
         stream = raw.open(raw.headers(method, shown))
         if begun:
@@ -91,7 +91,7 @@ def test_a_request_that_does_not_come_is_given_up(asking, tokens, shown, method,
 
 @pytest.mark.parametrize("method", ["GetPhaseState", "Watch"])
 @pytest.mark.parametrize("asked", [False, True], ids=["without tokens", "with tokens"])
-def test_a_call_without_a_request_is_told_so(request, shown, method, asked):
+def test_a_call_without_a_request_message_is_refused_by_its_name(request, shown, method, asked):
     server = request.getfixturevalue("asking" if asked else "server")
     with Raw(server.address) as raw:
         stream = raw.open(raw.headers(method, shown))
@@ -102,7 +102,7 @@ def test_a_call_without_a_request_is_told_so(request, shown, method, asked):
 
 
 @pytest.mark.parametrize("asked", [False, True])
-def test_a_request_that_takes_its_time_is_answered(request, shown, asked):
+def test_a_request_that_arrives_slowly_is_answered(request, shown, asked):
     server = request.getfixturevalue("asking" if asked else "server")
     with Raw(server.address) as raw:
         stream = raw.open(raw.headers("ListBoards", shown if asked else None))
@@ -111,7 +111,7 @@ def test_a_request_that_takes_its_time_is_answered(request, shown, asked):
         assert raw.trailers_of(stream)["grpc-status"] == "0"
 
 
-def test_no_more_batches_of_a_token_are_on_their_way_than_it_may_hold(tmp_path, tokens):
+def test_the_batches_in_transit_of_a_token_are_limited_by_its_bytes(tmp_path, tokens):
     shown = dict(bearer(tokens.add("worker", Role.WORKER)))
     other = dict(bearer(tokens.add("other", Role.WORKER)))
     config = Config(
@@ -136,14 +136,14 @@ def test_no_more_batches_of_a_token_are_on_their_way_than_it_may_hold(tmp_path, 
         assert raw.trailers_of(begun[2])["grpc-status"] == "0"
 
 
-def test_who_has_no_token_is_refused_before_the_request_has_come(asking):
+def test_a_call_without_a_token_is_refused_before_its_request_arrives(asking):
     with Raw(asking.address) as raw:
         stream = raw.open(raw.headers("PublishContracts"))
         raw.data(stream, HALF, end=False)
         assert raw.trailers_of(stream)["grpc-status"] == UNAUTHENTICATED
 
 
-def test_who_may_not_call_a_method_is_refused_before_the_request_has_come(asking, shown):
+def test_a_call_that_the_role_forbids_is_refused_before_its_request_arrives(asking, shown):
     with Raw(asking.address) as raw:
         stream = raw.open(raw.headers("PublishContracts", shown))
         denied = str(grpc.StatusCode.PERMISSION_DENIED.value[0])
@@ -151,7 +151,7 @@ def test_who_may_not_call_a_method_is_refused_before_the_request_has_come(asking
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_question_about_health_that_does_not_come_is_given_up(server):
+def test_a_health_call_whose_request_does_not_arrive_is_ended(server):
     with Raw(server.address) as raw:
         stream = raw.open(raw.headers("", {":path": HEALTH_CHECK}))
         assert raw.trailers_of(stream)["grpc-status"] == INVALID_ARGUMENT

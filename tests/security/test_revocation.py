@@ -54,7 +54,7 @@ def client(server, tokens):
         yield client
 
 
-def test_a_watch_ends_when_its_token_is_revoked_and_others_go_on(tokens, client):
+def test_a_watch_ends_when_its_token_is_revoked_and_others_continue(tokens, client):
     revoked, kept = client("reader").watch(), client("other").watch()
     tokens.remove("reader")
     with pytest.raises(Unauthenticated):
@@ -93,7 +93,7 @@ def test_a_watch_ends_when_its_token_is_bound_to_other_boards(tokens, client):
         next(watch)
 
 
-def test_a_watch_whose_token_may_do_more_goes_on(tokens, client):
+def test_a_watch_continues_when_its_token_gets_a_higher_role(tokens, client):
     reader = client("reader")
     watch, other = reader.watch(), client("other").watch()
     tokens.replace("reader", role=Role.WORKER)

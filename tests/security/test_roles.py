@@ -45,7 +45,7 @@ def test_a_role_may_make_the_calls_of_its_row_and_no_other(server, tokens, role,
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_nobody_makes_a_call_without_a_token(server, method):
+def test_no_call_succeeds_without_a_token(server, method):
     with pytest.raises(grpc.RpcError) as refused:
         call(server, method, sample(method))
     assert refused.value.code() is grpc.StatusCode.UNAUTHENTICATED
@@ -53,6 +53,6 @@ def test_nobody_makes_a_call_without_a_token(server, method):
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_request_that_is_no_message_tells_a_stranger_nothing(server, method):
+def test_a_call_without_a_token_is_refused_before_its_request_is_checked(server, method):
     stranger = code_of(server, method, sample(method, board="../no board"))
     assert stranger is grpc.StatusCode.UNAUTHENTICATED

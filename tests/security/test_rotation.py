@@ -79,7 +79,7 @@ def serial_of(address, authority) -> str:
         return secured.getpeercert()["serialNumber"]
 
 
-def test_a_new_certificate_is_shown_without_a_restart_and_no_call_is_lost(tmp_path):
+def test_a_new_certificate_is_used_without_a_restart_and_no_call_fails(tmp_path):
     authority = Authority(tmp_path)
     pair = authority.issue("server")
     config = Config(tmp_path / "b", listen=(ANY_PORT,), tls_cert=pair.cert, tls_key=pair.key)
@@ -95,7 +95,7 @@ def test_a_new_certificate_is_shown_without_a_restart_and_no_call_is_lost(tmp_pa
         assert len(seen) == 6
 
 
-def test_a_broken_certificate_leaves_the_one_before_in_place(tmp_path, caplog):
+def test_a_certificate_that_cannot_be_read_keeps_the_last_one_in_use(tmp_path, caplog):
     authority = Authority(tmp_path)
     pair = authority.issue("server")
     config = Config(tmp_path / "b", listen=(ANY_PORT,), tls_cert=pair.cert, tls_key=pair.key)
@@ -120,7 +120,7 @@ for content in cycle(zip(others[::2], others[1::2])):
 """
 
 
-def test_certificates_that_are_exchanged_during_handshakes_break_none(tmp_path):
+def test_replacing_certificates_during_handshakes_fails_none(tmp_path):
     """Each handshake reads the files while the key, then the certificate is exchanged."""
     authority = Authority(tmp_path)
     pairs = [authority.issue(name) for name in ("first", "second")]
@@ -141,7 +141,7 @@ def test_certificates_that_are_exchanged_during_handshakes_break_none(tmp_path):
         )
 
 
-def test_files_that_become_fifos_neither_stop_the_server_nor_keep_it_from_ending(tmp_path, tokens):
+def test_files_that_become_fifos_block_neither_the_server_nor_its_shutdown(tmp_path, tokens):
     authority = Authority(tmp_path)
     pair = authority.issue("server")
     secret = tokens.add("reader")
@@ -173,7 +173,7 @@ def test_a_new_certificate_that_has_expired_is_warned_of(tmp_path, caplog):
     assert f"{pair.cert}: the certificate expired at " in caplog.text
 
 
-def test_a_client_ca_that_changes_lets_in_whom_it_signs(tmp_path):
+def test_a_new_client_ca_is_used_without_a_restart(tmp_path):
     first, second = Authority(tmp_path, "first"), Authority(tmp_path, "second")
     pair, client = first.issue("server"), second.issue("client")
     trusted = tmp_path / "clients.pem"
@@ -204,7 +204,7 @@ def until_refused(client):
     pytest.fail("the token still works")
 
 
-def test_tokens_are_exchanged_and_no_call_is_lost(tmp_path, tokens):
+def test_tokens_are_replaced_and_no_call_fails(tmp_path, tokens):
     file = tmp_path / "token"
     file.write_text(tokens.add("first", Role.READER))
     config = Config(tmp_path / "b", listen=(ANY_PORT,), tokens=tokens.path)
@@ -235,7 +235,7 @@ def test_tokens_are_exchanged_and_no_call_is_lost(tmp_path, tokens):
         assert load.errors == []
 
 
-def test_a_token_that_is_exchanged_within_a_tick_of_the_clock_is_refused(tmp_path, tokens):
+def test_a_token_that_is_revoked_within_a_tick_of_the_clock_is_refused(tmp_path, tokens):
     """The file keeps its size, its inode number and the time of its last change."""
     tokens.add("reader")
     config = Config(tmp_path / "b", listen=(ANY_PORT,), tokens=tokens.path)
@@ -252,7 +252,7 @@ def test_a_token_that_is_exchanged_within_a_tick_of_the_clock_is_refused(tmp_pat
         until_refused(client)
 
 
-def test_a_broken_file_of_tokens_leaves_those_before_in_place(tmp_path, tokens, caplog):
+def test_a_token_file_that_cannot_be_read_keeps_the_last_tokens_in_use(tmp_path, tokens, caplog):
     secret = tokens.add("reader", Role.READER)
     config = Config(tmp_path / "b", listen=(ANY_PORT,), tokens=tokens.path)
     with (
@@ -269,7 +269,7 @@ def test_a_broken_file_of_tokens_leaves_those_before_in_place(tmp_path, tokens, 
         until_refused(client)
 
 
-def test_a_client_whose_files_are_gone_stays_on_the_connection_that_it_has(tmp_path):
+def test_a_client_whose_credential_files_were_deleted_keeps_its_connection(tmp_path):
     authority = Authority(tmp_path)
     pair = authority.issue("server")
     config = Config(tmp_path / "b", listen=(ANY_PORT,), tls_cert=pair.cert, tls_key=pair.key)

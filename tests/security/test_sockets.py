@@ -46,7 +46,7 @@ def test_a_second_server_is_refused_and_the_first_stays_reachable(config, path):
         assert boards(path) == ["first"]
 
 
-def test_of_servers_that_start_at_once_one_gets_the_socket(config, path):
+def test_if_servers_start_at_once_one_gets_the_socket(config, path):
     with socket.socket(socket.AF_UNIX) as crashed:
         crashed.bind(str(path))
     starters = 4
@@ -83,7 +83,7 @@ def test_the_socket_of_a_server_that_was_killed_is_taken_over(config, tmp_path, 
         assert boards(path) == ["second"]
 
 
-def test_a_socket_that_another_program_listens_on_is_left_to_it(config, path):
+def test_the_socket_of_another_program_is_not_replaced(config, path):
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(str(path))
         other.listen()
@@ -96,7 +96,7 @@ def test_a_socket_that_another_program_listens_on_is_left_to_it(config, path):
             client.connect(str(path))
 
 
-def test_a_server_that_stops_removes_its_own_socket_alone(config, path):
+def test_a_server_that_shuts_down_removes_only_its_own_socket(config, path):
     with running(config("boards")):
         assert names(path) == ["board.sock", "board.sock.lock"]
         path.unlink()

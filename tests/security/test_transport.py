@@ -54,9 +54,7 @@ def config(tmp_path, server_pair):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_each_listener_takes_each_credential_that_it_should(
-    kind, config, authority, tokens, tmp_path
-):
+async def test_each_listener_accepts_each_credential(kind, config, authority, tokens, tmp_path):
     secret = tokens.add("reader", Role.READER)
     token_file = tmp_path / "token"
     token_file.write_text(f"{secret}\n")
@@ -73,7 +71,7 @@ async def test_each_listener_takes_each_credential_that_it_should(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_clients_certificate_is_asked_for_and_stands_for_a_token(
+async def test_a_client_certificate_is_requested_and_accepted_instead_of_a_token(
     kind, config, authority, tokens
 ):
     tokens.add("by-certificate", Role.READER, certificate="worker-7")
@@ -128,7 +126,7 @@ def test_without_a_file_of_tokens_a_certificate_of_the_ca_is_enough(config, auth
         client.set_phase_state("p", "running")
 
 
-def test_what_is_wrong_between_client_and_server_is_one_clear_line(config, authority, tmp_path):
+def test_a_failure_of_tls_is_one_clear_line(config, authority, tmp_path):
     elsewhere = Authority(tmp_path, "elsewhere")
     foreign = elsewhere.issue("stranger")
     own = authority.issue("friend")
@@ -154,7 +152,7 @@ def test_what_is_wrong_between_client_and_server_is_one_clear_line(config, autho
         assert "does not speak TLS" in error_at(server.address, ca=authority.ca)
 
 
-async def test_the_async_client_tells_as_clearly(config, tmp_path):
+async def test_the_async_client_has_the_same_error(config, tmp_path):
     elsewhere = Authority(tmp_path, "elsewhere")
     advice = r"not trusted: .*; give its CA with Credentials\(ca=\.\.\.\)"
     with running(config()) as server, pytest.raises(BadCredentials, match=advice):
@@ -196,7 +194,7 @@ def test_credentials_that_cannot_be_used_are_refused_before_anything_is_sent(kin
     assert "\n" not in str(error.value)
 
 
-def test_a_token_is_not_shown_by_accident():
+def test_a_token_is_in_no_repr():
     assert "secret" not in repr(Credentials(token="secret"))
 
 
@@ -215,7 +213,7 @@ def test_credentials_come_from_the_environment():
     assert Credentials.from_environment({}) == Credentials()
 
 
-def test_a_unix_socket_is_for_its_owner_alone(tmp_path):
+def test_only_the_owner_of_a_unix_socket_may_connect(tmp_path):
     path = tmp_path / "board.sock"
     with running(Config(tmp_path / "boards", listen=(f"unix:{path}",))) as server:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -224,7 +222,7 @@ def test_a_unix_socket_is_for_its_owner_alone(tmp_path):
 
 
 @pytest.mark.parametrize("path", ["", "\0", "\0board", "%00", "%00board", "/run/board\0"])
-def test_a_socket_that_would_be_no_file_and_so_everybodys_is_refused(tmp_path, path):
+def test_an_abstract_socket_is_refused_because_it_has_no_permissions(tmp_path, path):
     with pytest.raises(BadConfig, match="empty" if not path else "NUL"):
         Config(tmp_path, listen=(ANY_PORT, f"unix:{path}"))
 
@@ -240,14 +238,14 @@ def test_a_socket_that_would_be_no_file_and_so_everybodys_is_refused(tmp_path, p
     ],
 )
 @pytest.mark.parametrize("setting", ["listen", "metrics_listen"])
-def test_what_is_neither_a_host_with_a_port_nor_a_file_is_refused(tmp_path, address, setting):
+def test_an_address_that_is_neither_host_and_port_nor_a_path_is_refused(tmp_path, address, setting):
     given = (address,) if setting == "listen" else address
     with pytest.raises(BadConfig, match="HOST:PORT"):
         Config(tmp_path, **{setting: given}, insecure=True)
 
 
 @pytest.mark.parametrize("address", ["unix://run/board.sock", "unix:/run/a?b", "unix:/run/a#b"])
-def test_a_socket_whose_path_clients_would_read_otherwise_is_refused(tmp_path, address):
+def test_a_socket_path_that_clients_parse_differently_is_refused(tmp_path, address):
     with pytest.raises(BadConfig, match=r"no host|%3F"):
         Config(tmp_path, listen=(address,))
 
@@ -275,7 +273,7 @@ def test_each_way_to_write_the_path_of_a_socket_leads_to_the_same_file(tmp_path)
                 assert [each.name for each in client.list_boards()] == ["boards"]
 
 
-def test_addresses_that_others_reach_need_encryption_or_a_word(server_pair, tmp_path):
+def test_public_addresses_need_encryption_or_an_explicit_setting(server_pair, tmp_path):
     for address in ("0.0.0.0:0", "[::]:0", "192.0.2.1:7447", "board.example:7447"):
         with pytest.raises(BadConfig, match="--insecure"):
             Config(tmp_path, listen=(ANY_PORT, address))
@@ -291,7 +289,7 @@ def test_addresses_that_others_reach_need_encryption_or_a_word(server_pair, tmp_
 
 
 @pytest.mark.parametrize("broken", ["tls_cert", "tls_key", "client_ca", "tokens"])
-def test_files_that_cannot_be_used_stop_the_start_by_name(
+def test_files_that_cannot_be_used_prevent_the_start_and_are_named(
     config, authority, tokens, tmp_path, broken
 ):
     for number, content in enumerate((None, "", "rubbish", authority.ca.read_text()[:100])):
@@ -306,7 +304,7 @@ def test_files_that_cannot_be_used_stop_the_start_by_name(
         assert "\n" not in str(error.value)
 
 
-def test_a_certificate_and_its_key_that_are_swapped_are_told_as_such(config, server_pair):
+def test_the_error_says_that_a_certificate_and_its_key_are_swapped(config, server_pair):
     swapped = config(tls_cert=server_pair.key, tls_key=server_pair.cert)
     with pytest.raises(BadFile) as error, running(swapped):
         pass
@@ -315,7 +313,7 @@ def test_a_certificate_and_its_key_that_are_swapped_are_told_as_such(config, ser
     )
 
 
-def test_what_a_file_lacks_is_reported(config, server_pair):
+def test_a_file_without_the_expected_certificate_or_key_is_reported(config, server_pair):
     wrong = {
         f"{server_pair.key} holds no certificate in PEM": {"client_ca": server_pair.key},
         f"{server_pair.cert} holds no private key in PEM": {"tls_key": server_pair.cert},
@@ -332,7 +330,7 @@ def test_a_certificate_that_has_expired_is_warned_of(config, authority, caplog):
         assert f"{pair.cert}: the certificate expired at " in caplog.text
 
 
-def test_a_certificate_of_today_is_not_warned_of(config, caplog):
+def test_a_certificate_that_is_valid_is_not_warned_of(config, caplog):
     with running(config()):
         pass
     assert "the certificate" not in caplog.text
@@ -349,7 +347,7 @@ def test_a_certificate_of_today_is_not_warned_of(config, caplog):
         (-1.8, 0.2, "expires at 1970-01-01 04:48:00 UTC"),
     ],
 )
-def test_the_dates_of_a_certificate_are_logged_when_somebody_must_act(begins, ends, warns):
+def test_the_log_warns_before_a_certificate_expires(begins, ends, warns):
     day = 24 * 3600
     warning = Validity(begins * day, ends * day).warning(now=0)
     assert warning.startswith(f"the certificate {warns}") if warns else warning == ""
@@ -360,7 +358,9 @@ def test_a_file_without_a_token_is_warned_of(tmp_path, tokens, caplog):
         assert f"{tokens.path} has no token in it" in caplog.text
 
 
-def test_certificates_that_are_asked_of_nobody_are_warned_of(config, authority, tokens, caplog):
+def test_certificates_in_the_token_file_without_a_client_ca_are_warned_of(
+    config, authority, tokens, caplog
+):
     tokens.add("by-certificate", certificate="laptop-3")
     with running(config(client_ca=authority.ca, tokens=tokens.path)):
         assert "require client certificates" not in caplog.text
@@ -371,7 +371,7 @@ def test_certificates_that_are_asked_of_nobody_are_warned_of(config, authority, 
         )
 
 
-def test_a_certificate_with_anothers_key_stops_the_start(config, authority):
+def test_a_certificate_with_the_wrong_key_prevents_the_start(config, authority):
     other = authority.issue("other")
     with pytest.raises(BadFile, match=str(other.key)), running(config(tls_key=other.key)):
         pass

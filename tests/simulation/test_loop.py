@@ -25,7 +25,7 @@ def test_the_clock_jumps_to_the_next_timer(loop):
     assert loop.time() == before + 86_400
 
 
-def test_what_one_callback_registers_keeps_its_order(loop):
+def test_the_callbacks_of_one_callback_keep_their_order(loop):
     seen = []
 
     async def register(name):
@@ -65,7 +65,7 @@ def test_callbacks_without_end_are_found(loop):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_wait_that_nothing_will_end_is_found(loop):
+def test_a_wait_that_can_never_end_is_found(loop):
     async def wait():
         await loop.create_future()
 

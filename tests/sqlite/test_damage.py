@@ -65,7 +65,7 @@ async def follower(store):
 
 
 @pytest.mark.parametrize("deleted", [["-wal"], ["-shm"], ["-wal", "-shm"]], ids=" ".join)
-async def test_nothing_is_lost_where_the_log_is_deleted(
+async def test_nothing_is_lost_if_the_write_ahead_log_is_deleted(
     store, follower, directory, file, tmp_path, deleted, caplog
 ):
     before = await store.get_board(BOARD)
@@ -82,7 +82,7 @@ async def test_nothing_is_lost_where_the_log_is_deleted(
     assert_sound(file)
 
 
-async def test_a_write_is_refused_that_would_be_in_a_deleted_log_alone(store, file):
+async def test_a_write_that_would_be_only_in_a_deleted_log_is_refused(store, file):
     await write(store, 0, 3)
     board = opened(store)
     beside(file, "-wal").unlink()
@@ -162,7 +162,7 @@ async def test_an_older_copy_of_the_same_board_is_another_board(store, directory
 
 
 @pytest.mark.parametrize("kept", [0, 0.5])
-async def test_a_log_that_is_cut_short_spoils_nothing(store, follower, file, kept):
+async def test_a_truncated_write_ahead_log_damages_nothing(store, follower, file, kept):
     before = await store.get_board(BOARD)
     await write(store, 0, 10)
     log = beside(file, "-wal")
@@ -176,7 +176,9 @@ async def test_a_log_that_is_cut_short_spoils_nothing(store, follower, file, kep
 
 
 @pytest.mark.parametrize("do", [touched, checkpointed, permitted])
-async def test_a_harmless_change_of_the_files_is_not_damage(store, follower, file, do):
+async def test_a_change_of_the_files_that_keeps_their_content_is_not_damage(
+    store, follower, file, do
+):
     for start in (0, 10):
         await write(store, start, start + 10)
         do(file)

@@ -46,7 +46,7 @@ class Idle(Listener):
     needed = False
 
 
-async def test_for_one_more_the_board_is_closed_that_was_not_used_for_longest(store, tmp_path):
+async def test_for_one_more_board_the_least_recently_used_one_is_evicted(store, tmp_path):
     for board in ("a", "b"):
         await store.open_board(board)
     await store.get_phase_state("a", "p")
@@ -55,7 +55,7 @@ async def test_for_one_more_the_board_is_closed_that_was_not_used_for_longest(st
     assert await open_boards(tmp_path) == ["a", "c"]
 
 
-async def test_a_closed_board_is_opened_again_as_it_was(store):
+async def test_a_closed_board_is_unchanged_when_it_is_reopened(store):
     first = await store.open_board("a")
     await store.set_phase_state("a", RUNNING)
     for board in ("b", "c"):
@@ -66,7 +66,7 @@ async def test_a_closed_board_is_opened_again_as_it_was(store):
     assert [commit.revision for commit in await store.list_events("a", 0, 1)] == [1]
 
 
-async def test_the_board_that_stays_is_never_closed(tmp_path):
+async def test_the_pinned_board_is_never_evicted(tmp_path):
     store = SqliteStore(tmp_path, max_boards=2, pinned="a")
     for board in ("a", "b", "c"):
         await store.open_board(board)
@@ -132,7 +132,7 @@ async def test_a_board_in_use_is_not_closed_for_another(tmp_path, use):
     await store.close()
 
 
-async def test_who_follows_for_nobody_is_told_that_no_commit_comes_any_more(store):
+async def test_an_idle_follower_of_an_evicted_board_is_ended(store):
     await store.open_board("a")
     follower = Idle()
     await store.follow("a", follower)
@@ -158,7 +158,7 @@ async def test_an_idle_board_is_evicted_after_its_timeout(tmp_path, monkeypatch)
     await store.close()
 
 
-async def test_a_board_that_somebody_follows_stays_open(tmp_path, monkeypatch):
+async def test_a_board_with_a_follower_stays_open(tmp_path, monkeypatch):
     monkeypatch.setattr(registry, "CHECK_INTERVAL", 0.01)
     store = SqliteStore(tmp_path, idle_timeout=0)
     unused, used = Idle(), Listener()
@@ -180,7 +180,7 @@ async def as_soon_as_there_is_room(call):
                 await asyncio.sleep(0)
 
 
-async def test_a_caller_who_goes_leaves_no_board_half_closed(tmp_path):
+async def test_a_caller_that_cancels_leaves_no_board_half_closed(tmp_path):
     store = SqliteStore(tmp_path, max_boards=1)
     await store.open_board("a")
     opening = asyncio.ensure_future(store.open_board("b"))
@@ -208,7 +208,7 @@ async def test_callers_of_more_boards_than_may_be_open_take_turns(tmp_path):
     await store.close()
 
 
-async def test_of_two_callers_for_one_place_one_is_answered(tmp_path):
+async def test_if_there_is_room_for_one_board_one_of_two_callers_is_answered(tmp_path):
     store = SqliteStore(tmp_path, max_boards=1)
     for board in ("a", "b", "c"):
         await store.open_board(board)
@@ -221,7 +221,7 @@ async def test_of_two_callers_for_one_place_one_is_answered(tmp_path):
     await store.close()
 
 
-async def test_a_read_does_not_make_the_board_that_goes_meanwhile(tmp_path):
+async def test_a_read_does_not_recreate_a_board_that_is_deleted_meanwhile(tmp_path):
     store = SqliteStore(tmp_path, max_boards=1)
 
     class Vandal(Idle):
@@ -240,7 +240,7 @@ async def test_a_read_does_not_make_the_board_that_goes_meanwhile(tmp_path):
     await store.close()
 
 
-async def test_a_board_that_did_not_close_well_can_be_opened_again(tmp_path, monkeypatch, caplog):
+async def test_a_board_whose_close_failed_can_be_reopened(tmp_path, monkeypatch, caplog):
     store = SqliteStore(tmp_path, max_boards=1)
     await store.open_board("a")
     with monkeypatch.context() as broken:
@@ -257,7 +257,7 @@ async def test_a_board_that_did_not_close_well_can_be_opened_again(tmp_path, mon
     await store.close()
 
 
-async def test_a_board_whose_caller_went_is_closed_once_for_the_next(tmp_path, caplog):
+async def test_a_board_whose_caller_cancelled_is_evicted_once_for_the_next_board(tmp_path, caplog):
     """In every order of the end of its opening and the opening of another."""
     store = SqliteStore(tmp_path, max_boards=1)
     for number in range(30):
@@ -273,7 +273,7 @@ async def test_a_board_whose_caller_went_is_closed_once_for_the_next(tmp_path, c
 
 @pytest.mark.timeout(30)  # a call that never yields would hang here
 @pytest.mark.parametrize("turns", range(5))
-async def test_a_reader_that_finds_no_board_does_not_hold_up_the_call_that_creates_it(store, turns):
+async def test_a_read_of_a_missing_board_does_not_delay_the_call_that_creates_it(store, turns):
     """For every number of loop iterations between the two calls."""
     reading = asyncio.ensure_future(store.get_board("a"))
     for _ in range(turns):

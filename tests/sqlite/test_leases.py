@@ -59,7 +59,7 @@ async def working(store):
     return session.session_id
 
 
-async def test_an_end_that_the_disk_did_not_take_is_tried_again(store, disk):
+async def test_the_end_of_a_session_that_failed_on_the_disk_is_retried(store, disk):
     listener = await listening(store)
     session_id = await working(store)
     disk.refusing = True
@@ -88,7 +88,7 @@ async def test_a_store_closes_though_the_disk_does_not_take_the_end_of_a_session
     await again.close()
 
 
-async def test_renewals_that_a_standing_machine_did_not_read_in_time_still_count(store):
+async def test_renewals_that_arrived_while_the_server_was_paused_count(store):
     """The loop is blocked for longer than the ttl while a renewal is on its way."""
     session, _ = await store.open_session(BOARD, "w", SHORT, OnExpiry.FAIL)
     loop = asyncio.get_running_loop()
@@ -140,7 +140,7 @@ async def test_the_end_of_a_session_meets_files_that_are_being_replaced(store, d
     assert failed == []
 
 
-async def test_a_closed_board_counts_no_session_down(store):
+async def test_a_closed_board_expires_no_session(store):
     opening = asyncio.create_task(working(store))
     await asyncio.sleep(0)  # let it begin
     await store.close()

@@ -61,7 +61,7 @@ async def test_a_board_is_listed_as_soon_as_it_is_opened(store, monkeypatch):
     assert await names(store) == ["b1", "b2", "b3"]
 
 
-async def test_a_board_that_another_program_puts_there_or_takes_away_is_noticed(
+async def test_a_board_file_that_another_program_adds_or_removes_is_noticed(
     store, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(directory, "REFRESH_INTERVAL", 0)
@@ -86,7 +86,7 @@ async def test_a_directory_that_has_not_changed_is_not_read_again(
     assert scans["scans"] == 1
 
 
-async def test_a_caller_of_some_boards_costs_no_look_at_the_others(store, scans):
+async def test_listing_the_boards_of_a_bound_token_reads_no_other_board(store, scans):
     for board in ("a", "b", "c"):
         await store.open_board(board)
     assert await names(store, among=["c", "a", "none"]) == ["a", "c"]
@@ -111,9 +111,7 @@ async def test_a_board_is_opened_while_long_lists_are_made(store, monkeypatch):
     assert (await asyncio.gather(*lists))[-1] == ["a"]
 
 
-async def test_a_file_that_is_no_board_is_logged_once_and_again_when_it_has_changed(
-    store, tmp_path, caplog
-):
+async def test_a_file_that_is_not_a_board_is_logged_once_until_it_changes(store, tmp_path, caplog):
     file = tmp_path / "notes.board.db"
     file.write_text("no board")
     for _ in range(3):

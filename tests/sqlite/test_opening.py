@@ -73,7 +73,9 @@ async def test_opening_a_file_again_changes_neither_schema_nor_rows(store, file,
         assert db.execute(schema).fetchall() == first
 
 
-async def test_a_file_of_an_earlier_version_keeps_what_calls_were_answered(unopened, file):
+async def test_a_file_of_an_earlier_version_keeps_the_outcomes_of_its_idempotency_keys(
+    unopened, file
+):
     file.parent.mkdir(exist_ok=True)
     with closing(apsw.Connection(str(file))) as db:
         for script in migrations()[:3]:
@@ -142,7 +144,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("make", "why"), REFUSED, ids=lambda value: getattr(value, "__name__", ""))
-async def test_what_is_no_board_of_ours_is_refused_and_left_untouched(unopened, file, make, why):
+async def test_a_file_that_is_not_a_board_is_refused_and_not_changed(unopened, file, make, why):
     make(file)
     before = file.read_bytes()
     for _ in range(2):
@@ -155,7 +157,7 @@ async def test_what_is_no_board_of_ours_is_refused_and_left_untouched(unopened, 
     assert [path.name for path in file.parent.iterdir() if path.suffix != ".lock"] == [file.name]
 
 
-async def test_a_directory_in_its_place_is_refused(unopened, file):
+async def test_a_directory_in_place_of_a_file_is_refused(unopened, file):
     directory_in_its_place(file)
     with pytest.raises(StoreUnavailable) as caught:
         await unopened.open_board(BOARD)
@@ -163,7 +165,7 @@ async def test_a_directory_in_its_place_is_refused(unopened, file):
 
 
 @pytest.mark.parametrize("link", [Path.symlink_to, Path.hardlink_to])
-async def test_a_file_with_two_names_is_not_served_twice(store, directory, file, link):
+async def test_a_file_with_two_hard_links_is_not_served_twice(store, directory, file, link):
     link(directory / "b.board.db", file)
     with pytest.raises(StoreUnavailable, match="link") as caught:
         await store.open_board("b")
@@ -173,9 +175,7 @@ async def test_a_file_with_two_names_is_not_served_twice(store, directory, file,
     await fill(store)
 
 
-async def test_a_board_whose_file_is_moved_and_linked_to_is_served_no_longer(
-    store, directory, file
-):
+async def test_a_board_whose_file_was_moved_and_linked_is_no_longer_served(store, directory, file):
     file.rename(directory / "moved.board.db")
     file.symlink_to(directory / "moved.board.db")
     with pytest.raises(StoreUnavailable, match="symbolic link"):
@@ -197,7 +197,7 @@ async def test_the_log_says_once_why_a_board_cannot_be_opened(unopened, file, ca
     assert "other.board.db" in caplog.text
 
 
-async def test_a_file_that_is_no_board_does_not_spoil_the_list(store, directory):
+async def test_a_file_that_is_not_a_board_does_not_fail_the_list(store, directory):
     not_a_database(directory / "notes.board.db")
     (directory / "folder.board.db").mkdir()
     other_database(directory / "recipes.board.db")
@@ -215,7 +215,7 @@ async def test_a_file_whose_name_no_board_can_have_is_not_listed(store, director
     assert [info.name for info in listed] == [BOARD]
 
 
-async def test_a_refused_file_can_be_mended_and_opened(unopened, file):
+async def test_a_refused_file_can_be_repaired_and_opened(unopened, file):
     not_a_database(file)
     with pytest.raises(StoreUnavailable):
         await unopened.open_board(BOARD)
@@ -223,7 +223,7 @@ async def test_a_refused_file_can_be_mended_and_opened(unopened, file):
     await fill_new(unopened)
 
 
-async def test_a_directory_that_may_not_be_read_any_more_makes_boards_unavailable(store, directory):
+async def test_a_directory_that_becomes_unreadable_makes_its_boards_unavailable(store, directory):
     set_state = PhaseChange("p", PhaseState.RUNNING)
     with unreadable(directory):
         for call in (
@@ -238,7 +238,7 @@ async def test_a_directory_that_may_not_be_read_any_more_makes_boards_unavailabl
     await store.set_phase_state(BOARD, set_state)
 
 
-async def test_who_follows_a_board_that_is_out_of_reach_is_not_told_of_another(store, directory):
+async def test_followers_of_an_unreadable_board_get_its_storage_error(store, directory):
     listener = Listener()
     await store.follow(BOARD, listener)
     with unreadable(directory), pytest.raises(StoreUnavailable):
@@ -260,7 +260,7 @@ def unreadable(directory):
         directory.chmod(mode)
 
 
-def test_a_file_where_the_directory_should_be_is_refused(tmp_path):
+def test_a_file_in_place_of_the_directory_is_refused(tmp_path):
     (tmp_path / "boards").touch()
     with pytest.raises(StoreUnavailable) as caught:
         SqliteStore(tmp_path / "boards")
@@ -334,7 +334,7 @@ class SlowToOpen(SqliteStore):
         return opening
 
 
-async def test_a_caller_who_goes_leaves_no_board_half_open(directory):
+async def test_a_caller_that_cancels_leaves_no_board_half_open(directory):
     store = SlowToOpen(directory)
     opening = await store.begins_to_open()
     opening.cancel()
@@ -345,7 +345,7 @@ async def test_a_caller_who_goes_leaves_no_board_half_open(directory):
     await store.close()
 
 
-async def test_a_board_that_is_slow_to_open_holds_no_other_up(directory):
+async def test_a_board_that_is_slow_to_open_delays_no_other(directory):
     store = SlowToOpen(directory)
     slow = await store.begins_to_open()
     assert (await store.open_board("sound")).revision == 0
@@ -367,7 +367,7 @@ def once(fails):
     return do
 
 
-async def test_forty_boards_that_are_slow_to_open_hold_no_other_up(directory):
+async def test_forty_boards_that_are_slow_to_open_delay_no_other(directory):
     slow, begun, go_on = iter(range(40)), threading.Semaphore(0), threading.Event()
 
     def clock():
@@ -388,7 +388,7 @@ async def test_forty_boards_that_are_slow_to_open_hold_no_other_up(directory):
         await store.close()
 
 
-async def test_what_fails_while_a_board_opens_does_not_lock_it(directory, monkeypatch):
+async def test_a_failure_while_a_board_opens_leaves_it_unlocked(directory, monkeypatch):
     monkeypatch.setattr(open_board, "Writer", once(open_board.Writer))
     store = SqliteStore(directory)
     with pytest.raises(RuntimeError):
@@ -397,7 +397,7 @@ async def test_what_fails_while_a_board_opens_does_not_lock_it(directory, monkey
     await store.close()
 
 
-async def test_who_could_not_follow_is_told_nothing(store, monkeypatch):
+async def test_a_follower_whose_follow_failed_gets_no_commit(store, monkeypatch):
     await store.open_board(BOARD)
     listener = Listener()
     with monkeypatch.context() as broken:
@@ -408,7 +408,7 @@ async def test_who_could_not_follow_is_told_nothing(store, monkeypatch):
     assert listener.commits == []
 
 
-async def test_a_directory_that_the_store_makes_is_its_owners_alone(tmp_path):
+async def test_a_directory_that_the_store_creates_is_private_to_its_owner(tmp_path):
     store = SqliteStore(tmp_path / "made")
     assert stat.S_IMODE((tmp_path / "made").stat().st_mode) == 0o700
     await store.close()

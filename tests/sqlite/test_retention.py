@@ -81,7 +81,7 @@ async def test_the_refusal_of_a_revision_names_the_oldest_that_works(store):
     assert caught.value.oldest == first
 
 
-async def test_followers_hear_of_everything_whatever_is_kept(keep):
+async def test_followers_receive_every_event_whatever_is_kept(keep):
     store = keep(1)
     await store.open_board(BOARD)
     listener = await listening(store)
@@ -91,7 +91,7 @@ async def test_followers_hear_of_everything_whatever_is_kept(keep):
     await store.close()
 
 
-async def test_what_is_dropped_stays_dropped_after_a_reopening(store, keep):
+async def test_deleted_events_stay_deleted_after_a_reopening(store, keep):
     await write(store, 5 * KEEP)
     first = await oldest(store)
     await store.close()
@@ -101,7 +101,7 @@ async def test_what_is_dropped_stays_dropped_after_a_reopening(store, keep):
     await again.close()
 
 
-async def test_a_store_that_is_set_to_keep_less_drops_the_rest_at_the_next_change(keep, file):
+async def test_a_store_with_a_smaller_limit_deletes_the_rest_at_the_next_change(keep, file):
     store = keep(1000)
     await store.open_board(BOARD)
     await write(store, 50)
@@ -112,7 +112,7 @@ async def test_a_store_that_is_set_to_keep_less_drops_the_rest_at_the_next_chang
     await store.close()
 
 
-async def test_the_board_itself_loses_nothing(store):
+async def test_deleting_events_deletes_no_record(store):
     batch = [draft(f"{number}") for number in range(10)]
     await store.publish_contracts(BOARD, batch)
     await write(store, 5 * KEEP)
@@ -121,7 +121,7 @@ async def test_the_board_itself_loses_nothing(store):
     assert (await contents(store))[0] == 5 * KEEP + 1
 
 
-async def test_a_revision_of_many_events_is_kept_or_dropped_whole(store, file):
+async def test_the_events_of_a_revision_are_kept_or_deleted_together(store, file):
     for number in range(3 * KEEP):
         await store.claim_files(BOARD, [f"{number}.{part}" for part in range(7)], "p")
     count, first, last = rows(file)

@@ -72,7 +72,7 @@ async def test_it_needs_no_opening_and_its_rows_are_revision_one(store):
     assert (await store.list_phases(BOARD, [], ALL)).revision == 1
 
 
-async def test_it_is_listed_before_anybody_opened_it(store):
+async def test_a_file_of_the_spec_is_listed_before_it_is_opened(store):
     (info,) = (await store.list_boards(PageRequest(10))).items
     assert (info.name, info.revision) == (BOARD, 0)
 
@@ -83,7 +83,7 @@ async def test_listing_it_does_not_touch_it(store, file):
     assert file.read_bytes() == before
 
 
-async def test_it_goes_on_being_written(store):
+async def test_a_file_of_the_spec_can_be_written(store):
     phase, revision = await store.set_phase_state(BOARD, PhaseChange("second", PhaseState.FAILED))
     assert (phase.posted_at, phase.worker, revision) == (at(46), "w2", 2)
     assert phase.updated_at >= at(59)  # the clock is behind the file's timestamps
@@ -96,7 +96,7 @@ async def test_it_goes_on_being_written(store):
     assert claim.owner == "second"
 
 
-async def test_its_own_store_still_finds_its_rows_when_we_are_done(store, file):
+async def test_quasars_store_can_read_the_file_afterwards(store, file):
     await store.set_phase_state(BOARD, PhaseChange("second", PhaseState.FAILED))
     await store.close()
     with closing(sqlite3.connect(file)) as db:
@@ -118,7 +118,7 @@ async def test_a_word_that_this_version_does_not_know_is_unspecified(store, file
     assert contract.status == ContractStatus.UNSPECIFIED
 
 
-async def test_a_file_that_was_left_in_wal_mode_opens_with_its_log(file, directory):
+async def test_a_file_with_a_write_ahead_log_is_opened_with_it(file, directory):
     make_spec_file(file)
     with closing(apsw.Connection(str(file))) as other:
         other.execute("PRAGMA journal_mode = WAL")

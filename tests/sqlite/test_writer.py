@@ -91,7 +91,7 @@ async def test_calls_that_wait_are_committed_together(store, clock, commits):
     assert commits.count <= 3
 
 
-async def test_no_call_waits_for_company(store, commits):
+async def test_a_single_call_is_committed_at_once(store, commits):
     for index in range(10):
         await store.claim_file(BOARD, f"{index}.go", "p")
         assert commits.count == index + 1
@@ -113,7 +113,7 @@ async def test_calls_are_answered_only_after_their_commit(store, clock, file):
             assert other.execute("SELECT revision >= ? FROM meta", (revision,)).fetchone() == (1,)
 
 
-async def test_one_calls_refusal_does_not_touch_its_neighbours(store, clock, commits):
+async def test_the_refusal_of_a_call_does_not_affect_others_in_its_commit(store, clock, commits):
     outcomes = await together(
         clock,
         [
@@ -134,7 +134,7 @@ async def test_one_calls_refusal_does_not_touch_its_neighbours(store, clock, com
     assert await revision_of(store) == 4
 
 
-async def test_a_batch_that_fails_half_way_leaves_nothing_of_itself(store, clock, file):
+async def test_a_batch_that_fails_half_way_changes_nothing(store, clock, file):
     with closing(apsw.Connection(str(file))) as db:
         db.execute(
             "CREATE TRIGGER refuse BEFORE INSERT ON contracts WHEN NEW.name = 'Bad' "
@@ -196,7 +196,7 @@ async def test_a_call_that_is_cancelled_before_its_turn_changes_nothing(store, c
     assert await revision_of(store) == 1
 
 
-async def test_a_call_that_is_cancelled_while_its_commit_is_at_another_changes_nothing(
+async def test_a_call_that_is_cancelled_while_the_writer_does_another_changes_nothing(
     store, clock, commits
 ):
     """A server that shuts down waits for the current call, not for all calls of the commit."""
@@ -215,7 +215,7 @@ async def test_a_call_that_is_cancelled_while_its_commit_is_at_another_changes_n
     assert commits.count == 1
 
 
-async def test_a_full_disk_refuses_the_write_and_reads_go_on(connection_hook, directory):
+async def test_a_full_disk_refuses_the_write_and_reads_continue(connection_hook, directory):
     made = []
     connection_hook(made.append)
     store = SqliteStore(directory)
@@ -269,7 +269,7 @@ async def broken(directory, clock):
     await store.close()
 
 
-async def test_where_the_writer_fails_every_call_is_answered_and_the_next_is_done(
+async def test_if_the_writer_fails_every_call_is_answered_and_the_next_succeeds(
     broken, clock, caplog
 ):
     outcomes = await together(clock, [broken.claim_file(BOARD, f"{n}.go", "p") for n in range(300)])
@@ -283,7 +283,7 @@ async def test_where_the_writer_fails_every_call_is_answered_and_the_next_is_don
 
 
 @pytest.mark.parametrize("point", ["before-commit", "after-commit"])
-async def test_where_the_writer_dies_in_a_commit_its_callers_are_not_told_that_nothing_changed(
+async def test_if_the_writer_dies_in_a_commit_the_outcome_of_its_calls_is_unknown(
     store, monkeypatch, point, caplog
 ):
     dies = Breaks(SystemExit)
@@ -301,7 +301,7 @@ async def test_where_the_writer_dies_in_a_commit_its_callers_are_not_told_that_n
     assert [type(error) for error in failures(caplog)] == [SystemExit]
 
 
-async def test_where_a_checkpoint_fails_unexpectedly_the_next_call_is_done(
+async def test_after_a_checkpoint_fails_unexpectedly_the_next_call_succeeds(
     store, monkeypatch, caplog
 ):
     monkeypatch.setattr(writer, "IDLE", 0.0)
@@ -314,7 +314,7 @@ async def test_where_a_checkpoint_fails_unexpectedly_the_next_call_is_done(
     assert [type(error) for error in failures(caplog)] == [Broken]
 
 
-async def test_a_follower_that_fails_is_ended_and_the_calls_are_answered(store, clock, caplog):
+async def test_a_follower_that_raises_is_ended_and_the_calls_are_answered(store, clock, caplog):
     class Fails(Deaf):
         ended_with = None
 
@@ -349,7 +349,9 @@ def test_a_writer_whose_event_loop_is_closed_commits_and_ends(directory):
     assert not thread.is_alive()
 
 
-async def test_any_number_of_callers_may_go_before_their_turn(store, clock, monkeypatch, caplog):
+async def test_any_number_of_callers_may_cancel_before_their_turn(
+    store, clock, monkeypatch, caplog
+):
     monkeypatch.setattr(writer, "MAX_BATCH", 1)
     clock.shut()
     first = asyncio.create_task(store.claim_file(BOARD, "first.go", "p"))

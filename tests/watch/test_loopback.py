@@ -38,7 +38,7 @@ def slow(monkeypatch):
     slow.may_answer.set()
 
 
-def test_a_session_whose_renewal_is_read_late_lives_on(slow, tmp_path):
+def test_a_session_whose_renewal_is_read_late_stays_alive(slow, tmp_path):
     with running(Config(tmp_path / "boards", "b", (ANY_PORT,))) as server, server.channel() as to:
         board = stub(to)
         ttl = {"seconds": 1}

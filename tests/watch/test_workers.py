@@ -111,7 +111,7 @@ def test_a_worker_that_was_stopped_for_longer_than_its_ttl_cannot_complete(serve
         assert client.get_snapshot() == before
 
 
-def test_a_worker_that_lives_is_not_disturbed(server, client):
+def test_a_worker_that_renews_its_session_keeps_its_work(server, client):
     """Meanwhile a session with the same ttl expires, because it is not renewed."""
     with working(server, "living") as worker, closing(client.watch("session")) as events:
         for _ in range(3):
@@ -140,7 +140,7 @@ def cores():
 
 @pytest.mark.alone  # it makes its own load
 @pytest.mark.usefixtures("load")
-async def test_of_two_hundred_sessions_on_a_loaded_machine_none_is_lost(server):
+async def test_two_hundred_sessions_on_a_loaded_machine_stay_alive(server):
     """Meanwhile a session with the same ttl expires, because it is not renewed."""
     ttl = 3.0
     lost = []

@@ -17,6 +17,7 @@ import typer
 import uvloop
 
 from board_server import announcement
+from board_server.command_output import print_error, wrong_usage
 from board_server.config.grpc_engine import choose
 from board_server.config.schema import BadConfig, Config
 from board_server.config.sources import as_toml, command
@@ -152,12 +153,12 @@ def main() -> None:
     ) as error:
         code = _refuse(str(error))
     except typer.TyperException as error:
-        code = _refuse(error.format_message())
+        code = _refuse(wrong_usage(error, "board serve"), "WRONG_USAGE")
     sys.exit(code)
 
 
-def _refuse(why: str) -> int:
-    print(f"board serve: {' '.join(why.split())}", file=sys.stderr)  # noqa: T201
+def _refuse(why: str, reason: str = "ERROR") -> int:
+    print_error("board serve", " ".join(why.split()), reason)
     return 1
 
 

@@ -74,7 +74,8 @@ def others(name: str) -> set[str]:
 
 
 ROOT_MODULES = (
-    *("model", "errors", "store", "principal", "call_context", "failpoints", "announcement"),
+    *("model", "errors", "store", "principal", "call_context", "failpoints"),
+    *("announcement", "command_output"),
 )
 
 MAY_IMPORT = {

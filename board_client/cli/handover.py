@@ -25,7 +25,7 @@ def hand_over(app: typer.Typer, name: str, module: str, *first: str, summary: st
         ctx: typer.Context,
         arguments: Annotated[list[str] | None, typer.Argument(metavar="ARGUMENTS")] = None,
     ) -> None:
-        _become(ctx.obj, module, [*first, *(arguments or ())])
+        _become(ctx.obj, module, [*first, *_with_json(arguments or [], ctx.obj)])
 
     as_they_come: dict[str, Any] = {
         "ignore_unknown_options": True,
@@ -35,6 +35,12 @@ def hand_over(app: typer.Typer, name: str, module: str, *first: str, summary: st
         name, context_settings=as_they_come, add_help_option=False, help=summary
     )
     command(replace)
+
+
+def _with_json(arguments: list[str], given: Settings) -> list[str]:
+    """Pass on a `--json` that stands before the command."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    return [*arguments[:end], *["--json"] * given.json, *arguments[end:]]
 
 
 def _become(given: Settings, module: str, arguments: list[str]) -> None:

@@ -21,6 +21,13 @@ from board_server.auth.token_file import (
     read,
     write,
 )
+from board_server.command_output import (
+    JSON_HELP,
+    json_wanted,
+    print_error,
+    print_json,
+    wrong_usage,
+)
 from board_server.files.reload import BadFile
 
 app = typer.Typer(
@@ -36,8 +43,11 @@ File = Annotated[
 ]
 
 
+Json = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
+
+
 @app.callback()
-def tokens() -> None:
+def tokens(json: Json = False) -> None:
     """Make, list and revoke the tokens in a file. A running server rereads the file."""
 
 
@@ -62,6 +72,7 @@ def create(
             "dns:NAME, uri:NAME or email:NAME."
         ),
     ] = None,
+    json: Json = False,  # noqa: ARG001  json_wanted() looks for it
 ) -> None:
     """Make a token and print it. It is printed once: the file keeps only its hash."""
     if worker == "":
@@ -75,14 +86,19 @@ def create(
             made = Token(principal, digest_of(secret) if secret else None, shown)
             kept = Tokens([*known, made])
         write(file, kept)
-    if secret:
-        _show(secret, file, name)
+    _show(secret, file, name)
 
 
 def _show(secret: str, file: Path, name: str) -> None:
-    """Print a token that is already in the file. Raises BadTokens if it cannot be printed."""
+    """Print a token that is already in the file; for a certificate there is none.
+
+    Raises BadTokens if it cannot be printed.
+    """
     try:
-        print(secret, flush=True)  # noqa: T201
+        if json_wanted():
+            print_json({"name": name, "token": secret or None})
+        elif secret:
+            print(secret, flush=True)  # noqa: T201
     except OSError as error:
         # Python would try to write the token again when it exits, and exit with 120.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -93,9 +109,13 @@ def _show(secret: str, file: Path, name: str) -> None:
 
 
 @app.command("list")
-def list_tokens(file: File) -> None:
+def list_tokens(file: File, json: Json = False) -> None:  # noqa: ARG001  likewise
     """List the tokens: name, role, boards, worker, certificate; never a secret."""
-    for token in read(file).tokens:
+    found = read(file).tokens
+    if json_wanted():
+        print_json([_record(token) for token in found])
+        return
+    for token in found:
         principal = token.principal
         boards = "all boards" if principal.boards is None else ",".join(sorted(principal.boards))
         parts = [principal.name, principal.role.name.lower(), boards]
@@ -106,7 +126,9 @@ def list_tokens(file: File) -> None:
 
 @app.command()
 def revoke(
-    file: File, name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the token.")]
+    file: File,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the token.")],
+    json: Json = False,  # noqa: ARG001  likewise
 ) -> None:
     """Remove a token from the file. Its watches and waits end within two seconds."""
     with locked(file):
@@ -115,6 +137,19 @@ def revoke(
         if len(kept) == len(known):
             raise BadTokens(f'{file}: there is no token "{name}"')
         write(file, Tokens(kept))
+    if json_wanted():
+        print_json({"name": name})
+
+
+def _record(token: Token) -> dict[str, object]:
+    principal = token.principal
+    return {
+        "name": principal.name,
+        "role": principal.role.name.lower(),
+        "boards": None if principal.boards is None else sorted(principal.boards),
+        "worker": principal.worker or None,
+        "certificate": token.certificate,
+    }
 
 
 class _Refused(ValueError):
@@ -133,15 +168,17 @@ def _refusing() -> Iterator[None]:
 def main() -> None:
     """Run the command. An error is one line on standard error, with an exit code of docs/cli.md."""
     try:
-        app(prog_name="board token")
+        sys.exit(app(prog_name="board token", standalone_mode=not json_wanted()))
     except _Refused as error:
-        _fail(error, 2)
+        _fail(str(error), 2, "BAD_INPUT")
     except BadFile as error:
-        _fail(error, 1)
+        _fail(str(error), 1, "ERROR")
+    except typer.TyperException as error:
+        _fail(wrong_usage(error, "board token"), 2, "WRONG_USAGE")
 
 
-def _fail(why: Exception, code: int) -> NoReturn:
-    print(f"board token: {why}", file=sys.stderr)  # noqa: T201
+def _fail(why: str, code: int, reason: str) -> NoReturn:
+    print_error("board token", why, reason)
     sys.exit(code)
 
 

@@ -58,7 +58,7 @@ def command(run: Callable[[Config, bool], None]) -> Callable[..., None]:
     def serve(**given: Any) -> None:
         """Serve the boards of a directory over gRPC until SIGTERM, SIGINT or SIGHUP."""
         print_config = given.pop("print_config")
-        del given["config"]
+        del given["config"], given["json"]
         _refuse_unknown("environment variable", PREFIX, _variables())
         refuse_empty()
         if given["listen"] is not None:
@@ -66,7 +66,7 @@ def command(run: Callable[[Config, bool], None]) -> Callable[..., None]:
         given = {name: value for name, value in given.items() if value is not None}
         run(Config(**given), print_config)
 
-    parameters = [*map(_parameter, _SETTINGS.values()), _CONFIG, _PRINT_CONFIG]
+    parameters = [*map(_parameter, _SETTINGS.values()), _CONFIG, _PRINT_CONFIG, _JSON]
     serve.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what Typer reads
     serve.__annotations__ = {each.name: each.annotation for each in parameters}
     return serve
@@ -192,4 +192,8 @@ _PRINT_CONFIG = _keyword(
     bool,
     typer.Option("--print-config", help="Print all settings as a TOML file, and exit."),
     False,
+)
+
+_JSON = _keyword(
+    "json", bool, typer.Option("--json", help="Print an error of the start as JSON."), False
 )

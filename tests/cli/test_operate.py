@@ -41,6 +41,21 @@ def test_a_board_without_a_server_is_examined_and_compacted(directory):
     assert run("compact", "--dir", directory).code == 0
 
 
+@pytest.mark.parametrize("words", [["--json", "doctor"], ["doctor", "--json"]])
+def test_json_is_printed_if_the_option_stands_before_or_after_a_command_on_files(directory, words):
+    with server_process(directory):
+        pass
+    (examined,) = run(*words, "--dir", directory).json
+    assert examined["path"] == str(directory / "boards.board.db")
+
+
+@pytest.mark.parametrize("words", [["serve", "--zzz"], ["token", "--zzz"], ["backup", "--zzz"]])
+def test_under_json_wrong_usage_of_the_servers_commands_is_an_object(words):
+    wrong = run("--json", *words)
+    assert (wrong.out, wrong.error["reason"]) == ("", "WRONG_USAGE")
+    assert wrong.error["message"].startswith("No such option: --zzz; see `board ")
+
+
 def test_a_board_that_is_served_is_not_compacted(directory):
     with server_process(directory):
         result = run("compact", "--dir", directory)

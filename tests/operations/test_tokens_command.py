@@ -1,5 +1,6 @@
 """`board token` creates, lists and revokes tokens; it prints a secret once, and stores none."""
 
+import json
 import os
 import stat
 import subprocess
@@ -355,3 +356,29 @@ def test_a_token_that_is_nearly_right_is_unknown(create, file):
         "\udc80",
     ):
         assert tokens.by_secret(wrong) is None
+
+
+def test_under_json_each_command_prints_its_result(run, file):
+    made = run("create", "-f", file, "--name", "r", "--role", "reader", "--board", "b", "--json")
+    assert json.loads(made.stdout)["name"] == "r"
+    assert json.loads(made.stdout)["token"]
+    assert json.loads(run("list", "-f", file, "--json").stdout) == [
+        {"name": "r", "role": "reader", "boards": ["b"], "worker": None, "certificate": None}
+    ]
+    assert json.loads(run("revoke", "-f", file, "r", "--json").stdout) == {"name": "r"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "reason"),
+    [
+        (["--json"], 2, "WRONG_USAGE"),
+        (["create", "--json"], 2, "WRONG_USAGE"),
+        (["create", "--name", "x", "--role", "king", "--json"], 2, "BAD_INPUT"),
+        (["revoke", "x", "--json"], 1, "ERROR"),
+    ],
+)
+def test_under_json_an_error_is_an_object(run, file, arguments, code, reason):
+    named = ["--file", file] if len(arguments) > 2 else []
+    result = run(*arguments, *named)
+    error = json.loads(result.stderr)
+    assert (result.returncode, result.stdout, error["reason"]) == (code, "", reason)

@@ -13,6 +13,13 @@ import typer
 from rich.console import Console
 from rich.progress import Progress as Bar
 
+from board_server.command_output import (
+    JSON_HELP,
+    json_wanted,
+    print_error,
+    print_json,
+    wrong_usage,
+)
 from board_server.config.schema import BadConfig
 from board_server.config.sources import PREFIX, read_file, refuse_empty
 from board_server.errors import BoardError, StorageError
@@ -70,6 +77,7 @@ Settings = Annotated[
         help="Settings file of the server, for the directory of its boards.",
     ),
 ]
+Json = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
 BOARDS = Path("boards")
 
 
@@ -91,10 +99,13 @@ def backup(
     force: Annotated[
         bool, typer.Option("--force", help="Also replace a backup of another board.")
     ] = False,
+    json: Json = False,
 ) -> None:
     """Copy a board to FILE as of one revision. Its server may keep running."""
     if file and not all_into:
-        _back_up(_path(directory, board), file, force=force)
+        made = _back_up(_path(directory, board), file, force=force)
+        if json:
+            print_json(made)
     elif all_into and not file:
         raise typer.Exit(int(not _back_up_all(directory, all_into, force=force)))
     else:
@@ -109,20 +120,24 @@ def _back_up_all(directory: Path, into: Path, *, force: bool) -> bool:
     boards = [path for path in found if is_board_name(name_of(path))]
     if not boards:
         raise MaintenanceError(f"{directory}: there is no board")
-    worked = True
+    made = []
     for path in boards:
         try:
-            _back_up(path, into / f"{name_of(path)}.backup", force=force)
+            made.append(_back_up(path, into / f"{name_of(path)}.backup", force=force))
         except REFUSALS as error:
             _print_error(f"{name_of(path)}: {_text(error)}")
-            worked = False
-    return worked
+    if json_wanted():
+        print_json(made)
+    return len(made) == len(boards)
 
 
-def _back_up(path: Path, file: Path, *, force: bool) -> None:
+def _back_up(path: Path, file: Path, *, force: bool) -> dict[str, object]:
+    """Back up a board; return the result for `--json`."""
     with _bar(name_of(path)) as progress:
         revision = back_up(path, file, progress, force=force)
-    print(f"{file}: board {name_of(path)}, revision {revision}, verified")  # noqa: T201
+    if not json_wanted():
+        print(f"{file}: board {name_of(path)}, revision {revision}, verified")  # noqa: T201
+    return {"file": str(file), "board": name_of(path), "revision": revision}
 
 
 @app.command()
@@ -131,11 +146,16 @@ def restore(
     directory: Directory = BOARDS,
     board: Name = "",
     config: Settings = None,  # noqa: ARG001  its callback reads it
-    force: Annotated[bool, typer.Option("--force", help="Set an existing board aside.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Rename an existing board.")] = False,
+    json: Json = False,
 ) -> None:
     """Restore a board from FILE. Stop its server first. Watchers will take a new snapshot."""
     path = _path(directory, board)
     revision, aside = restore_from(file, path, force=force)
+    if json:
+        renamed = str(aside) if aside else None
+        print_json({"path": str(path), "revision": revision, "renamed": renamed})
+        return
     print(f"{path}: restored at revision {revision}")  # noqa: T201
     if aside:
         print(f"the old board is {aside}; remove it when you no longer need it")  # noqa: T201
@@ -154,10 +174,14 @@ def compact(
             help="Revisions whose events to keep, for watches to resume from.",
         ),
     ] = 100_000,
+    json: Json = False,
 ) -> None:
     """Drop old events and idempotency keys, and shrink the file. Stop the server first."""
     path = _path(directory, board)
     before, after = compact_board(path, keep_revisions)
+    if json:
+        print_json({"path": str(path), "bytes_before": before, "bytes_after": after})
+        return
     print(f"{path}: {before:,} bytes before, {after:,} now")  # noqa: T201
 
 
@@ -171,6 +195,7 @@ def doctor(
         ),
     ] = "",
     config: Settings = None,  # noqa: ARG001  its callback reads it
+    json: Json = False,
 ) -> None:
     """Examine one board, or all of DIR, served or not. Exit code 1 if there is anything to do."""
     paths = [_path(directory, only)] if only else sorted(directory.glob(f"*{SUFFIX}"))
@@ -178,7 +203,9 @@ def doctor(
         raise MaintenanceError(f"{paths[0] if only else directory}: there is no board")
     faulty = False
     for path in paths:
-        print(path)  # noqa: T201
+        findings = []
+        if not json:
+            print(path)  # noqa: T201
         for what, advice in examine(path):
             faulty |= bool(advice)
             print(f"  {'✗' if advice else '✓'} {_visible(what)}")  # noqa: T201
@@ -212,10 +239,13 @@ def main() -> None:
     # An exception ends the `with` blocks, which remove temporary files.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
-        app(prog_name="board")
+        sys.exit(app(prog_name="board", standalone_mode=not json_wanted()))
     except REFUSALS as error:
         _print_error(_text(error))
         sys.exit(1)
+    except typer.TyperException as error:
+        print_error("board", wrong_usage(error, "board"), "WRONG_USAGE")
+        sys.exit(2)
 
 
 def _text(error: Exception) -> str:
@@ -227,7 +257,7 @@ def _text(error: Exception) -> str:
 
 
 def _print_error(why: str) -> None:
-    print(f"board: {_visible(why)}", file=sys.stderr)  # noqa: T201
+    print_error("board", why if json_wanted() else _visible(why))
 
 
 def _visible(text: str) -> str:

@@ -18,7 +18,7 @@ import (
 	"github.com/papapumpkin/quasar-board/go/internal/servertest"
 )
 
-// What a call costs, through the client and through the generated stub alone:
+// The benchmarks compare a call of the client with one of the generated stub:
 //
 //	go test ./board -run '^$' -bench . -count 5
 
@@ -40,7 +40,7 @@ func BenchmarkSetPhaseState(b *testing.B) {
 			return client.SetPhaseState(ctx, phase, board.StateRunning)
 		},
 		func(ctx context.Context, stub boardv1.BoardServiceClient, phase string) error {
-			// With an ID, as the client's: what the board does for it is not the client's time.
+			// With an idempotency key, as the client sends: the server's time for it is not the client's.
 			ctx = metadata.AppendToOutgoingContext(ctx, "board-request-id", fmt.Sprintf("%x-stub", time.Now().UnixNano()))
 			_, err := stub.SetPhaseState(ctx, &boardv1.SetPhaseStateRequest{
 				PhaseId: phase, State: boardv1.PhaseState_PHASE_STATE_RUNNING,
@@ -49,7 +49,7 @@ func BenchmarkSetPhaseState(b *testing.B) {
 		})
 }
 
-// compare runs one call serially and from 32 goroutines, through each.
+// compare runs one call of each, serially and from 32 goroutines.
 func compare(
 	b *testing.B,
 	byClient func(context.Context, *board.Client, string) error,
@@ -76,8 +76,8 @@ func compare(
 	}
 }
 
-// alternately makes the two calls in turn, so that whatever else the machine
-// does touches both alike, and reports the median of each and their ratio.
+// alternately makes the two calls in turn, so that other load on the machine affects
+// both, and reports the median of each and their ratio.
 func alternately(b *testing.B, byClient, byStub func(context.Context, string) error) {
 	var throughClient, throughStub []time.Duration
 	timed := func(call func(context.Context, string) error) time.Duration {
@@ -92,7 +92,7 @@ func alternately(b *testing.B, byClient, byStub func(context.Context, string) er
 		throughStub = append(throughStub, timed(byStub))
 	}
 	client, stub := median(throughClient), median(throughStub)
-	b.ReportMetric(0, "ns/op") // of two calls, which means nothing
+	b.ReportMetric(0, "ns/op") // an operation is two calls
 	b.ReportMetric(float64(client.Microseconds()), "client-p50-µs")
 	b.ReportMetric(float64(stub.Microseconds()), "stub-p50-µs")
 	b.ReportMetric(float64(client)/float64(stub), "client/stub")

@@ -10,8 +10,7 @@ import (
 
 func TestMain(m *testing.M) { servertest.Run(m) }
 
-// The same table of behaviours passes for the store in the process, in
-// go/examples/sqliteboard.
+// go/examples/sqliteboard runs the same tests on a store in the process.
 func TestClientOfAServer(t *testing.T) {
 	t.Parallel()
 	boardtest.Run(t, func(t *testing.T) boardtest.Open {
@@ -29,8 +28,8 @@ func fresh(t testing.TB, opts ...board.Option) *board.Client {
 
 func dial(t testing.TB, target string, opts ...board.Option) *board.Client {
 	t.Helper()
-	patiently := []board.Option{board.WithDialTimeout(patient), board.WithTimeout(patient)}
-	client, err := board.Dial(t.Context(), target, append(patiently, opts...)...)
+	timeouts := []board.Option{board.WithDialTimeout(patient), board.WithTimeout(patient)}
+	client, err := board.Dial(t.Context(), target, append(timeouts, opts...)...)
 	if err != nil {
 		t.Fatal(err)
 	}

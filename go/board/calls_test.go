@@ -18,7 +18,7 @@ import (
 	"github.com/papapumpkin/quasar-board/go/internal/servertest"
 )
 
-// What the client offers beyond the interface.
+// The methods of the client beyond those of Board.
 
 func TestBoardsOfOneServerNeverMix(t *testing.T) {
 	t.Parallel()
@@ -50,7 +50,7 @@ func TestBoardsOfOneServerNeverMix(t *testing.T) {
 	}
 }
 
-func TestOpeningABoardAgainTellsAboutTheSameBoard(t *testing.T) {
+func TestOpeningABoardAgainReturnsTheSameBoard(t *testing.T) {
 	t.Parallel()
 	client := fresh(t)
 	before, err := client.OpenBoard(t.Context())
@@ -104,7 +104,7 @@ func TestAPhaseKeepsTheTimeItWasPosted(t *testing.T) {
 	}
 }
 
-func TestAnUnknownPhaseIsNone(t *testing.T) {
+func TestAnUnknownPhaseIsNotAnError(t *testing.T) {
 	t.Parallel()
 	client := fresh(t)
 	if got, ok, err := client.GetPhase(t.Context(), "nobody"); ok || err != nil || got != (board.Phase{}) {
@@ -112,7 +112,7 @@ func TestAnUnknownPhaseIsNone(t *testing.T) {
 	}
 }
 
-func TestAStateThatIsNotAsExpectedIsToldWithTheOneThereIs(t *testing.T) {
+func TestAStateMismatchNamesTheActualState(t *testing.T) {
 	t.Parallel()
 	client := fresh(t)
 	if _, err := client.SetPhase(t.Context(), "p", board.StateQueued); err != nil {
@@ -128,7 +128,7 @@ func TestAStateThatIsNotAsExpectedIsToldWithTheOneThereIs(t *testing.T) {
 	}
 }
 
-func TestAPhaseThatIsToBeAbsentIsCreatedOnce(t *testing.T) {
+func TestIfAbsentCreatesAPhaseOnce(t *testing.T) {
 	t.Parallel()
 	client := fresh(t)
 	if _, err := client.SetPhase(t.Context(), "p", board.StateQueued, board.IfAbsent()); err != nil {
@@ -173,7 +173,7 @@ func TestPhasesAreListedAsTheyWerePostedAndByState(t *testing.T) {
 	}
 }
 
-func TestAListOfPhasesLongerThanAPageComesWhole(t *testing.T) {
+func TestAListOfPhasesLongerThanAPageIsReturnedWhole(t *testing.T) {
 	t.Parallel()
 	client := fresh(t)
 	const many, at = 1005, 15
@@ -234,7 +234,7 @@ func TestContractsAreListedByEveryFilter(t *testing.T) {
 	}
 }
 
-func TestClaimsAreListedWithOwnerAndTimeWhichAnotherClaimKeeps(t *testing.T) {
+func TestClaimingAFileAgainKeepsTheTimeOfTheClaim(t *testing.T) {
 	t.Parallel()
 	client := fresh(t)
 	claim := func(path, owner string) {

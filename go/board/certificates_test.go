@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// authority is a certificate authority of the tests' own.
+// authority is a certificate authority for tests.
 type authority struct {
 	file string // PEM
 
@@ -43,7 +43,7 @@ func newAuthority(t *testing.T) *authority {
 // pair is a certificate and its key, in PEM files.
 type pair struct{ cert, key string }
 
-// issue makes a pair for a server on this machine, or a client of this name.
+// issue makes a pair for a server on this machine or a client of this name.
 func (a *authority) issue(name string) pair {
 	a.t.Helper()
 	dir := a.t.TempDir()
@@ -104,7 +104,7 @@ func writePEM(t *testing.T, path, kind string, der []byte) {
 	write(t, path, string(pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})))
 }
 
-// write replaces a file at once, as tools do that rotate what it holds.
+// write replaces a file atomically, as tools do that rotate tokens and certificates.
 func write(t *testing.T, path, text string) {
 	t.Helper()
 	if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {

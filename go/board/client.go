@@ -19,8 +19,7 @@ import (
 type Client struct{ calls }
 
 // calls makes calls to one board of a server, within a session or none. It has the
-// methods that Client and Session have in common: all but Close, which ends a
-// different thing for each.
+// methods that Client and Session share: all but Close, which differs.
 type calls struct {
 	target    string
 	board     string
@@ -39,10 +38,10 @@ var (
 // `unix:PATH`, and opens it. A board that does not exist is created; if the token
 // may not do that, the board must be open already.
 //
-// Dial waits for a server that is just starting until ctx ends or the time of
-// [WithDialTimeout] is over. If none answers, the error is [ErrUnavailable], and
-// says where and what to do. An error that waiting cannot remove comes at once:
-// [ErrBadCredentials], [ErrUnauthenticated] or [ErrPermissionDenied].
+// If no server answers, Dial waits for one that is starting, until ctx ends or the
+// time of [WithDialTimeout] has passed, and then returns [ErrUnavailable]. Errors
+// that waiting cannot remove are returned at once: [ErrBadCredentials],
+// [ErrUnauthenticated] and [ErrPermissionDenied].
 func Dial(ctx context.Context, target string, opts ...Option) (*Client, error) {
 	o := newOptions(opts)
 	target, err := normalized(cmp.Or(target, o.target))
@@ -83,7 +82,7 @@ func (c *calls) open(ctx context.Context) error {
 	_, err := c.OpenBoard(ctx)
 	switch {
 	case errors.Is(err, ErrUnauthenticated):
-		return fmt.Errorf("the board at %s: %w; its operator makes a token, WithTokenFile shows it", c.target, err)
+		return fmt.Errorf("the board at %s: %w; ask its operator for one, and give Dial WithTokenFile", c.target, err)
 	case !errors.Is(err, ErrPermissionDenied):
 		return err
 	}
@@ -114,7 +113,8 @@ func (c *Client) Close() error {
 
 func (c *calls) closed() bool { return c.conns.isClosed() }
 
-// unreachable reports whether there is no connection now although one was tried.
+// unreachable reports whether there is no connection, although the client has tried
+// to make one.
 func (c *calls) unreachable() bool {
 	state := c.conns.state()
 	return state == connectivity.TransientFailure || state == connectivity.Connecting

@@ -56,7 +56,7 @@ func TestDialWaitsForAServerThatIsJustStarting(t *testing.T) {
 			board.WithDialTimeout(time.Minute), board.WithDialOptions(grpc.WithContextDialer(dialer)))
 		dialled <- errors.Join(err, client.Close())
 	}()
-	for range 8 { // for longer than the retries of a call would last
+	for range 8 { // more than a call has attempts
 		select {
 		case <-attempts:
 		case err := <-dialled:
@@ -69,12 +69,12 @@ func TestDialWaitsForAServerThatIsJustStarting(t *testing.T) {
 	}
 }
 
-func TestDialSaysWhereNobodyAnswersAndWhatToDo(t *testing.T) {
+func TestDialNamesTheTargetThatDoesNotAnswerAndWhatToDo(t *testing.T) {
 	t.Parallel()
 	target := "unix:" + filepath.Join(t.TempDir(), "nobody.sock")
 	_, err := board.Dial(t.Context(), target, board.WithDialTimeout(3*time.Second))
 	if !errors.Is(err, board.ErrUnavailable) || !errors.Is(err, context.DeadlineExceeded) {
-		t.Fatalf("got %v, want ErrUnavailable for want of time", err)
+		t.Fatalf("got %v, want ErrUnavailable and context.DeadlineExceeded", err)
 	}
 	for _, part := range []string{target, "is it running?", "board serve"} {
 		if !strings.Contains(err.Error(), part) {
@@ -93,7 +93,7 @@ func TestDialEndsWithItsContext(t *testing.T) {
 	}
 }
 
-func TestDialRefusesWhatIsNoTarget(t *testing.T) {
+func TestDialRefusesAnInvalidTarget(t *testing.T) {
 	t.Parallel()
 	for _, target := range []string{"", "unix:", ":7447", "host:", "host:port", "host:70000", "http://host/", "a b:1", "[::1", "::1:x", "a..b:1", strings.Repeat("x", 64)} {
 		client, err := board.Dial(t.Context(), target)
@@ -106,7 +106,7 @@ func TestDialRefusesWhatIsNoTarget(t *testing.T) {
 	}
 }
 
-func TestDialRefusesABoardNameThatCannotBe(t *testing.T) {
+func TestDialRefusesAnInvalidBoardName(t *testing.T) {
 	t.Parallel()
 	_, err := board.Dial(t.Context(), servertest.Shared(t).Target, board.WithBoard("../x"))
 	var e *board.Error
@@ -132,7 +132,7 @@ func TestCloseMayBeRepeatedAndTakesNil(t *testing.T) {
 	}
 }
 
-func TestCloseEndsTheCallsThatRun(t *testing.T) {
+func TestCloseEndsCallsInProgress(t *testing.T) {
 	t.Parallel()
 	client, between := far(t)
 	between.loseReplies()
@@ -159,7 +159,7 @@ func TestACallThatIsCancelledEndsAtOnce(t *testing.T) {
 	}
 }
 
-func TestACallThatIsCancelledBeforeItsClientIsClosedWasCancelled(t *testing.T) {
+func TestACallThatIsCancelledBeforeItsClientIsClosedFailsWithCanceled(t *testing.T) {
 	t.Parallel()
 	client := fresh(t)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -195,7 +195,7 @@ func TestACallWithoutADeadlineEndsAfterTheClientsTimeout(t *testing.T) {
 	}
 }
 
-func TestTheCallersDeadlineRulesOverTheClientsTimeout(t *testing.T) {
+func TestTheDeadlineOfAContextOverridesTheClientsTimeout(t *testing.T) {
 	t.Parallel()
 	client, between := far(t, board.WithTimeout(time.Nanosecond))
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -219,7 +219,7 @@ func TestAClientWithoutATimeoutWorks(t *testing.T) {
 	}
 }
 
-func TestACallToAServerThatIsGoneSaysWhereItWas(t *testing.T) {
+func TestTheErrorOfAnUnavailableServerNamesTheTarget(t *testing.T) {
 	t.Parallel()
 	client, between := far(t, board.WithTimeout(3*time.Second))
 	between.cut()
@@ -229,7 +229,7 @@ func TestACallToAServerThatIsGoneSaysWhereItWas(t *testing.T) {
 	}
 }
 
-func TestALogTellsOfTheBoardLostAndFoundAndOfEachCall(t *testing.T) {
+func TestTheLogHasEachConnectionMadeAndLostAndEachCall(t *testing.T) {
 	t.Parallel()
 	between := newNetwork(t, servertest.Shared(t).Target)
 	log := newLogged()
@@ -244,7 +244,7 @@ func TestALogTellsOfTheBoardLostAndFoundAndOfEachCall(t *testing.T) {
 	between.cut()
 	set := make(chan error)
 	go func() { set <- client.SetPhaseState(t.Context(), "p", board.StateDone) }()
-	log.wait("board lost", 1)
+	log.wait("board disconnected", 1)
 	between.mend()
 	if err := <-set; err != nil {
 		t.Error(err)
@@ -255,7 +255,7 @@ func TestALogTellsOfTheBoardLostAndFoundAndOfEachCall(t *testing.T) {
 	}
 }
 
-// logged is a log that one can wait for.
+// logged is a log that a test can wait for.
 type logged struct {
 	more *sync.Cond
 	text strings.Builder
@@ -276,7 +276,7 @@ func (l *logged) String() string {
 	return l.text.String()
 }
 
-// wait returns once the log has the text so many times.
+// wait waits until the log has the text this many times.
 func (l *logged) wait(text string, times int) {
 	l.more.L.Lock()
 	defer l.more.L.Unlock()

@@ -7,7 +7,7 @@ import (
 	"github.com/papapumpkin/quasar-board/go/board"
 )
 
-func TestACompletedPhaseIsDoneWithItsContractsAndHoldsNoFileAllAtOnce(t *testing.T) {
+func TestCompletePhaseSetsTheStatePublishesAndReleasesInOneTransaction(t *testing.T) {
 	t.Parallel()
 	client := fresh(t)
 	begin(t, client, "p", "a.go", "b.go")
@@ -34,7 +34,7 @@ func TestACompletedPhaseIsDoneWithItsContractsAndHoldsNoFileAllAtOnce(t *testing
 	}
 }
 
-func TestACompletionThatIsRepeatedLeavesTheSameBoard(t *testing.T) {
+func TestRepeatingACompletionLeavesTheSameBoard(t *testing.T) {
 	t.Parallel()
 	client := fresh(t)
 	begin(t, client, "p", "a.go")
@@ -81,7 +81,7 @@ func TestACompletionThatIsRefusedChangesNothing(t *testing.T) {
 	}
 }
 
-func TestFilesAreClaimedAllOrNoneAndEveryConflictIsNamed(t *testing.T) {
+func TestFilesAreClaimedAllOrNoneAndTheErrorNamesEveryConflict(t *testing.T) {
 	t.Parallel()
 	client := fresh(t)
 	claimed, err := client.ClaimFiles(t.Context(), []string{"b.go", "a.go", "b.go"}, "p")
@@ -111,7 +111,7 @@ func TestFilesAreClaimedAllOrNoneAndEveryConflictIsNamed(t *testing.T) {
 	}
 }
 
-// begin sets the phase running, with these files claimed.
+// begin sets the phase running, and claims the files for it.
 func begin(t *testing.T, b board.Board, phase string, files ...string) {
 	t.Helper()
 	if err := b.SetPhaseState(t.Context(), phase, board.StateRunning); err != nil {

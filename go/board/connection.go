@@ -12,8 +12,8 @@ import (
 const maxMessage = 64 << 20
 
 // While there is no connection, calls wait for one until their deadline, so that
-// they outlast a restart of the server. connections.retry, not gRPC, sends calls
-// again that were cut off: see docs/decisions/0008-retries-of-our-own.md.
+// they survive a restart of the server. connections.retry, not gRPC, retries calls
+// whose connection breaks: see docs/decisions/0008-retries-of-our-own.md.
 const serviceConfig = `{
 	"methodConfig": [{"name": [{"service": "board.v1.BoardService"}], "waitForReady": true}]
 }`

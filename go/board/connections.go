@@ -29,7 +29,7 @@ func connected(connect func() (*grpc.ClientConn, error)) (*connections, error) {
 	return &connections{connect: connect, conns: []*grpc.ClientConn{conn}}, nil
 }
 
-// Invoke makes a unary call, and sends it again while the server is away. All
+// Invoke makes a unary call, and retries it while the server is unavailable. All
 // attempts of a write have the same idempotency key.
 func (c *connections) Invoke(ctx context.Context, method string, request, reply any, opts ...grpc.CallOption) error {
 	if keyed[method] {
@@ -70,7 +70,7 @@ func (c *connections) switchFrom(index int) {
 	if len(c.conns) == 1 {
 		conn, err := c.connect()
 		if err != nil {
-			return // the files of credentials cannot be read now
+			return // the files of the credentials cannot be read now
 		}
 		c.conns = append(c.conns, conn)
 	}

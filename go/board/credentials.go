@@ -9,14 +9,14 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 )
 
-// credentials are those of the client, and how it verifies the server.
+// credentials authenticate the client, and say how it verifies the server.
 type credentials struct {
 	tls       *tls.Config
 	ca        string
 	cert, key string
 	token     string
 	tokenFile string
-	tlsWord   string // of BOARD_TLS, if it says neither yes nor no
+	tlsWord   string // the value of BOARD_TLS, if it is neither yes nor no
 }
 
 // WithTLS encrypts the connection with this configuration; nil trusts the system's
@@ -59,23 +59,24 @@ func (c credentials) encrypted() bool {
 	return c.tls != nil || c.ca != "" || c.cert != "" || c.key != ""
 }
 
-// bearer returns the credentials of a token for the target, nil without a token.
+// bearer returns the credentials that send the token to the target; nil if there is
+// no token.
 func (c credentials) bearer(target string, local bool) (*bearer, error) {
 	if c.token == "" && c.tokenFile == "" {
 		return nil, nil
 	}
 	if c.token != "" && c.tokenFile != "" {
-		return nil, badCredentials("BOARD_TOKEN and BOARD_TOKEN_FILE are both set: leave one of them out")
+		return nil, badCredentials("BOARD_TOKEN and BOARD_TOKEN_FILE are both set; unset one of them")
 	}
 	if !c.encrypted() && !local {
-		return nil, badCredentials("a token must not travel to %s in the open; give Dial WithTLS or WithCA too", target)
+		return nil, badCredentials("a token is not sent unencrypted to %s; give Dial WithTLS or WithCA too", target)
 	}
 	b := &bearer{path: c.tokenFile, token: c.token, secure: !local}
 	switch {
 	case b.path != "":
 		return b, b.read()
 	case !isToken(b.token):
-		return nil, badCredentials("the token is not one word of ASCII")
+		return nil, badCredentials("the token is not one word of printable ASCII")
 	}
 	return b, nil
 }
@@ -94,7 +95,7 @@ func (c credentials) transport(target string, failed func(why func() error)) (gr
 	case c.encrypted():
 		return overTLS(target, config, failed), nil
 	}
-	return inTheOpen(target, failed), nil
+	return withoutTLS(target, failed), nil
 }
 
 // config reads the files, and returns the TLS configuration.
@@ -132,7 +133,7 @@ type keyPair struct {
 
 func (p *keyPair) read() error {
 	if p.certFile == "" || p.keyFile == "" {
-		return badCredentials("a client's certificate and its key go together: give both files")
+		return badCredentials("a client certificate needs its key, and a key its certificate; give both files")
 	}
 	pair, err := loadPair(p.certFile, p.keyFile)
 	if err != nil {

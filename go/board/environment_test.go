@@ -19,12 +19,12 @@ import (
 	"github.com/papapumpkin/quasar-board/go/boardv1"
 )
 
-// Not parallel: the environment is the process's.
-func TestEverythingComesFromTheEnvironment(t *testing.T) {
+// Not parallel: it changes the environment of the process.
+func TestFromEnvironmentReadsEveryVariable(t *testing.T) {
 	ca := newAuthority(t)
 	own, tokenFile := ca.issue("dispatcher"), filepath.Join(t.TempDir(), "token")
 	write(t, tokenFile, "of-the-file")
-	target, seen := serveWhatItSees(t, ca)
+	target, seen := serveRecordingCallers(t, ca)
 	wantSeen := func(want, target string, opts ...board.Option) {
 		t.Helper()
 		dial(t, target, opts...)
@@ -43,7 +43,7 @@ func TestEverythingComesFromTheEnvironment(t *testing.T) {
 	*seen = ""
 	ExampleFromEnvironment()
 	if *seen != "of-the-environment: dispatcher, Bearer of-the-file" {
-		t.Errorf("of the example the server saw %q", *seen)
+		t.Errorf("the example: the server saw %q", *seen)
 	}
 	wantSeen("my-own: dispatcher, Bearer mine", target, board.FromEnvironment(), board.WithBoard("my-own"), board.WithToken("mine"))
 
@@ -53,7 +53,7 @@ func TestEverythingComesFromTheEnvironment(t *testing.T) {
 	wantSeen("of-the-environment: dispatcher, Bearer itself", "", board.FromEnvironment())
 
 	t.Setenv("BOARD_TLS_CERT", "")
-	wantRefused(t, board.ErrBadCredentials, "go together", "", board.FromEnvironment())
+	wantRefused(t, board.ErrBadCredentials, "needs its key", "", board.FromEnvironment())
 	t.Setenv("BOARD_TLS_KEY", "")
 	t.Setenv("BOARD_TLS_CA", "")
 	for value, says := range map[string]string{"0": "speaks TLS", "1": "is not trusted", "True": "is not trusted", "y": "is not trusted", "enabled": `BOARD_TLS must be 1 or 0 and not "enabled"`} {
@@ -62,8 +62,9 @@ func TestEverythingComesFromTheEnvironment(t *testing.T) {
 	}
 }
 
-// serveWhatItSees asks for a certificate, and keeps what each call showed.
-func serveWhatItSees(t *testing.T, ca *authority) (target string, seen *string) {
+// serveRecordingCallers serves with mutual TLS; seen has the board, the certificate's
+// name and the token of the last call.
+func serveRecordingCallers(t *testing.T, ca *authority) (target string, seen *string) {
 	t.Helper()
 	pair := ca.issue("server")
 	certificate, err := tls.LoadX509KeyPair(pair.cert, pair.key)
@@ -86,7 +87,7 @@ func serveWhatItSees(t *testing.T, ca *authority) (target string, seen *string) 
 	return serve(t, &scripted{}, grpc.Creds(credentials.NewTLS(mutual)), grpc.UnaryInterceptor(look)), seen
 }
 
-func TestWithoutAnEnvironmentTheTargetIsTheCommands(t *testing.T) {
+func TestFromEnvironmentWithoutVariablesUsesTheDefaultTarget(t *testing.T) {
 	for _, variable := range []string{"TARGET", "NAME", "TLS", "TLS_CA", "TLS_CERT", "TLS_KEY", "TOKEN", "TOKEN_FILE"} {
 		t.Setenv("BOARD_"+variable, "")
 	}

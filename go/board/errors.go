@@ -68,12 +68,12 @@ var (
 	// does not help.
 	ErrBadCredentials = errors.New("bad credentials")
 
-	// ErrUnauthenticated: the server requires a token, and the call has none that
-	// it knows. Ask its operator for one.
-	ErrUnauthenticated = errors.New("board asks for a token that it knows")
+	// ErrUnauthenticated: the server requires a token, and does not know the call's.
+	// Ask its operator for one.
+	ErrUnauthenticated = errors.New("board requires a valid token")
 
 	// ErrPermissionDenied: the token may not do this. Ask the server's operator.
-	ErrPermissionDenied = errors.New("board denies permission")
+	ErrPermissionDenied = errors.New("permission denied by the board")
 
 	// ErrLimitExceeded: there are too many calls, watches or the like at once.
 	// Metadata has "limit" and "maximum". End some of them, or try again later.
@@ -228,31 +228,33 @@ func (c *calls) failure(ctx context.Context, request proto.Message, err error) e
 		return e
 	}
 	e := &Error{Code: s.Code(), Message: fmt.Sprintf("the board at %s: %v: %s", c.target, s.Code(), s.Message())}
+	gone := e.Code == codes.Unavailable || e.Code == codes.Canceled // by a server that stops
 	away := fmt.Sprintf("no board answers at %s (%s); is it running? `board serve` starts one", c.target, s.Message())
 	switch {
-	case errors.Is(ctx.Err(), context.Canceled): // this has precedence
+	case errors.Is(ctx.Err(), context.Canceled): // whatever the code is
 		e.kinds = []error{context.Canceled}
 	case c.closed():
 		e.Message, e.kinds = ErrClosed.Error(), []error{ErrClosed}
-	case e.Code == codes.DeadlineExceeded && c.unreachable():
+	case e.Code == codes.DeadlineExceeded && c.unreachable(),
+		gone && ctx.Err() != nil: // the deadline passed before the next attempt
 		e.Message, e.kinds = away, []error{ErrUnavailable, context.DeadlineExceeded}
 	case e.Code == codes.DeadlineExceeded:
 		e.kinds = []error{context.DeadlineExceeded}
-	case e.Code == codes.Canceled: // by a server that stops
+	case e.Code == codes.Canceled:
 		e.kinds = []error{ErrUnavailable}
 	case e.Code == codes.Unavailable:
 		e.Message, e.kinds = away, []error{ErrUnavailable}
 	case e.Code == codes.Internal:
-		if field := notText(request); field != "" {
+		if field := invalidUTF8(request); field != "" {
 			return invalidArgument(field, "is not valid UTF-8")
 		}
 	}
 	return e
 }
 
-// notText returns the first field that is not valid UTF-8, which gRPC cannot
+// invalidUTF8 returns the first field that is not valid UTF-8, which gRPC cannot
 // encode, such as `contracts[3].name`; "" if there is none.
-func notText(request proto.Message) (field string) {
+func invalidUTF8(request proto.Message) (field string) {
 	_ = protorange.Range(request.ProtoReflect(), func(p protopath.Values) error {
 		text, ok := p.Index(-1).Value.Interface().(string)
 		if !ok || utf8.ValidString(text) {

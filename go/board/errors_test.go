@@ -18,7 +18,7 @@ import (
 	"github.com/papapumpkin/quasar-board/go/boardv1"
 )
 
-func TestAConflictCarriesTheWholePathAndTheOwner(t *testing.T) {
+func TestAConflictHasTheWholePathAndTheOwner(t *testing.T) {
 	t.Parallel()
 	client := fresh(t)
 	path := strings.Repeat("sehr/lang/ü", 340) // nearly 4,096 bytes
@@ -42,7 +42,7 @@ func TestAConflictCarriesTheWholePathAndTheOwner(t *testing.T) {
 	}
 }
 
-func TestAConflictCanBeMadeWithoutAServer(t *testing.T) {
+func TestAFileAlreadyClaimedErrorCanBeMadeWithoutAServer(t *testing.T) {
 	t.Parallel()
 	var err error = &board.FileAlreadyClaimedError{Filepath: "f.go", Owner: "p"}
 	if !errors.Is(err, board.ErrFileAlreadyClaimed) {
@@ -50,7 +50,7 @@ func TestAConflictCanBeMadeWithoutAServer(t *testing.T) {
 	}
 }
 
-func TestAnUnopenedBoardIsNamed(t *testing.T) {
+func TestTheErrorNamesABoardThatDoesNotExist(t *testing.T) {
 	t.Parallel()
 	client := fresh(t)
 	_, err := client.On("nobody").GetPhaseState(t.Context(), "p")
@@ -63,7 +63,7 @@ func TestAnUnopenedBoardIsNamed(t *testing.T) {
 	}
 }
 
-func TestAFieldThatTheServerRefusesIsNamed(t *testing.T) {
+func TestTheErrorNamesAFieldThatTheServerRefuses(t *testing.T) {
 	t.Parallel()
 	client := fresh(t)
 	good := board.Contract{Producer: "p", Kind: board.KindType, Name: "T"}
@@ -80,7 +80,7 @@ func TestAFieldThatTheServerRefusesIsNamed(t *testing.T) {
 	}
 }
 
-func TestAnUnknownWordIsNamedAndNothingIsSent(t *testing.T) {
+func TestAnUnknownWordIsRefusedByItsFieldAndNothingIsSent(t *testing.T) {
 	t.Parallel()
 	var sent atomic.Int64
 	count := func(ctx context.Context, method string, req, reply any, conn *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
@@ -121,7 +121,7 @@ func TestAnUnknownWordIsNamedAndNothingIsSent(t *testing.T) {
 	}
 }
 
-func TestTextThatIsNotUTF8IsNamed(t *testing.T) {
+func TestTheErrorNamesAFieldThatIsNotUTF8(t *testing.T) {
 	t.Parallel()
 	client := fresh(t)
 	good := board.Contract{Producer: "p", Kind: board.KindType, Name: "T"}
@@ -143,8 +143,8 @@ func wantInvalid(t *testing.T, field string, err error) {
 	}
 }
 
-// The real server cannot be made to fail in each of these ways from outside, so
-// one written here sends their statuses over a real connection.
+// A test cannot make the real server fail in each of these ways, so a scripted server
+// sends the statuses over a real connection.
 
 func TestEveryReasonOfTheProtoIsAnErrorOfItsOwn(t *testing.T) {
 	t.Parallel()
@@ -180,7 +180,7 @@ func TestEveryReasonOfTheProtoIsAnErrorOfItsOwn(t *testing.T) {
 	}
 }
 
-func TestAReasonOfALaterServerIsKept(t *testing.T) {
+func TestAnUnknownReasonIsKept(t *testing.T) {
 	t.Parallel()
 	client := dial(t, serveStatus(t, codes.FailedPrecondition, "board.v1", "NEWER"))
 	_, err := client.GetPhaseState(t.Context(), "p")
@@ -190,7 +190,7 @@ func TestAReasonOfALaterServerIsKept(t *testing.T) {
 	}
 }
 
-func TestAnErrorInfoOfAnotherDomainIsNotTheBoards(t *testing.T) {
+func TestAnErrorInfoOfAnotherDomainIsIgnored(t *testing.T) {
 	t.Parallel()
 	client := dial(t, serveStatus(t, codes.AlreadyExists, "example.com", "FILE_ALREADY_CLAIMED"))
 	_, err := client.GetPhaseState(t.Context(), "p")
@@ -209,7 +209,7 @@ func TestADeadlineThatTheServerDetectsIsDeadlineExceeded(t *testing.T) {
 	}
 }
 
-func TestACallThatTheServerCancelsIsNotTheCallersCancellation(t *testing.T) {
+func TestACallThatTheServerCancelsIsErrUnavailable(t *testing.T) {
 	t.Parallel()
 	client := dial(t, serveStatus(t, codes.Canceled, "", ""))
 	_, err := client.GetPhaseState(t.Context(), "p")
@@ -218,12 +218,12 @@ func TestACallThatTheServerCancelsIsNotTheCallersCancellation(t *testing.T) {
 	}
 }
 
-func TestAServerThatCannotServeNowIsAskedAgain(t *testing.T) {
+func TestACallIsRetriedWhileTheServerIsUnavailable(t *testing.T) {
 	t.Parallel()
 	large := board.Contract{Producer: "p", Kind: board.KindType, Name: "T", Signature: strings.Repeat("x", 1<<20)}
 	for _, refusal := range []error{
 		errorStatus(codes.Unavailable, "board.v1", "STORE_UNAVAILABLE"),
-		status.Error(codes.Canceled, "told to stop before the call began"),
+		status.Error(codes.Canceled, "shutting down before the call began"),
 	} {
 		var calls atomic.Int64
 		target := serve(t, &scripted{publish: func(context.Context) error {
@@ -240,7 +240,7 @@ func TestAServerThatCannotServeNowIsAskedAgain(t *testing.T) {
 
 func TestAStreamIsRetriedByTheClientAndNotByGRPC(t *testing.T) {
 	t.Parallel()
-	refusals := []error{status.Error(codes.Unavailable, "away"), status.Error(codes.Canceled, "stopping"), nil}
+	refusals := []error{status.Error(codes.Unavailable, "unavailable"), status.Error(codes.Canceled, "shutting down"), nil}
 	calls := 0
 	client := dial(t, serve(t, &scripted{snapshot: func(ctx context.Context) error {
 		if attempts := metadata.ValueFromIncomingContext(ctx, "grpc-previous-rpc-attempts"); attempts != nil {
@@ -254,7 +254,7 @@ func TestAStreamIsRetriedByTheClientAndNotByGRPC(t *testing.T) {
 	}
 }
 
-func TestAServerThatCannotServeIsGivenUpInTheEnd(t *testing.T) {
+func TestACallFailsAfterSixAttempts(t *testing.T) {
 	t.Parallel()
 	var calls atomic.Int64
 	target := serve(t, &scripted{publish: func(context.Context) error {
@@ -267,7 +267,7 @@ func TestAServerThatCannotServeIsGivenUpInTheEnd(t *testing.T) {
 	}
 }
 
-// scripted is a server that answers as a test says.
+// scripted is a server that answers as a test requires; a nil function succeeds.
 type scripted struct {
 	boardv1.UnimplementedBoardServiceServer
 	open     func(ctx context.Context) error
@@ -277,29 +277,29 @@ type scripted struct {
 }
 
 func (s *scripted) OpenBoard(ctx context.Context, _ *boardv1.OpenBoardRequest) (*boardv1.OpenBoardResponse, error) {
-	return &boardv1.OpenBoardResponse{}, ask(ctx, s.open)
+	return &boardv1.OpenBoardResponse{}, answered(ctx, s.open)
 }
 
 func (s *scripted) GetPhaseState(ctx context.Context, _ *boardv1.GetPhaseStateRequest) (*boardv1.GetPhaseStateResponse, error) {
-	return &boardv1.GetPhaseStateResponse{}, ask(ctx, s.get)
+	return &boardv1.GetPhaseStateResponse{}, answered(ctx, s.get)
 }
 
 func (s *scripted) PublishContracts(ctx context.Context, _ *boardv1.PublishContractsRequest) (*boardv1.PublishContractsResponse, error) {
-	return &boardv1.PublishContractsResponse{}, ask(ctx, s.publish)
+	return &boardv1.PublishContractsResponse{}, answered(ctx, s.publish)
 }
 
 func (s *scripted) GetSnapshot(_ *boardv1.GetSnapshotRequest, stream grpc.ServerStreamingServer[boardv1.GetSnapshotResponse]) error {
-	return ask(stream.Context(), s.snapshot)
+	return answered(stream.Context(), s.snapshot)
 }
 
-func ask(ctx context.Context, answer func(context.Context) error) error {
+func answered(ctx context.Context, answer func(context.Context) error) error {
 	if answer == nil {
 		return nil
 	}
 	return answer(ctx)
 }
 
-// serve runs the server on a free port until the test ends; returns its address.
+// serve runs the service on a free port until the test ends, and returns its address.
 func serve(t *testing.T, service boardv1.BoardServiceServer, opts ...grpc.ServerOption) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -325,7 +325,7 @@ func serveOn(t *testing.T, listener net.Listener, service boardv1.BoardServiceSe
 	})
 }
 
-// serveStatus runs a server whose GetPhaseState always fails in one way.
+// serveStatus runs a server whose GetPhaseState fails with this code and reason.
 func serveStatus(t *testing.T, code codes.Code, domain, reason string) string {
 	t.Helper()
 	err := errorStatus(code, domain, reason)

@@ -8,9 +8,8 @@ import (
 	"google.golang.org/grpc/codes"
 )
 
-// leaving bounds how long it may take to close a session that is lost or whose
-// context has ended.
-const leaving = 2 * time.Second
+// hurriedClose bounds closing a session that is lost or whose context has ended.
+const hurriedClose = 2 * time.Second
 
 // final are the errors of a renewal after which no later renewal can succeed.
 var final = []error{
@@ -18,8 +17,8 @@ var final = []error{
 	ErrPermissionDenied, ErrInvalidArgument, ErrClosed,
 }
 
-// lease says by the client's own monotonic clock when its session may expire: not
-// earlier than one ttl after the last answered renewal was sent.
+// lease says when its session may expire, by the client's monotonic clock: one ttl
+// after the last answered renewal was sent.
 type lease struct {
 	ttl        time.Duration
 	ends       time.Time // when the session may have expired
@@ -27,7 +26,7 @@ type lease struct {
 	unanswered bool      // the last renewal has neither a reply nor an error yet
 }
 
-// newLease returns the lease of a session whose OpenSession was sent then.
+// newLease returns the lease of a session whose OpenSession was sent at that time.
 func newLease(ttl time.Duration, sent time.Time) *lease {
 	return &lease{ttl: ttl, ends: sent.Add(ttl), next: sent.Add(ttl / 3)}
 }
@@ -36,7 +35,7 @@ func (l *lease) lost() bool { return time.Until(l.ends) <= 0 }
 
 func (l *lease) due() bool { return time.Until(l.next) <= 0 }
 
-// pause returns how long to wait.
+// pause returns the time until a renewal is due or the session may have expired.
 func (l *lease) pause() time.Duration { return time.Until(earlier(l.next, l.ends)) }
 
 // send notes that a renewal is sent now, and returns the time. The next one is due
@@ -47,8 +46,8 @@ func (l *lease) send() time.Time {
 	return now
 }
 
-// take handles the answer to the renewal that was sent then. It returns the error
-// if the session is lost.
+// take handles the answer to the renewal that was sent at that time. It returns the
+// error if the session is lost.
 func (l *lease) take(sent time.Time, err error) error {
 	l.unanswered = false
 	if err == nil {

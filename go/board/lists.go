@@ -2,8 +2,8 @@ package board
 
 import "context"
 
-// pages returns a whole list, of which fetch gets the page of a token. The client's
-// timeout bounds all pages together.
+// pages returns a whole list. fetch returns the page of a token, and the token of the
+// next page. The client's timeout bounds all pages together.
 func pages[T any](
 	ctx context.Context,
 	c *calls,

@@ -40,7 +40,7 @@ func logConnection(logger *slog.Logger, conn *grpc.ClientConn) {
 			logger.Info("board connected")
 		case state == connectivity.TransientFailure && answers:
 			answers = false
-			logger.Warn("board lost; calls wait for it")
+			logger.Warn("board disconnected; calls wait for a connection")
 		}
 		conn.WaitForStateChange(context.Background(), state)
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/papapumpkin/quasar-board/go/internal/servertest"
 )
 
-func TestASessionSurvivesThatItsConnectionFallsSilent(t *testing.T) {
+func TestASessionSurvivesAConnectionThatNoLongerAnswers(t *testing.T) {
 	t.Parallel()
 	name := board.WithBoard(servertest.FreshName())
 	client, between := far(t, name)
@@ -25,7 +25,7 @@ func TestASessionSurvivesThatItsConnectionFallsSilent(t *testing.T) {
 	}
 }
 
-func TestASessionIsLostByItsClientsOwnClock(t *testing.T) {
+func TestASessionIsLostOneTTLAfterItsLastRenewalByTheClientsClock(t *testing.T) {
 	t.Parallel()
 	server := servertest.Start(t)
 	session := open(t, dial(t, server.Target), "ada", board.WithTTL(time.Second))
@@ -42,7 +42,7 @@ func TestASessionIsLostByItsClientsOwnClock(t *testing.T) {
 	server.Kill()
 }
 
-func TestASessionIsLostWithItsToken(t *testing.T) {
+func TestASessionIsLostWhenItsTokenIsRevoked(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "tokens.toml")
 	token := servertest.Token(t, file, "ada", "--role", "dispatcher")
@@ -56,7 +56,7 @@ func TestASessionIsLostWithItsToken(t *testing.T) {
 	}
 }
 
-func TestASessionOfAFrozenServerIsLeftSoonWhenItsContextEnds(t *testing.T) {
+func TestClosingASessionOfAFrozenServerEndsSoonAfterItsContext(t *testing.T) {
 	t.Parallel()
 	server := servertest.Start(t)
 	client := dial(t, server.Target)

@@ -10,13 +10,13 @@ import (
 	"github.com/papapumpkin/quasar-board/go/internal/servertest"
 )
 
-// docs/go.md says what is so.
+// docs/go.md is complete, and its code is that of the examples.
 
 var (
-	anOption     = regexp.MustCompile(`(?m)^func (\w+)\(.*\) Option \{`)
-	anError      = regexp.MustCompile(`(?m)^\t(Err\w+) += errors\.New`)
-	anExample    = regexp.MustCompile(`(?ms)^func Example\w+\(\) \{\n(.*?)^\}`)
-	aBlockOfCode = regexp.MustCompile("(?ms)^```go\n(.*?)^```")
+	optionFunc  = regexp.MustCompile(`(?m)^func (\w+)\(.*\) Option \{`)
+	errorVar    = regexp.MustCompile(`(?m)^\t(Err\w+) += errors\.New`)
+	exampleBody = regexp.MustCompile(`(?ms)^func Example\w+\(\) \{\n(.*?)^\}`)
+	codeBlock   = regexp.MustCompile("(?ms)^```go\n(.*?)^```")
 )
 
 func TestTheManualNamesEachOptionAndEachError(t *testing.T) {
@@ -28,7 +28,7 @@ func TestTheManualNamesEachOptionAndEachError(t *testing.T) {
 	}
 	for _, file := range files {
 		source := read(t, file)
-		for _, name := range append(anOption.FindAllStringSubmatch(source, -1), anError.FindAllStringSubmatch(source, -1)...) {
+		for _, name := range append(optionFunc.FindAllStringSubmatch(source, -1), errorVar.FindAllStringSubmatch(source, -1)...) {
 			found++
 			if !regexp.MustCompile("`" + name[1] + `\b`).MatchString(text) {
 				t.Errorf("docs/go.md does not name %s", name[1])
@@ -40,15 +40,15 @@ func TestTheManualNamesEachOptionAndEachError(t *testing.T) {
 	}
 }
 
-func TestTheCodeOfTheManualIsGoAndHasTheExamplesAsTheyAre(t *testing.T) {
+func TestTheCodeOfTheManualIsFormattedAndHasEachExample(t *testing.T) {
 	t.Parallel()
 	text := manual(t)
-	for _, block := range aBlockOfCode.FindAllStringSubmatch(text, -1) {
+	for _, block := range codeBlock.FindAllStringSubmatch(text, -1) {
 		if formatted, err := format.Source([]byte(block[1])); err != nil || string(formatted) != block[1] {
 			t.Errorf("%v, or not formatted:\n%s", err, block[1])
 		}
 	}
-	for _, example := range anExample.FindAllStringSubmatch(read(t, "example_test.go"), -1) {
+	for _, example := range exampleBody.FindAllStringSubmatch(read(t, "example_test.go"), -1) {
 		body := strings.ReplaceAll(strings.TrimPrefix(example[1], "\t"), "\n\t", "\n")
 		if !strings.Contains(text, "```go\n"+body+"```") {
 			t.Errorf("docs/go.md lacks\n%s", body)

@@ -11,19 +11,18 @@ import (
 
 // network is a proxy between a client and a server that fails on request.
 type network struct {
-	target string // what Dial takes
+	target string // the proxy's address, as Dial takes it
 
 	listener net.Listener
 	server   string
 	mu       sync.Mutex
 	conns    map[net.Conn]bool
-	dead     map[net.Conn]bool // carry nothing more, and stay open
-	silent   bool              // no reply comes through
-	down     bool              // nothing does
+	dead     map[net.Conn]bool // stay open and carry nothing
+	silent   bool              // replies are dropped
+	down     bool              // connections are refused
 }
 
-// far returns a client of the shared server's default board, or another, and what
-// lies between them.
+// far returns a client of the shared server, and the network between the two.
 func far(t *testing.T, opts ...board.Option) (*board.Client, *network) {
 	t.Helper()
 	between := newNetwork(t, servertest.Shared(t).Target)
@@ -47,15 +46,15 @@ func newNetwork(t *testing.T, server string) *network {
 	return n
 }
 
-// loseReplies lets requests through, and nothing of what the server sends back.
+// loseReplies passes requests on and drops replies, until mend.
 func (n *network) loseReplies() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.silent = true
 }
 
-// silence lets nothing more through on the connections there are; they stay
-// open, and those that follow are good ones.
+// silence drops everything on the present connections, which stay open. Later
+// connections work.
 func (n *network) silence() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -64,7 +63,7 @@ func (n *network) silence() {
 	}
 }
 
-// cut breaks all connections, those too that follow, until mend.
+// cut closes all connections, and refuses new ones until mend.
 func (n *network) cut() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -74,7 +73,7 @@ func (n *network) cut() {
 	}
 }
 
-// mend makes the connections that follow good ones.
+// mend makes later connections work.
 func (n *network) mend() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -99,7 +98,7 @@ func (n *network) accept() {
 	}
 }
 
-// connect makes the other half of a connection, unless the network is down.
+// connect connects to the server for a client, unless the network is down.
 func (n *network) connect(client net.Conn) (net.Conn, bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -116,14 +115,14 @@ func (n *network) connect(client net.Conn) (net.Conn, bool) {
 
 func (n *network) carry(from, to net.Conn, replies bool) {
 	defer func() { _, _ = from.Close(), to.Close() }()
-	piece := make([]byte, 1<<15)
+	buffer := make([]byte, 1<<15)
 	for {
-		count, err := from.Read(piece)
+		count, err := from.Read(buffer)
 		n.mu.Lock()
-		lost := replies && n.silent || n.dead[from]
+		dropped := replies && n.silent || n.dead[from]
 		n.mu.Unlock()
-		if !lost {
-			if _, err := to.Write(piece[:count]); err != nil {
+		if !dropped {
+			if _, err := to.Write(buffer[:count]); err != nil {
 				return
 			}
 		}

@@ -11,9 +11,9 @@ import (
 	"github.com/papapumpkin/quasar-board/go/boardv1"
 )
 
-// looking bounds how long WaitFor reads, after its deadline, which of its
-// conditions do not hold.
-const looking = time.Second
+// readingTimeout bounds how long WaitFor reads after its deadline which conditions do
+// not hold.
+const readingTimeout = time.Second
 
 // WaitTimeoutError is the error of a WaitFor whose deadline passed. It is
 // context.DeadlineExceeded for errors.Is.
@@ -39,7 +39,7 @@ type NotMet struct {
 
 // String returns why the condition did not hold, such as
 // `phase "a" is RUNNING, wanted DONE`.
-func (n NotMet) String() string { return n.Condition.unless(n.Actual) }
+func (n NotMet) String() string { return n.Condition.reason(n.Actual) }
 
 // Error returns the time that was given and why each condition was not met.
 func (e *WaitTimeoutError) Error() string {
@@ -61,10 +61,10 @@ func (c *calls) whyNotMet(ctx context.Context, began time.Time, conditions []Con
 		return err
 	}
 	timedOut := &WaitTimeoutError{Timeout: max(0, deadline.Sub(began)), cause: err}
-	reading, cancel := context.WithTimeout(context.WithoutCancel(ctx), looking)
+	reading, cancel := context.WithTimeout(context.WithoutCancel(ctx), readingTimeout)
 	defer cancel()
 	for i, condition := range conditions {
-		holds, actual, failed := condition.look(reading, c)
+		holds, actual, failed := condition.evaluate(reading, c)
 		if failed != nil {
 			return err
 		}
@@ -75,7 +75,7 @@ func (c *calls) whyNotMet(ctx context.Context, began time.Time, conditions []Con
 	return timedOut
 }
 
-func (p phaseIn) look(ctx context.Context, c *calls) (holds bool, actual string, err error) {
+func (p phaseIn) evaluate(ctx context.Context, c *calls) (holds bool, actual string, err error) {
 	found, ok, err := c.GetPhase(ctx, p.phaseID)
 	if err != nil || !ok {
 		return false, "", err
@@ -83,15 +83,15 @@ func (p phaseIn) look(ctx context.Context, c *calls) (holds bool, actual string,
 	return slices.Contains(p.states, found.State), orUnknown(found.State), nil
 }
 
-func (p phaseIn) unless(actual string) string {
-	stands := "does not exist"
+func (p phaseIn) reason(actual string) string {
+	is := "does not exist"
 	if actual != "" {
-		stands = "is " + strings.ToUpper(actual)
+		is = "is " + strings.ToUpper(actual)
 	}
-	return fmt.Sprintf("phase %q %s, wanted %s", p.phaseID, stands, p.wanted())
+	return fmt.Sprintf("phase %q %s, wanted %s", p.phaseID, is, p.wanted())
 }
 
-func (c ContractPublished) look(ctx context.Context, client *calls) (holds bool, actual string, err error) {
+func (c ContractPublished) evaluate(ctx context.Context, client *calls) (holds bool, actual string, err error) {
 	kind, err := kinds.number("kind", c.Kind)
 	if err != nil {
 		return false, "", err
@@ -108,15 +108,15 @@ func (c ContractPublished) look(ctx context.Context, client *calls) (holds bool,
 	return len(response.GetContracts()) > 0, "", err
 }
 
-func (c ContractPublished) unless(string) string {
+func (c ContractPublished) reason(string) string {
 	return fmt.Sprintf("no contract with %s is published", c.fields())
 }
 
-func (f FileFree) look(ctx context.Context, c *calls) (holds bool, actual string, err error) {
+func (f FileFree) evaluate(ctx context.Context, c *calls) (holds bool, actual string, err error) {
 	owner, err := c.FileOwner(ctx, string(f))
 	return owner == "", owner, err
 }
 
-func (f FileFree) unless(actual string) string {
+func (f FileFree) reason(actual string) string {
 	return fmt.Sprintf("file %q is claimed by %q, wanted free", string(f), actual)
 }

@@ -19,8 +19,8 @@ import (
 	"github.com/papapumpkin/quasar-board/go/internal/servertest"
 )
 
-// A scene is a board at a revision, on which the phase `held` has held.go and
-// too.go, and a session has bound.go. The far client loses the reply of a write.
+// A scene is a board at a revision, on which the phase `held` has claimed held.go and
+// too.go, and a session bound.go. The reply of the far client's write is lost.
 type scene struct {
 	context.Context
 	near, far *board.Client
@@ -31,7 +31,7 @@ type scene struct {
 type aWrite struct {
 	make      func(s scene) (answer any, err error)
 	want      any
-	meanwhile func(s scene) error // what doing it again would undo, or be refused for
+	meanwhile func(s scene) error // a later write, which doing the first one again would undo
 }
 
 var (
@@ -104,7 +104,7 @@ var allWrites = map[string]aWrite{
 	},
 }
 
-func TestAWriteWhoseReplyIsLostIsDoneOnceAndAnsweredAsItWas(t *testing.T) {
+func TestAWriteWhoseReplyIsLostIsDoneOnceAndItsRetryHasTheSameReply(t *testing.T) {
 	t.Parallel()
 	for method, write := range allWrites {
 		t.Run(method, func(t *testing.T) {
@@ -153,7 +153,7 @@ func TestAWriteWhoseReplyIsLostIsDoneOnceAndAnsweredAsItWas(t *testing.T) {
 	}
 }
 
-func TestEachCallOfTheServiceIsAWriteThatIsDoneOnceOrMayBeRepeated(t *testing.T) {
+func TestEachMethodIsAWriteTestedHereOrMayBeRepeated(t *testing.T) {
 	t.Parallel()
 	methods := boardv1.File_board_v1_board_proto.Services().ByName("BoardService").Methods()
 	for i := range methods.Len() {
@@ -161,12 +161,12 @@ func TestEachCallOfTheServiceIsAWriteThatIsDoneOnceOrMayBeRepeated(t *testing.T)
 		level := method.Options().(*descriptorpb.MethodOptions).GetIdempotencyLevel()
 		repeatable := level != descriptorpb.MethodOptions_IDEMPOTENCY_UNKNOWN
 		if _, write := allWrites[string(method.Name())]; write == repeatable {
-			t.Errorf("what is %s?", method.Name())
+			t.Errorf("%s is neither in allWrites nor marked as repeatable in the proto", method.Name())
 		}
 	}
 }
 
-func TestARetryBearsTheIDOfItsCallAndAnotherCallAnother(t *testing.T) {
+func TestTheAttemptsOfACallShareAnIdempotencyKeyThatNoOtherCallHas(t *testing.T) {
 	t.Parallel()
 	var writes, reads [][]string
 	client := dial(t, serve(t, &scripted{
@@ -188,10 +188,10 @@ func TestARetryBearsTheIDOfItsCallAndAnotherCallAnother(t *testing.T) {
 		}
 	}
 	if _, err := client.GetPhaseState(t.Context(), "p"); err != nil || len(reads) != 1 || reads[0] != nil {
-		t.Errorf("a read bears %v, %v", reads, err)
+		t.Errorf("a read has the keys %v, %v", reads, err)
 	}
 	if len(writes) != 4 || len(writes[0]) != 1 || !slices.Equal(writes[0], writes[2]) || slices.Equal(writes[2], writes[3]) {
-		t.Fatalf("the attempts of two calls bear %v", writes)
+		t.Fatalf("the attempts of two calls have the keys %v", writes)
 	}
 	nanoseconds, random, _ := strings.Cut(writes[0][0], "-")
 	made, err := strconv.ParseInt(nanoseconds, 16, 64)

@@ -10,9 +10,9 @@ import (
 	"github.com/papapumpkin/quasar-board/go/internal/servertest"
 )
 
-// Sixteen goroutines share one client, and the server is killed and started
-// again in the middle: no call fails, none is lost.
-func TestCallsOfManyGoroutinesRideOverARestart(t *testing.T) {
+// Sixteen goroutines share one client, and the server is killed and restarted
+// meanwhile: no call fails, and none is lost.
+func TestCallsOfManyGoroutinesSurviveARestart(t *testing.T) {
 	t.Parallel()
 	const goroutines, half = 16, 40
 	server := servertest.Start(t)

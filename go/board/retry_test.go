@@ -12,14 +12,14 @@ import (
 	"github.com/papapumpkin/quasar-board/go/internal/servertest"
 )
 
-// The values of all clients are in one table, which the tests of the Python client
-// compare with its constants.
-func TestTheRetriesAreThoseOfTheTable(t *testing.T) {
+// One table has the values of all clients. The tests of the Python client compare it
+// with its constants too.
+func TestTheDocumentedValuesOfRetriesAreThoseOfTheClient(t *testing.T) {
 	t.Parallel()
 	seconds := func(n float64) string { return fmt.Sprintf("%g s", n) }
 	for what, want := range map[string]string{
 		"first pause":                           seconds(firstPause.Seconds()),
-		"largest pause":                         seconds(lastPause.Seconds()),
+		"largest pause":                         seconds(largestPause.Seconds()),
 		"factor":                                fmt.Sprint(pauseFactor),
 		"jitter":                                fmt.Sprintf("%g to %g", leastJitter, mostJitter),
 		"attempts of a call":                    fmt.Sprint(attemptsOf("")),
@@ -32,7 +32,7 @@ func TestTheRetriesAreThoseOfTheTable(t *testing.T) {
 		"largest pause before a connection is opened again": seconds(reconnect.Backoff.MaxDelay.Seconds()),
 		"largest message": fmt.Sprint(maxMessage, " bytes"),
 
-		"reading of WaitFor's conditions after its deadline": seconds(looking.Seconds()),
+		"reading of WaitFor's conditions after its deadline": seconds(readingTimeout.Seconds()),
 	} {
 		if got := retries(t)[what]; got != want {
 			t.Errorf("docs/retries.md has %q for %s, and Go's client %s", got, what, want)
@@ -40,7 +40,7 @@ func TestTheRetriesAreThoseOfTheTable(t *testing.T) {
 	}
 }
 
-// retries reads the table.
+// retries returns the table of docs/retries.md.
 func retries(t *testing.T) map[string]string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(servertest.Root(t), "docs", "retries.md"))

@@ -22,23 +22,23 @@ import (
 	"github.com/papapumpkin/quasar-board/go/internal/servertest"
 )
 
-// patient is a dial timeout that no test waits out: what fails must fail before.
+// patient is a dial timeout that no test reaches: errors must be returned earlier.
 const patient = time.Minute
 
-// A guarded is a server that asks who calls, in its three forms, and what some
-// callers show.
-type guarded struct {
-	inTheOpen, encrypted, mutual *servertest.Server
+// authenticating has three servers that authenticate their callers, and the
+// credentials of some callers.
+type authenticating struct {
+	unencrypted, encrypted, mutual *servertest.Server
 
 	ca     *authority
 	tokens string // path of the servers' file
 	secret map[string]string
 }
 
-func TestAServerThatAsksWhoCalls(t *testing.T) {
+func TestAServerThatAuthenticatesItsCallers(t *testing.T) {
 	t.Parallel()
 	ca, dir := newAuthority(t), t.TempDir()
-	g := &guarded{ca: ca, tokens: filepath.Join(dir, "tokens.toml"), secret: map[string]string{}}
+	g := &authenticating{ca: ca, tokens: filepath.Join(dir, "tokens.toml"), secret: map[string]string{}}
 	for name, arguments := range map[string][]string{
 		"dispatcher": {"--role", "dispatcher"},
 		"revoked":    {"--role", "dispatcher"},
@@ -50,19 +50,19 @@ func TestAServerThatAsksWhoCalls(t *testing.T) {
 	}
 	pair := ca.issue("server")
 	tls := []string{"--tls-cert", pair.cert, "--tls-key", pair.key, "--tokens", g.tokens}
-	g.inTheOpen = servertest.StartOn(t, []string{"127.0.0.1:0", "unix:" + filepath.Join(dir, "board.sock")}, "--tokens", g.tokens)
+	g.unencrypted = servertest.StartOn(t, []string{"127.0.0.1:0", "unix:" + filepath.Join(dir, "board.sock")}, "--tokens", g.tokens)
 	g.encrypted = servertest.StartOn(t, []string{"127.0.0.1:0", "localhost:0", "127.0.0.2:0"}, tls...)
 	g.mutual = servertest.Start(t, append(tls, "--client-ca", ca.file)...)
 
-	t.Run("takes each credential at each listener", g.takesEachCredential)
-	t.Run("takes a certificate for a token", g.takesACertificate)
-	t.Run("is shown the certificate that is there when a connection is made", g.showsTheCertificateThatIsThere)
-	t.Run("reports at once what is wrong between it and the client", g.reportsWhatIsWrong)
-	t.Run("reports which role is needed", g.reportsTheRole)
-	t.Run("loses no call when a token is exchanged", g.exchangesAToken)
+	t.Run("accepts each credential at each listener", g.acceptsEachCredential)
+	t.Run("accepts a certificate instead of a token", g.acceptsACertificate)
+	t.Run("gets the certificate that the files have when a connection is made", g.usesTheNewCertificate)
+	t.Run("reports at once why client and server do not trust each other", g.reportsTheCause)
+	t.Run("reports the role that is needed", g.reportsTheRole)
+	t.Run("loses no call when a token is replaced", g.rereadsTheToken)
 }
 
-func (g *guarded) takesEachCredential(t *testing.T) {
+func (g *authenticating) acceptsEachCredential(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "token")
 	write(t, file, g.secret["dispatcher"]+"\n")
@@ -71,16 +71,16 @@ func (g *guarded) takesEachCredential(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	relative, err := filepath.Rel(here, strings.TrimPrefix(g.inTheOpen.Targets[1], "unix:"))
+	relative, err := filepath.Rel(here, strings.TrimPrefix(g.unencrypted.Targets[1], "unix:"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for target, encryption := range map[string][]board.Option{
-		g.inTheOpen.Targets[0]: nil,
-		g.inTheOpen.Targets[1]: {board.WithTLS(nil)}, // which a socket does without
-		"unix:" + relative:     nil,
-		g.encrypted.Targets[0]: trusting,
-		g.encrypted.Targets[1]: {board.WithTLS(&tls.Config{RootCAs: poolOf(t, g.ca.file)})},
+		g.unencrypted.Targets[0]: nil,
+		g.unencrypted.Targets[1]: {board.WithTLS(nil)}, // a socket is not encrypted
+		"unix:" + relative:       nil,
+		g.encrypted.Targets[0]:   trusting,
+		g.encrypted.Targets[1]:   {board.WithTLS(&tls.Config{RootCAs: poolOf(t, g.ca.file)})},
 	} {
 		for _, shown := range []board.Option{board.WithToken(g.secret["dispatcher"]), board.WithTokenFile(file)} {
 			client := dial(t, target, append(encryption, shown)...)
@@ -93,7 +93,7 @@ func (g *guarded) takesEachCredential(t *testing.T) {
 	}
 }
 
-func (g *guarded) takesACertificate(t *testing.T) {
+func (g *authenticating) acceptsACertificate(t *testing.T) {
 	t.Parallel()
 	target, trusting := g.mutual.Target, board.WithCA(g.ca.file)
 	listed, unlisted, foreign := g.ca.issue("worker-7"), g.ca.issue("worker-8"), newAuthority(t).issue("worker-7")
@@ -112,22 +112,22 @@ func (g *guarded) takesACertificate(t *testing.T) {
 	wantRefused(t, board.ErrBadCredentials, "give Dial WithCertificate", target, trusting)
 }
 
-func (g *guarded) reportsWhatIsWrong(t *testing.T) {
+func (g *authenticating) reportsTheCause(t *testing.T) {
 	t.Parallel()
 	target := g.encrypted.Target
 	untrusted := wantRefused(t, board.ErrBadCredentials, "WithCA", target, board.WithCA(newAuthority(t).file))
 	if unknown := (x509.UnknownAuthorityError{}); !errors.As(untrusted, &unknown) {
-		t.Errorf("got %v, want what crypto/x509 says", untrusted)
+		t.Errorf("got %v, want an x509.UnknownAuthorityError", untrusted)
 	}
 	wantRefused(t, board.ErrBadCredentials, "is not trusted", target, board.WithTLS(nil))
 	wantRefused(t, board.ErrBadCredentials, "not 127.0.0.2", g.encrypted.Targets[2], board.WithCA(g.ca.file))
 	wantRefused(t, board.ErrBadCredentials, "speaks TLS; give Dial WithTLS", target)
-	wantRefused(t, board.ErrBadCredentials, "does not speak TLS", g.inTheOpen.Target, board.WithCA(g.ca.file))
+	wantRefused(t, board.ErrBadCredentials, "does not speak TLS", g.unencrypted.Target, board.WithCA(g.ca.file))
 }
 
-func (g *guarded) reportsTheRole(t *testing.T) {
+func (g *authenticating) reportsTheRole(t *testing.T) {
 	t.Parallel()
-	target, reader := g.inTheOpen.Target, board.WithToken(g.secret["reader"])
+	target, reader := g.unencrypted.Target, board.WithToken(g.secret["reader"])
 	absent := wantRefused(t, board.ErrPermissionDenied, "this needs dispatcher", target, board.WithBoard("absent"), reader)
 	if !errors.Is(absent, board.ErrBoardNotFound) {
 		t.Errorf("got %v, want ErrBoardNotFound too", absent)
@@ -136,7 +136,7 @@ func (g *guarded) reportsTheRole(t *testing.T) {
 		wantRefused(t, board.ErrPermissionDenied, "is not for this board",
 			target, board.WithBoard(name), board.WithToken(g.secret["elsewhere"]))
 	}
-	client := dial(t, target, reader) // of a board that is there
+	client := dial(t, target, reader) // of an existing board
 	if _, err := client.AllContracts(t.Context()); err != nil {
 		t.Error(err)
 	}
@@ -146,13 +146,13 @@ func (g *guarded) reportsTheRole(t *testing.T) {
 	}
 }
 
-func (g *guarded) exchangesAToken(t *testing.T) {
+func (g *authenticating) rereadsTheToken(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "token")
 	padded := func(name string) string { return fmt.Sprintf("%-200s", g.secret[name]) } // all of one size
 	write(t, file, padded("revoked"))
-	client := dial(t, g.inTheOpen.Target, board.WithTokenFile(file))
-	old := dial(t, g.inTheOpen.Target, board.WithToken(g.secret["revoked"]))
+	client := dial(t, g.unencrypted.Target, board.WithTokenFile(file))
+	old := dial(t, g.unencrypted.Target, board.WithToken(g.secret["revoked"]))
 	found, err := os.Stat(file)
 	if err != nil {
 		t.Fatal(err)
@@ -187,8 +187,8 @@ func (g *guarded) exchangesAToken(t *testing.T) {
 	}
 }
 
-// As with a certificate that lasts a day, and a dispatcher that runs for weeks.
-func (g *guarded) showsTheCertificateThatIsThere(t *testing.T) {
+// A certificate may be valid for a day while its client runs for weeks.
+func (g *authenticating) usesTheNewCertificate(t *testing.T) {
 	t.Parallel()
 	between, own := newNetwork(t, g.mutual.Target), g.ca.issue("worker-7")
 	client := dial(t, between.target, board.WithCA(g.ca.file), board.WithCertificate(own.cert, own.key))
@@ -199,15 +199,15 @@ func (g *guarded) showsTheCertificateThatIsThere(t *testing.T) {
 	}
 	write(t, own.cert, "half")
 	if err := again(); err != nil {
-		t.Errorf("with a file in the middle of an exchange: %v", err)
+		t.Errorf("while the file is half written: %v", err)
 	}
 	g.ca.issueInto(own, "worker-8")
 	if err := again(); !errors.Is(err, board.ErrUnauthenticated) {
-		t.Errorf("got %v, want ErrUnauthenticated for the new certificate, which nobody has listed", err)
+		t.Errorf("got %v, want ErrUnauthenticated for the new certificate, which no token lists", err)
 	}
 }
 
-func TestAServerThatHangsUpWhileItStartsIsWaitedFor(t *testing.T) {
+func TestDialWaitsForAServerThatClosesConnectionsWhileItStarts(t *testing.T) {
 	t.Parallel()
 	ca := newAuthority(t)
 	own := ca.issue("server")
@@ -216,7 +216,7 @@ func TestAServerThatHangsUpWhileItStartsIsWaitedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	secured := &tls.Config{Certificates: []tls.Certificate{certificate}, NextProtos: []string{"h2"}}
-	for name, encrypted := range map[string]bool{"in the open": false, "encrypted": true} {
+	for name, encrypted := range map[string]bool{"not encrypted": false, "encrypted": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -250,7 +250,7 @@ func TestAServerThatHangsUpWhileItStartsIsWaitedFor(t *testing.T) {
 	}
 }
 
-func TestATokenIsNotSentInTheOpenToAnotherMachine(t *testing.T) {
+func TestATokenIsNotSentUnencryptedToAnotherMachine(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "token")
 	write(t, file, "secret")
@@ -264,7 +264,7 @@ func TestATokenIsNotSentInTheOpenToAnotherMachine(t *testing.T) {
 	}
 }
 
-func TestATokenIsNotSentInTheOpenWhateverGRPCIsTold(t *testing.T) {
+func TestATokenIsNotSentUnencryptedWhateverTheDialOptions(t *testing.T) {
 	t.Parallel()
 	open := grpc.WithTransportCredentials(insecure.NewCredentials())
 	_, err := board.Dial(t.Context(), "192.0.2.1:7447",
@@ -294,14 +294,14 @@ func TestCredentialsThatCannotBeUsedAreRefusedBeforeAnythingIsSent(t *testing.T)
 		{missing, fs.ErrNotExist, board.WithCertificate(one.cert, missing)},
 		{rubbish, nil, board.WithCertificate(rubbish, one.key)},
 		{other.key, nil, board.WithCertificate(one.cert, other.key)},
-		{"go together", nil, board.WithCertificate(one.cert, "")},
-		{"go together", nil, board.WithCertificate("", one.key)},
+		{"needs its key", nil, board.WithCertificate(one.cert, "")},
+		{"needs its key", nil, board.WithCertificate("", one.key)},
 		{missing, fs.ErrNotExist, board.WithTokenFile(missing)},
 		{dir, nil, board.WithTokenFile(dir)},
 		{empty + " holds no token", nil, board.WithTokenFile(empty)},
 		{rubbish + " holds no token", nil, board.WithTokenFile(rubbish)},
-		{"one word of ASCII", nil, board.WithToken("two words")},
-		{"one word of ASCII", nil, board.WithToken("schlüssel")},
+		{"one word of printable ASCII", nil, board.WithToken("two words")},
+		{"one word of printable ASCII", nil, board.WithToken("schlüssel")},
 	} {
 		err := wantRefused(t, board.ErrBadCredentials, refused.says, "127.0.0.1:1", refused.shown)
 		if refused.cause != nil && !errors.Is(err, refused.cause) {
@@ -310,8 +310,8 @@ func TestCredentialsThatCannotBeUsedAreRefusedBeforeAnythingIsSent(t *testing.T)
 	}
 }
 
-// A FIFO that nobody writes to would make its reader wait for ever.
-func TestAFileOfCredentialsThatIsNoRegularFileIsRefusedAndNotWaitedFor(t *testing.T) {
+// Opening a FIFO without a writer would wait for ever.
+func TestACredentialsFileThatIsNotARegularFileIsRefusedAtOnce(t *testing.T) {
 	t.Parallel()
 	fifo := filepath.Join(t.TempDir(), "fifo")
 	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
@@ -328,7 +328,7 @@ func TestAFileOfCredentialsThatIsNoRegularFileIsRefusedAndNotWaitedFor(t *testin
 	wantRefused(t, board.ErrBadCredentials, large+": larger than 4194304 bytes", "127.0.0.1:1", board.WithTokenFile(large))
 }
 
-func TestATokenFileThatBecomesAFIFOLeavesTheTokenThatItHeld(t *testing.T) {
+func TestIfATokenFileBecomesAFIFOItsLastTokenRemainsInUse(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "token")
 	write(t, file, "secret")
@@ -341,7 +341,7 @@ func TestATokenFileThatBecomesAFIFOLeavesTheTokenThatItHeld(t *testing.T) {
 	}
 }
 
-// wantRefused wants Dial to fail at once, with one line that says this.
+// wantRefused checks that Dial fails at once, with a line that contains says.
 func wantRefused(t *testing.T, kind error, says, target string, opts ...board.Option) error {
 	t.Helper()
 	client, err := board.Dial(t.Context(), target, append(slices.Clone(opts), board.WithDialTimeout(patient))...)

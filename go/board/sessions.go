@@ -39,11 +39,11 @@ type Session struct {
 
 	ttl    time.Duration
 	lost   chan struct{}
-	err    error // why it is lost; valid once lost is closed
+	err    error // why the session is lost; valid once lost is closed
 	end    context.CancelFunc
 	ended  chan struct{}
-	failed error // of the call that closed it; valid once ended is closed
-	index  int   // of the connection that carried the last renewal
+	failed error // the error of closing it; valid once ended is closed
+	index  int   // index of the connection that carried the last renewal
 }
 
 // SessionOption is an option of Session. The zero SessionOption sets nothing.
@@ -109,9 +109,9 @@ func (c *calls) Session(ctx context.Context, worker string, opts ...SessionOptio
 			return nil, err
 		}
 	}
-	held, end := context.WithCancel(ctx)
+	renewing, end := context.WithCancel(ctx)
 	s.end = end
-	go s.keep(ctx, held, newLease(s.ttl, sent))
+	go s.renewAndClose(ctx, renewing, newLease(s.ttl, sent))
 	return s, nil
 }
 
@@ -147,31 +147,32 @@ func (s *Session) Err() error {
 	}
 }
 
-// Close ends the session on the board, which takes back all that is still bound to
-// it: complete the phases first. The connection stays open. If Close returns an
-// error, the session may still be open; it expires within its ttl. Close may be
-// repeated, and returns the same.
+// Close ends the session on the board, which releases its files, and fails its
+// running phases or queues them again: complete the phases first. The connection
+// stays open. If Close returns an error, the session may still be open; it expires
+// within its ttl. Close may be repeated, and returns the same error.
 func (s *Session) Close() error {
 	s.end()
 	<-s.ended
 	return s.failed
 }
 
-// keep renews the session until held ends, and closes it then. If the caller's ctx
-// has ended, closing takes no longer than leaving.
-func (s *Session) keep(ctx, held context.Context, l *lease) {
+// renewAndClose renews the session until renewing ends, and then closes it. If the
+// session is lost, or the caller's ctx has ended, closing takes no longer than
+// hurriedClose.
+func (s *Session) renewAndClose(ctx, renewing context.Context, l *lease) {
 	defer close(s.ended)
 	defer s.end()
-	s.err = s.hold(held, l)
-	patience := min(s.ttl, DefaultTimeout)
+	s.err = s.renewUntil(renewing, l)
+	timeout := min(s.ttl, DefaultTimeout)
 	if s.err != nil {
 		close(s.lost)
-		<-held.Done()
+		<-renewing.Done()
 	}
 	if s.err != nil || ctx.Err() != nil {
-		patience = min(patience, leaving)
+		timeout = min(timeout, hurriedClose)
 	}
-	s.failed = s.close(context.WithoutCancel(ctx), patience)
+	s.failed = s.close(context.WithoutCancel(ctx), timeout)
 }
 
 // renewed is the answer to a renewal.
@@ -180,9 +181,9 @@ type renewed struct {
 	err  error
 }
 
-// hold renews the session until ctx ends. It returns an error if the session is
-// lost.
-func (s *Session) hold(ctx context.Context, l *lease) error {
+// renewUntil renews the session until ctx ends. It returns an error if the session
+// is lost.
+func (s *Session) renewUntil(ctx context.Context, l *lease) error {
 	answers := make(chan renewed)
 	for !l.lost() {
 		if l.due() {
@@ -226,8 +227,8 @@ func (s *Session) renew(ctx context.Context) error {
 	return err
 }
 
-func (s *Session) close(ctx context.Context, patience time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+func (s *Session) close(ctx context.Context, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	_, err := s.CloseSession(ctx, s.sessionID)
 	if errors.Is(err, ErrSessionExpired) { // it has ended already

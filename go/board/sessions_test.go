@@ -11,7 +11,7 @@ import (
 	"github.com/papapumpkin/quasar-board/go/internal/servertest"
 )
 
-func TestWhatAnEndingSessionHoldsIsTakenBack(t *testing.T) {
+func TestTheEndOfASessionEndsItsRunningPhasesAndReleasesItsFiles(t *testing.T) {
 	t.Parallel()
 	for _, end := range []struct {
 		opts       []board.SessionOption
@@ -48,7 +48,7 @@ func TestWhatAnEndingSessionHoldsIsTakenBack(t *testing.T) {
 	}
 }
 
-func TestWhatASessionHasCompletedStays(t *testing.T) {
+func TestAPhaseThatASessionHasCompletedStaysDone(t *testing.T) {
 	t.Parallel()
 	client := fresh(t)
 	session := open(t, client, "ada")
@@ -68,11 +68,11 @@ func TestWhatASessionHasCompletedStays(t *testing.T) {
 	}
 }
 
-func TestASessionIsRenewedForAsLongAsItIsHeldOverARestartToo(t *testing.T) {
+func TestASessionIsRenewedUntilItIsClosedAlsoAfterARestart(t *testing.T) {
 	t.Parallel()
 	server := servertest.Start(t)
 	client := dial(t, server.Target)
-	session := open(t, client, "ada", board.WithTTL(12*time.Second)) // which the server is not away for
+	session := open(t, client, "ada", board.WithTTL(12*time.Second)) // longer than the restart takes
 	begin(t, session, "p")
 	server.Kill()
 	server.Restart()
@@ -83,11 +83,12 @@ func TestASessionIsRenewedForAsLongAsItIsHeldOverARestartToo(t *testing.T) {
 	}
 }
 
-// waitUntilRenewed looks until the session expires later than that; it returns when.
+// waitUntilRenewed waits until the session expires later than after, and returns when
+// it expires.
 func waitUntilRenewed(t *testing.T, client *board.Client, session *board.Session, after time.Time) time.Time {
 	t.Helper()
-	look := time.NewTicker(50 * time.Millisecond)
-	defer look.Stop()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
 	for {
 		sessions, err := client.ListSessions(t.Context())
 		if err != nil || len(sessions) != 1 || sessions[0].SessionID != session.ID() {
@@ -96,25 +97,25 @@ func waitUntilRenewed(t *testing.T, client *board.Client, session *board.Session
 		if sessions[0].ExpiresAt.After(after) {
 			return sessions[0].ExpiresAt
 		}
-		<-look.C
+		<-tick.C
 	}
 }
 
-func TestASessionThatIsLostSaysSoAndItsCallsAreRefused(t *testing.T) {
+func TestTheCallsOfALostSessionAreRefused(t *testing.T) {
 	t.Parallel()
 	client := fresh(t)
 	session := open(t, client, "ada", board.WithTTL(time.Second))
 	begin(t, session, "p", "a.go")
 	select {
 	case <-session.Lost():
-		t.Fatal("the session is lost before it is")
+		t.Fatal("the session is lost before it was closed")
 	default:
 	}
 	if released, err := client.CloseSession(t.Context(), session.ID()); err != nil || released != 1 {
 		t.Errorf("released %d, %v", released, err)
 	}
 	<-session.Lost()
-	s := session // as everything that a worker would do
+	s := session
 	_, complete := s.CompletePhase(t.Context(), "p", board.StateDone, nil)
 	_, claimMany := s.ClaimFiles(t.Context(), []string{"a.go"}, "p")
 	c := board.Contract{Producer: "p", Kind: board.KindType, Name: "T"}
@@ -133,7 +134,7 @@ func TestASessionThatIsLostSaysSoAndItsCallsAreRefused(t *testing.T) {
 		}
 	}
 	if err := session.Close(); err != nil {
-		t.Errorf("closing what was lost: %v", err)
+		t.Errorf("closing a lost session: %v", err)
 	}
 }
 
@@ -189,7 +190,7 @@ func TestClosingASessionOfAClosedClientIsAnError(t *testing.T) {
 	}
 }
 
-func TestASessionThatCannotBeIsRefusedByItsField(t *testing.T) {
+func TestTheErrorNamesAnInvalidFieldOfASession(t *testing.T) {
 	t.Parallel()
 	client := fresh(t)
 	for field, opts := range map[string][]board.SessionOption{
@@ -203,7 +204,7 @@ func TestASessionThatCannotBeIsRefusedByItsField(t *testing.T) {
 	wantInvalid(t, "worker", err)
 }
 
-func TestAClientOfAnotherBoardIsInNoSession(t *testing.T) {
+func TestAClientOfAnotherBoardBelongsToNoSession(t *testing.T) {
 	t.Parallel()
 	session := open(t, fresh(t), "ada")
 	other := session.On(servertest.FreshName())
@@ -239,7 +240,7 @@ func TestASessionIsABoardWhoseCloseLeavesTheConnectionOpen(t *testing.T) {
 		t.Errorf("got the owner %q, %v", owner, err)
 	}
 	if _, embeds := reflect.TypeFor[board.Session]().FieldByName("Client"); embeds {
-		t.Error("a session has another Close, that of its client")
+		t.Error("Session embeds Client, whose Close would close the connection")
 	}
 }
 

@@ -27,7 +27,7 @@ func (c *calls) Snapshot(ctx context.Context) (*Snapshot, error) {
 	return call(ctx, c, c.readSnapshot, &boardv1.GetSnapshotRequest{Board: c.board})
 }
 
-// readSnapshot reads a snapshot, and reads it anew if its stream breaks.
+// readSnapshot reads a snapshot, and starts again if its stream breaks.
 func (c *calls) readSnapshot(ctx context.Context, request *boardv1.GetSnapshotRequest, opts ...grpc.CallOption) (s *Snapshot, err error) {
 	err = c.conns.retry(ctx, maxAttempts, func() error {
 		s, err = c.readParts(ctx, request, opts...)
@@ -36,7 +36,7 @@ func (c *calls) readSnapshot(ctx context.Context, request *boardv1.GetSnapshotRe
 	return s, err
 }
 
-// readParts puts the parts of a snapshot together.
+// readParts reads the parts of a snapshot, and joins them.
 func (c *calls) readParts(ctx context.Context, request *boardv1.GetSnapshotRequest, opts ...grpc.CallOption) (*Snapshot, error) {
 	stream, err := c.stub.GetSnapshot(ctx, request, opts...)
 	if err != nil {

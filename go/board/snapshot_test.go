@@ -15,13 +15,13 @@ import (
 	"github.com/papapumpkin/quasar-board/go/boardv1"
 )
 
-func TestASnapshotIsWhatTheListsSayAtOneRevision(t *testing.T) {
+func TestASnapshotEqualsTheListsAtItsRevision(t *testing.T) {
 	t.Parallel()
 	client := fresh(t)
 	session := open(t, client, "ada")
 	begin(t, session, "p", "b.go", "a.go")
 	begin(t, client, "q", "c.go")
-	long := strings.Repeat("x", 300_000) // so that it comes in parts
+	long := strings.Repeat("x", 300_000) // so that the snapshot has several parts
 	for i := range 8 {
 		c := board.Contract{Producer: "q", Kind: board.KindType, Name: fmt.Sprint("T", i), Signature: long}
 		if err := client.PublishContract(t.Context(), c); err != nil {
@@ -57,7 +57,7 @@ func TestASnapshotIsWhatTheListsSayAtOneRevision(t *testing.T) {
 	}
 }
 
-func TestASnapshotThatIsCutOffIsReadAnew(t *testing.T) {
+func TestASnapshotWhoseStreamBreaksIsReadAgain(t *testing.T) {
 	t.Parallel()
 	server := &cutOff{}
 	s, err := dial(t, serve(t, server)).Snapshot(t.Context())
@@ -66,7 +66,7 @@ func TestASnapshotThatIsCutOffIsReadAnew(t *testing.T) {
 	}
 }
 
-// cutOff breaks its first snapshot in the middle.
+// cutOff breaks the stream of its first snapshot in the middle.
 type cutOff struct {
 	scripted
 	calls atomic.Int64
@@ -80,7 +80,7 @@ func (c *cutOff) GetSnapshot(_ *boardv1.GetSnapshotRequest, stream grpc.ServerSt
 			return err
 		}
 		if first {
-			return status.Error(codes.Unavailable, "the server goes away")
+			return status.Error(codes.Unavailable, "the server is killed")
 		}
 	}
 	return nil

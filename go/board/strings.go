@@ -99,7 +99,8 @@ func (a Archived) String() string {
 	return fmt.Sprintf("%s, %s, %s removed", count(a.Phases, "phase"), count(a.Contracts, "contract"), count(a.Claims, "claim"))
 }
 
-// inSession names a session that a record is bound to, if it is.
+// inSession returns the end of a record's text: the session that it is bound to, if
+// any.
 func inSession(sessionID string) string {
 	if sessionID == "" {
 		return ""
@@ -107,7 +108,8 @@ func inSession(sessionID string) string {
 	return fmt.Sprintf(", session %q", sessionID)
 }
 
-// orUnknown returns a word of the board, or a stand-in for one of a later server.
+// orUnknown returns the word of an enum, or "unknown" for one that this client does
+// not know.
 func orUnknown(word string) string {
 	if word == "" {
 		return "unknown"

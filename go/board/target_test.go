@@ -35,7 +35,7 @@ func TestATargetWithoutAPortMeans7447(t *testing.T) {
 	}
 }
 
-// Not parallel, for net/http reads the environment once, when it is first asked.
+// Not parallel: net/http reads the environment once, at its first request.
 func TestAProxyIsNeverUsed(t *testing.T) {
 	elsewhere, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

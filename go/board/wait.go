@@ -14,14 +14,15 @@ import (
 type Condition interface {
 	fmt.Stringer
 
-	// condition converts it. The error names its invalid field; field is its own path.
+	// condition converts it to its message. The error names the invalid field; field is
+	// the path of the condition itself.
 	condition(field string) (*boardv1.WaitCondition, error)
 
-	// look reads whether the condition holds now, and what NotMet.Actual says.
-	look(ctx context.Context, c *calls) (holds bool, actual string, err error)
+	// evaluate reads whether the condition holds now, and the value of NotMet.Actual.
+	evaluate(ctx context.Context, c *calls) (holds bool, actual string, err error)
 
-	// unless says why the condition does not hold.
-	unless(actual string) string
+	// reason returns why the condition does not hold.
+	reason(actual string) string
 }
 
 // PhaseIn holds while the phase is in one of the states.
@@ -104,8 +105,8 @@ type Met struct {
 }
 
 // WaitFor returns as soon as all the conditions, 1 to 100, hold at one revision,
-// and at once if they do already. It waits until ctx ends, without regard to the
-// client's timeout, and outlasts restarts of the server.
+// and at once if they do already. It waits until ctx ends, whatever the client's
+// timeout is, and survives restarts of the server.
 //
 // If the deadline of ctx passes, WaitFor reads which of the conditions do not
 // hold, for a second at most, and returns a [*WaitTimeoutError].
@@ -118,10 +119,10 @@ func (c *calls) WaitFor(ctx context.Context, conditions ...Condition) (*Met, err
 		}
 		request.Conditions = append(request.Conditions, message)
 	}
-	patient := *c
-	patient.timeout = 0
+	unbounded := *c
+	unbounded.timeout = 0
 	began := time.Now()
-	response, err := call(ctx, &patient, c.stub.WaitFor, request)
+	response, err := call(ctx, &unbounded, c.stub.WaitFor, request)
 	if err != nil {
 		return nil, c.whyNotMet(ctx, began, conditions, err)
 	}

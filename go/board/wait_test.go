@@ -50,11 +50,11 @@ func TestAWaitEndsAsSoonAsAllItsConditionsHoldTogether(t *testing.T) {
 	}
 	again, err := client.WaitFor(t.Context(), conditions...)
 	if err != nil || again.Revision != m.Revision {
-		t.Errorf("what holds already: got %+v, %v", again, err)
+		t.Errorf("conditions that hold already: got %+v, %v", again, err)
 	}
 }
 
-func TestAWaitGoesOnAfterARestart(t *testing.T) {
+func TestAWaitContinuesAfterARestart(t *testing.T) {
 	t.Parallel()
 	server := servertest.Start(t)
 	between := newNetwork(t, server.Target)
@@ -101,7 +101,7 @@ func (s sentCalls) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Co
 
 func (s sentCalls) HandleConn(context.Context, stats.ConnStats) {}
 
-func TestAWaitLastsAsLongAsItsContextAndNotTheClientsTimeout(t *testing.T) {
+func TestAWaitLastsUntilItsContextEndsAndNotTheClientsTimeout(t *testing.T) {
 	t.Parallel()
 	client := fresh(t, board.WithTimeout(time.Nanosecond))
 	if _, err := client.WaitFor(t.Context(), board.FileFree("a.go")); err != nil {
@@ -172,6 +172,26 @@ func TestAWaitOnAFrozenServerEndsWithItsDeadline(t *testing.T) {
 	server.Kill()
 }
 
+func TestAWaitWhoseServerStaysAwayEndsWithItsDeadline(t *testing.T) {
+	t.Parallel()
+	server := servertest.Start(t)
+	waits := sentCalls{"/board.v1.BoardService/WaitFor", make(chan struct{}, 100)}
+	client := dial(t, server.Target, board.WithDialOptions(grpc.WithStatsHandler(waits)))
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() {
+		_, err := client.WaitFor(ctx, board.PhaseIn("a", board.StateDone))
+		ended <- err
+	}()
+	<-waits.sent
+	server.Kill()
+	err := <-ended
+	if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, board.ErrUnavailable) {
+		t.Errorf("got %v, want context.DeadlineExceeded and ErrUnavailable", err)
+	}
+}
+
 func TestAWaitAndASnapshotEndWithTheirClient(t *testing.T) {
 	t.Parallel()
 	waits := sentCalls{"/board.v1.BoardService/WaitFor", make(chan struct{}, 1)}
@@ -193,7 +213,7 @@ func TestAWaitAndASnapshotEndWithTheirClient(t *testing.T) {
 	}
 }
 
-func TestAConditionThatCannotBeIsNamed(t *testing.T) {
+func TestTheErrorNamesAnInvalidCondition(t *testing.T) {
 	t.Parallel()
 	client := fresh(t)
 	for field, conditions := range map[string][]board.Condition{

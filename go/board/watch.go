@@ -14,15 +14,15 @@ import (
 )
 
 // Watch delivers the events of a board as they happen: each once, in the order of
-// their revisions. It has a channel, so that its user can select on it.
+// their revisions. Its events come on a channel, for select.
 type Watch struct {
 	client    *calls
 	request   *boardv1.WatchRequest // of the next stream, which resumes where the last one ended
 	snapshots bool
-	taken     *Snapshot // where the next stream starts; not delivered yet
+	pending   *Snapshot // delivered before the events of the next stream; nil if there is none
 
 	events   chan Event
-	stands   chan struct{} // closed by the first message
+	started  chan struct{} // closed by the first message
 	revision atomic.Int64
 	ctx      context.Context
 	end      context.CancelCauseFunc
@@ -78,8 +78,8 @@ func FromSnapshot() WatchOption {
 }
 
 // Watch watches the board until ctx ends. It delivers everything that happens after
-// the call. It resumes without a gap or a repeat if the server was away or the
-// events were not received fast enough. The client's timeout bounds the call, not
+// the call. It resumes without a gap or a repeat if the server was unavailable or
+// the events were not received fast enough. The client's timeout bounds the call, not
 // the watch.
 //
 //	watch, err := b.Watch(ctx, board.Kinds(board.EventPhase))
@@ -95,7 +95,7 @@ func (c *calls) Watch(ctx context.Context, opts ...WatchOption) (*Watch, error) 
 		client:  c,
 		request: &boardv1.WatchRequest{Board: c.board},
 		events:  make(chan Event),
-		stands:  make(chan struct{}),
+		started: make(chan struct{}),
 	}
 	for _, opt := range opts {
 		if opt.apply == nil {
@@ -112,14 +112,14 @@ func (c *calls) Watch(ctx context.Context, opts ...WatchOption) (*Watch, error) 
 		late = time.After(c.timeout)
 	}
 	select {
-	case <-w.stands:
+	case <-w.started:
 		return w, nil
 	case <-late:
 		silence := status.Error(codes.DeadlineExceeded, fmt.Sprintf("no answer within %v", c.timeout))
-		w.end(ended{c.failure(ctx, w.request, silence)})
+		w.end(watchError{c.failure(ctx, w.request, silence)})
 	case <-w.ctx.Done():
 	}
-	for range w.events { // until it is closed, so that no goroutine is left
+	for range w.events { // wait until it is closed, so that no goroutine is left
 	}
 	return nil, w.Err()
 }
@@ -134,7 +134,7 @@ func (w *Watch) Events() <-chan Event { return w.events }
 // resumes after those two.
 func (w *Watch) Err() error {
 	cause := context.Cause(w.ctx)
-	var own ended
+	var own watchError
 	switch {
 	case errors.As(cause, &own):
 		return own.error
@@ -144,8 +144,9 @@ func (w *Watch) Err() error {
 	return cause
 }
 
-// ended is an error of the watch itself, as the cause of the end of its context.
-type ended struct{ error }
+// watchError is an error that ended the watch, as the cause of the end of its
+// context.
+type watchError struct{ error }
 
 // Revision returns the revision up to which every event has been received. Another
 // watch can resume after it.
@@ -154,23 +155,23 @@ func (w *Watch) Revision() int64 { return w.revision.Load() }
 // follow delivers the events of one stream after the other.
 func (w *Watch) follow() {
 	defer close(w.events)
-	var pause patience
+	var between pauses
 	for attempt := 1; ; attempt++ {
 		before := w.request.AfterRevision
 		err := w.stream()
-		if w.request.AfterRevision != before { // it had a message
-			pause = patience{}
+		if w.request.AfterRevision != before { // the stream had a message
+			between = pauses{}
 		}
 		switch {
-		case errors.Is(err, ErrUnavailable) && (w.begun() || attempt < maxAttempts), errors.Is(err, ErrWatchTooSlow):
-		case errors.Is(err, context.DeadlineExceeded) && w.begun(): // of a snapshot
+		case errors.Is(err, ErrUnavailable) && (w.hasStarted() || attempt < maxAttempts), errors.Is(err, ErrWatchTooSlow):
+		case errors.Is(err, context.DeadlineExceeded) && w.hasStarted(): // while reading a snapshot
 		case w.snapshots && (errors.Is(err, ErrRevisionCompacted) || errors.Is(err, ErrBoardReplaced)):
 			w.request.AfterRevision = nil
 		default:
-			w.end(ended{err})
+			w.end(watchError{err})
 			return
 		}
-		if !pause.wait(w.ctx) {
+		if !between.wait(w.ctx) {
 			return
 		}
 	}
@@ -183,7 +184,7 @@ func (w *Watch) stream() error {
 		if err != nil {
 			return err
 		}
-		w.taken, w.request.AfterRevision, w.request.BoardId = s, &s.Revision, s.BoardID
+		w.pending, w.request.AfterRevision, w.request.BoardId = s, &s.Revision, s.BoardID
 	}
 	stream, err := w.client.stub.Watch(w.ctx, w.request)
 	if err != nil {
@@ -194,22 +195,22 @@ func (w *Watch) stream() error {
 		if err != nil {
 			return w.client.failure(w.ctx, w.request, err)
 		}
-		if err := w.take(response); err != nil {
+		if err := w.handle(response); err != nil {
 			return err
 		}
 	}
 }
 
-// take delivers the events of a message, and then advances to its revision.
-func (w *Watch) take(response *boardv1.WatchResponse) error {
-	if !w.begun() {
-		close(w.stands)
+// handle delivers the events of a message, and then advances to its revision.
+func (w *Watch) handle(response *boardv1.WatchResponse) error {
+	if !w.hasStarted() {
+		close(w.started)
 	}
-	if s := w.taken; s != nil {
+	if s := w.pending; s != nil {
 		if err := w.deliver(Event{Revision: s.Revision, Change: ChangeSnapshot, Snapshot: s}); err != nil {
 			return err
 		}
-		w.taken = nil
+		w.pending = nil
 	}
 	for _, message := range response.GetEvents() {
 		if err := w.deliver(event(message)); err != nil {
@@ -224,10 +225,10 @@ func (w *Watch) take(response *boardv1.WatchResponse) error {
 	return nil
 }
 
-// begun reports whether the watch has received a message.
-func (w *Watch) begun() bool {
+// hasStarted reports whether the watch has received a message.
+func (w *Watch) hasStarted() bool {
 	select {
-	case <-w.stands:
+	case <-w.started:
 		return true
 	default:
 		return false

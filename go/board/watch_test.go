@@ -21,7 +21,7 @@ import (
 	"github.com/papapumpkin/quasar-board/go/internal/servertest"
 )
 
-func TestAWatchTellsOfEveryChangeAfterItsCallWithTheWholeRecord(t *testing.T) {
+func TestAWatchDeliversEveryLaterChangeWithItsRecord(t *testing.T) {
 	t.Parallel()
 	client := fresh(t)
 	begin(t, client, "before", "before.go")
@@ -76,8 +76,8 @@ func TestAWatchTellsOfEveryChangeAfterItsCallWithTheWholeRecord(t *testing.T) {
 	}
 }
 
-// The watch is cut off twice, and each time the board goes on changing.
-func TestAWatchGoesOnAfterARestartWithoutGapOrRepeat(t *testing.T) {
+// The server restarts twice while the board changes.
+func TestAWatchResumesAfterARestartWithoutGapOrRepeat(t *testing.T) {
 	t.Parallel()
 	server := servertest.Start(t)
 	client := dial(t, server.Target)
@@ -92,7 +92,7 @@ func TestAWatchGoesOnAfterARestartWithoutGapOrRepeat(t *testing.T) {
 			}
 		}
 	})
-	for i := range phases { // each once, those too whose reply was cut off
+	for i := range phases { // each once, also those whose reply was lost
 		if e := next(t, watch); e.Revision != int64(i+1) || e.Phase.PhaseID != fmt.Sprint("p", i) {
 			t.Fatalf("got revision %d of %+v, want p%d", e.Revision, e.Phase, i)
 		}
@@ -108,7 +108,7 @@ func TestAWatchGoesOnAfterARestartWithoutGapOrRepeat(t *testing.T) {
 	writer.Wait()
 }
 
-func TestABoardThatIsArchivedIsEmptyAndItsWatchTellsWhatWent(t *testing.T) {
+func TestArchivingEmptiesTheBoardAndItsWatchHasEachRemoval(t *testing.T) {
 	t.Parallel()
 	client := fresh(t)
 	begin(t, client, "p", "a.go")
@@ -180,7 +180,7 @@ func TestAWatchAfterARevisionBeginsThere(t *testing.T) {
 	}
 }
 
-func TestAWatchOfSomeKindsTellsOfNoOthers(t *testing.T) {
+func TestAWatchOfSomeKindsDeliversNoOthers(t *testing.T) {
 	t.Parallel()
 	client := fresh(t)
 	watch := watching(t, client, board.Kinds(board.EventContract, board.EventSession))
@@ -222,9 +222,9 @@ func TestAWatchFromASnapshotBeginsWithTheWholeBoard(t *testing.T) {
 	}
 }
 
-// Nobody takes the events while more of them come than a server keeps for a
-// watch that is behind.
-func TestAWatchThatIsNotReadGoesOnWithoutGapOrRepeatOnceItIs(t *testing.T) {
+// While the test does not receive, the server has more events than it queues for one
+// watch.
+func TestAWatchThatIsReadTooLateResumesWithoutGapOrRepeat(t *testing.T) {
 	t.Parallel()
 	client := fresh(t)
 	watch := watching(t, client)
@@ -236,12 +236,12 @@ func TestAWatchThatIsNotReadGoesOnWithoutGapOrRepeatOnceItIs(t *testing.T) {
 	}
 }
 
-func TestAWatchThatHasMissedWhatIsNoLongerKeptEndsOrTakesASnapshot(t *testing.T) {
+func TestAWatchThatMissedCompactedEventsEndsOrTakesASnapshot(t *testing.T) {
 	t.Parallel()
 	server := servertest.Start(t, "--keep-revisions", "3")
 	client := dial(t, server.Target)
-	plain, healed := watching(t, client), watching(t, client, board.FromSnapshot())
-	next(t, healed)
+	plain, resumed := watching(t, client), watching(t, client, board.FromSnapshot())
+	next(t, resumed)
 	count := flood(t, client)
 	for range plain.Events() {
 	}
@@ -250,7 +250,7 @@ func TestAWatchThatHasMissedWhatIsNoLongerKeptEndsOrTakesASnapshot(t *testing.T)
 	}
 	published := 0
 	for published < count {
-		e := next(t, healed)
+		e := next(t, resumed)
 		switch {
 		case e.Snapshot != nil:
 			if published = len(e.Snapshot.Contracts); int64(published) != e.Snapshot.Revision {
@@ -273,13 +273,13 @@ func TestAWatchThatHasMissedWhatIsNoLongerKeptEndsOrTakesASnapshot(t *testing.T)
 }
 
 // The server freezes when the watch asks for its second snapshot, which runs out of
-// time, and goes on when the watch asks again.
-func TestAWatchFromASnapshotOutlastsASnapshotThatRunsOutOfTime(t *testing.T) {
+// time, and thaws when the watch asks again.
+func TestAWatchFromASnapshotSurvivesASnapshotThatRunsOutOfTime(t *testing.T) {
 	t.Parallel()
 	server := servertest.Start(t, "--keep-revisions", "3")
 	between := newNetwork(t, server.Target)
 	var asked atomic.Int32
-	snapshots := begunCalls{"/board.v1.BoardService/GetSnapshot", func() {
+	snapshots := onBegin{"/board.v1.BoardService/GetSnapshot", func() {
 		switch asked.Add(1) {
 		case 2:
 			server.Freeze()
@@ -306,33 +306,33 @@ func TestAWatchFromASnapshotOutlastsASnapshotThatRunsOutOfTime(t *testing.T) {
 	}
 }
 
-// begunCalls calls a function before each call of a method is sent.
-type begunCalls struct {
+// onBegin calls a function before it sends each call of a method.
+type onBegin struct {
 	method string
 	begun  func()
 }
 
-func (b begunCalls) TagRPC(ctx context.Context, info *stats.RPCTagInfo) context.Context {
+func (b onBegin) TagRPC(ctx context.Context, info *stats.RPCTagInfo) context.Context {
 	return context.WithValue(ctx, methodKey{}, info.FullMethodName)
 }
 
-func (b begunCalls) HandleRPC(ctx context.Context, event stats.RPCStats) {
+func (b onBegin) HandleRPC(ctx context.Context, event stats.RPCStats) {
 	if _, is := event.(*stats.Begin); is && ctx.Value(methodKey{}) == b.method {
 		b.begun()
 	}
 }
 
-func (b begunCalls) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context { return ctx }
+func (b onBegin) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context { return ctx }
 
-func (b begunCalls) HandleConn(context.Context, stats.ConnStats) {}
+func (b onBegin) HandleConn(context.Context, stats.ConnStats) {}
 
 func TestAWatchOfABoardThatIsReplacedEndsOrTakesASnapshot(t *testing.T) {
 	t.Parallel()
 	server := servertest.Start(t)
 	client := dial(t, server.Target)
 	begin(t, client, "old")
-	plain, healed := watching(t, client), watching(t, client, board.FromSnapshot())
-	old := next(t, healed).Snapshot
+	plain, resumed := watching(t, client), watching(t, client, board.FromSnapshot())
+	old := next(t, resumed).Snapshot
 	server.Stop()
 	files, err := filepath.Glob(filepath.Join(server.Dir, "*.board.db*"))
 	if err != nil || len(files) == 0 {
@@ -351,7 +351,7 @@ func TestAWatchOfABoardThatIsReplacedEndsOrTakesASnapshot(t *testing.T) {
 		t.Errorf("got %v, want ErrBoardReplaced", err)
 	}
 	begin(t, client, "new")
-	for e := next(t, healed); e.Snapshot == nil || len(e.Snapshot.Phases) == 0; e = next(t, healed) {
+	for e := next(t, resumed); e.Snapshot == nil || len(e.Snapshot.Phases) == 0; e = next(t, resumed) {
 		if e.Snapshot != nil && e.Snapshot.BoardID == old.BoardID {
 			t.Errorf("got the old board: %+v", e.Snapshot)
 		}
@@ -393,7 +393,7 @@ func TestAWatchEndsWithItsContextAndWithItsClient(t *testing.T) {
 	}
 }
 
-func TestAWatchWhoseContextIsCancelledForACauseWasCancelledForIt(t *testing.T) {
+func TestTheErrorOfAWatchHasTheCauseOfItsContext(t *testing.T) {
 	t.Parallel()
 	client := fresh(t)
 	ctx, cancel := context.WithCancelCause(t.Context()) // as errgroup does
@@ -413,7 +413,7 @@ func TestAWatchWhoseContextIsCancelledForACauseWasCancelledForIt(t *testing.T) {
 	}
 }
 
-func TestAWatchThatCannotBeginSaysWhy(t *testing.T) {
+func TestWatchReturnsWhyItCannotBegin(t *testing.T) {
 	t.Parallel()
 	client := fresh(t)
 	if _, err := client.Watch(t.Context(), board.AfterRevision(1_000_000)); err == nil {
@@ -431,7 +431,7 @@ func TestAWatchThatCannotBeginSaysWhy(t *testing.T) {
 	}
 }
 
-func TestAWatchThatHearsNothingEndsAfterTheClientsTimeout(t *testing.T) {
+func TestAWatchWithoutAFirstMessageEndsAfterTheClientsTimeout(t *testing.T) {
 	t.Parallel()
 	client := dial(t, serve(t, &silent{}), board.WithTimeout(100*time.Millisecond))
 	if _, err := client.Watch(t.Context()); !errors.Is(err, context.DeadlineExceeded) {
@@ -439,7 +439,7 @@ func TestAWatchThatHearsNothingEndsAfterTheClientsTimeout(t *testing.T) {
 	}
 }
 
-// silent accepts a watch and says nothing.
+// silent accepts a watch and sends no message.
 type silent struct{ scripted }
 
 func (s *silent) Watch(_ *boardv1.WatchRequest, stream grpc.ServerStreamingServer[boardv1.WatchResponse]) error {
@@ -448,20 +448,20 @@ func (s *silent) Watch(_ *boardv1.WatchRequest, stream grpc.ServerStreamingServe
 }
 
 // Not parallel: it counts the goroutines of the whole process.
-func TestNothingIsLeftRunningOnceWatchesAndSessionsHaveEnded(t *testing.T) {
+func TestWatchesAndSessionsThatHaveEndedLeaveNoGoroutine(t *testing.T) {
 	client := fresh(t)
 	begin(t, client, "warm")
 	before := runtime.NumGoroutine()
 	ctx, cancel := context.WithCancel(t.Context())
 	for range 20 {
-		if _, err := client.Watch(ctx, board.FromSnapshot()); err != nil { // nobody takes the snapshot
+		if _, err := client.Watch(ctx, board.FromSnapshot()); err != nil { // the snapshot is not received
 			t.Fatal(err)
 		}
 		if _, err := client.Watch(ctx, board.Kinds(board.EventPhase)); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := client.Watch(ctx, board.AfterRevision(1_000_000)); err == nil {
-			t.Fatal("a watch of the future began")
+			t.Fatal("a watch after a future revision began")
 		}
 		if _, err := client.Session(ctx, "ends with its context"); err != nil {
 			t.Fatal(err)
@@ -491,8 +491,8 @@ func TestNothingIsLeftRunningOnceWatchesAndSessionsHaveEnded(t *testing.T) {
 	}
 }
 
-// flood publishes more than a server keeps for a watch that does not read;
-// it returns how many contracts T0, T1, ... those were.
+// flood publishes more than a server queues for a watch that does not receive. It
+// returns the number of contracts, which are named T0, T1 and so on.
 func flood(t *testing.T, client *board.Client) int {
 	t.Helper()
 	const count = 20
@@ -515,7 +515,7 @@ func watching(t *testing.T, client *board.Client, opts ...board.WatchOption) *bo
 	return watch
 }
 
-// next returns the next event, for which it waits.
+// next waits for the next event.
 func next(t *testing.T, watch *board.Watch) board.Event {
 	t.Helper()
 	select {
@@ -525,7 +525,7 @@ func next(t *testing.T, watch *board.Watch) board.Event {
 		}
 		return e
 	case <-time.After(time.Minute):
-		t.Fatal("waited in vain for an event")
+		t.Fatal("no event arrived within a minute")
 		return board.Event{}
 	}
 }

@@ -1,5 +1,5 @@
-// Package boardtest holds what every [board.Board] has to do, as tests: for the
-// client of a server as for a store in the process.
+// Package boardtest tests that an implementation of [board.Board], whether the client
+// of a server or a store in the process, does what its documentation says.
 package boardtest
 
 import (
@@ -15,11 +15,11 @@ import (
 	"github.com/papapumpkin/quasar-board/go/board"
 )
 
-// Open returns one more handle on the board of a test. The test's end closes it.
+// Open returns another handle on the board of a test, which is closed when the test
+// ends.
 type Open func() board.Board
 
-// Run tests the boards that fresh makes: one of its own, with nothing on it,
-// for each test.
+// Run runs the tests. For each of them, fresh makes an empty board of its own.
 func Run(t *testing.T, fresh func(t *testing.T) Open) {
 	t.Helper()
 	for _, behaviour := range behaviours {
@@ -36,37 +36,37 @@ var behaviours = []struct {
 	test func(s *suite)
 }{
 	{"a missing thing is not an error", missing},
-	{"publishing an empty batch and releasing nothing succeed", nothingToDo},
+	{"publishing an empty batch and releasing nothing succeed", emptyWrites},
 	{"any state may follow any other", anyTransition},
 	{"the last of two states wins", lastStateWins},
-	{"every kind and status of contract comes back", everyKindAndStatus},
+	{"contracts of every kind and status are kept", everyKindAndStatus},
 	{"an empty status means fulfilled", emptyStatus},
 	{"signature and package may be empty", emptySignatureAndPackage},
-	{"what a contract says comes back byte for byte", contractText},
-	{"publishing again keeps id and creation time and replaces the rest", upsert},
+	{"the text of a contract is kept byte for byte", contractText},
+	{"publishing again keeps the id and creation time and replaces the rest", upsert},
 	{"publishing again with an empty status makes it fulfilled", upsertStatus},
 	{"the last duplicate of a batch wins", lastDuplicateWins},
 	{"two producers may publish the same kind and name", twoProducers},
-	{"readers see all of a batch or nothing", atomicBatch},
-	{"a single contract reads as one of a batch does", singleIsBatchOfOne},
-	{"contracts come in the order of their ids", contractsInOrder},
-	{"claims come in the byte order of their paths", claimsInOrder},
+	{"a reader sees all of a batch or nothing", atomicBatch},
+	{"publishing one contract is publishing a batch of one", singleIsBatchOfOne},
+	{"contracts are listed in the order of their ids", contractsInOrder},
+	{"claims are listed in the byte order of their paths", claimsInOrder},
 	{"paths are kept as they are given", pathsAsGiven},
-	{"long lists come whole", longLists},
+	{"long lists are returned whole", longLists},
 	{"claiming a file again succeeds", claimAgain},
-	{"a file has one owner, whom the conflict names", conflict},
+	{"a file has one owner, which the error of another claim names", conflict},
 	{"a released file can be claimed by another", releaseFrees},
 	{"releasing frees only the phase's own files", releaseOwnOnly},
-	{"of many who claim one file at once exactly one gets it", claimRace},
-	{"another handle sees a write that has returned", otherHandleSees},
+	{"if many phases claim a file at once, exactly one gets it", claimRace},
+	{"another handle sees each write that has returned", otherHandleSees},
 	{"one handle serves many goroutines", manyGoroutines},
-	{"a cancelled context is context.Canceled", cancelled},
-	{"a context past its deadline is context.DeadlineExceeded", pastDeadline},
-	{"a cancelled write changes nothing", cancelledWrite},
-	{"closing a handle leaves the board", closing},
+	{"with a cancelled context, calls fail with context.Canceled", cancelled},
+	{"after the deadline, calls fail with context.DeadlineExceeded", pastDeadline},
+	{"a write with a cancelled context changes nothing", cancelledWrite},
+	{"closing a handle leaves the board and other handles open", closing},
 }
 
-// A suite is one test of a board.
+// suite is one test of a board, with its first handle.
 type suite struct {
 	*testing.T
 	ctx   context.Context
@@ -87,7 +87,7 @@ func missing(s *suite) {
 	s.equal("claims of an unknown phase", len(claims), 0, err)
 }
 
-func nothingToDo(s *suite) {
+func emptyWrites(s *suite) {
 	s.ok(s.board.PublishContracts(s.ctx, nil))
 	s.ok(s.board.PublishContracts(s.ctx, []board.Contract{}))
 	s.ok(s.board.ReleaseClaims(s.ctx, "nobody"))
@@ -129,7 +129,7 @@ func everyKindAndStatus(s *suite) {
 		}
 	}
 	s.ok(s.board.PublishContracts(s.ctx, published))
-	s.equal("contracts", given(s.allContracts()), published, nil)
+	s.equal("contracts", withoutAssigned(s.allContracts()), published, nil)
 }
 
 func emptyStatus(s *suite) {
@@ -140,7 +140,7 @@ func emptyStatus(s *suite) {
 func emptySignatureAndPackage(s *suite) {
 	file := board.Contract{Producer: "p", Kind: board.KindFile, Name: "main.go", Status: board.StatusFulfilled}
 	s.ok(s.board.PublishContract(s.ctx, file))
-	s.equal("contracts", given(s.allContracts()), []board.Contract{file}, nil)
+	s.equal("contracts", withoutAssigned(s.allContracts()), []board.Contract{file}, nil)
 }
 
 func contractText(s *suite) {
@@ -153,7 +153,7 @@ func contractText(s *suite) {
 		Status:    board.StatusPending,
 	}
 	s.ok(s.board.PublishContract(s.ctx, method))
-	s.equal("contracts", given(s.allContracts()), []board.Contract{method}, nil)
+	s.equal("contracts", withoutAssigned(s.allContracts()), []board.Contract{method}, nil)
 }
 
 func upsert(s *suite) {
@@ -165,7 +165,7 @@ func upsert(s *suite) {
 	second := key
 	second.Signature, second.Package, second.Status = "func F() error", "b", board.StatusDisputed
 	s.ok(s.board.PublishContract(s.ctx, second))
-	s.equal("contracts", given(s.allContracts()), []board.Contract{second}, nil)
+	s.equal("contracts", withoutAssigned(s.allContracts()), []board.Contract{second}, nil)
 	after := s.allContracts()[0]
 	s.equal("id", after.ID, before.ID, nil)
 	s.equal("creation time", after.CreatedAt, before.CreatedAt, nil)
@@ -188,8 +188,8 @@ func lastDuplicateWins(s *suite) {
 	last := first
 	last.Signature = "type T string"
 	s.ok(s.board.PublishContracts(s.ctx, []board.Contract{first, other, last}))
-	contracts := given(s.allContracts())
-	s.equal("how many", len(contracts), 2, nil)
+	contracts := withoutAssigned(s.allContracts())
+	s.equal("number of contracts", len(contracts), 2, nil)
 	if !slices.Contains(contracts, last) || !slices.Contains(contracts, other) {
 		s.Errorf("got %+v, want the last duplicate and the other contract", contracts)
 	}
@@ -201,9 +201,9 @@ func twoProducers(s *suite) {
 	b.Producer, b.Signature = "b", "type T string"
 	s.ok(s.board.PublishContract(s.ctx, a))
 	s.ok(s.board.PublishContract(s.ctx, b))
-	s.equal("contracts", given(s.allContracts()), []board.Contract{a, b}, nil)
+	s.equal("contracts", withoutAssigned(s.allContracts()), []board.Contract{a, b}, nil)
 	of, err := s.board.ContractsFor(s.ctx, "b")
-	s.equal("contracts of b", given(of), []board.Contract{b}, err)
+	s.equal("contracts of b", withoutAssigned(of), []board.Contract{b}, err)
 }
 
 func atomicBatch(s *suite) {
@@ -260,9 +260,9 @@ func contractsInOrder(s *suite) {
 	}
 	s.ok(s.board.PublishContract(s.ctx, board.Contract{Producer: "q", Kind: board.KindType, Name: "z", Signature: "again"}))
 	all := s.allContracts()
-	s.equal("how many", len(all), 8, nil)
+	s.equal("number of contracts", len(all), 8, nil)
 	of, err := s.board.ContractsFor(s.ctx, "p")
-	s.equal("how many of p", len(of), 4, err)
+	s.equal("number of contracts of p", len(of), 4, err)
 	for _, list := range [][]board.Contract{all, of} {
 		if !slices.IsSortedFunc(list, func(a, b board.Contract) int { return int(a.ID - b.ID) }) {
 			s.Errorf("not in the order of ids: %+v", list)
@@ -299,9 +299,9 @@ func longLists(s *suite) {
 		contracts[i] = board.Contract{Producer: "p", Kind: board.KindType, Name: fmt.Sprint("T", i), Status: board.StatusFulfilled}
 	}
 	s.ok(s.board.PublishContracts(s.ctx, contracts))
-	s.equal("all contracts", given(s.allContracts()), contracts, nil)
+	s.equal("all contracts", withoutAssigned(s.allContracts()), contracts, nil)
 	of, err := s.board.ContractsFor(s.ctx, "p")
-	s.equal("contracts of p", given(of), contracts, err)
+	s.equal("contracts of p", withoutAssigned(of), contracts, err)
 	var claimants sync.WaitGroup
 	paths := make([]string, 1111)
 	for i := range paths {
@@ -337,7 +337,7 @@ func conflict(s *suite) {
 	owner, err := s.board.FileOwner(s.ctx, "internal/f.go")
 	s.equal("owner", owner, "p", err)
 	claims, err := s.board.ClaimsFor(s.ctx, "q")
-	s.equal("claims of the one refused", len(claims), 0, err)
+	s.equal("claims of the phase that was refused", len(claims), 0, err)
 }
 
 func releaseFrees(s *suite) {
@@ -455,7 +455,7 @@ func closing(s *suite) {
 	s.ok(other.Close())
 	s.ok(other.Close())
 	if _, err := other.GetPhaseState(s.ctx, "p"); err == nil {
-		s.Error("a closed handle answers")
+		s.Error("a call on a closed handle succeeded")
 	}
 	state, err := s.open().GetPhaseState(s.ctx, "p")
 	s.equal("state", state, board.StateDone, err)
@@ -496,8 +496,8 @@ func (s *suite) allContracts() []board.Contract {
 	return contracts
 }
 
-// given returns the contracts as they were given, without what the board adds.
-func given(contracts []board.Contract) []board.Contract {
+// withoutAssigned returns the contracts without the fields that the board assigns.
+func withoutAssigned(contracts []board.Contract) []board.Contract {
 	bare := slices.Clone(contracts)
 	for i := range bare {
 		bare[i].ID, bare[i].CreatedAt = 0, time.Time{}

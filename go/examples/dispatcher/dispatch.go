@@ -11,7 +11,7 @@ import (
 	"github.com/papapumpkin/quasar-board/go/board"
 )
 
-// How many conditions one WaitFor takes.
+// maxConditions is the largest number of conditions of a WaitFor.
 const maxConditions = 100
 
 // dispatcher runs the phases of one nebula, each in a worker process, several
@@ -19,23 +19,24 @@ const maxConditions = 100
 type dispatcher struct {
 	board      *board.Client
 	nebula     nebula
-	worker     []string // command to which a phase's file is added
-	target     string   // where the workers find the board
+	worker     []string // the worker's command; a phase's file is its last argument
+	target     string   // the board's address, for the workers
 	maxWorkers int
 	log        *slog.Logger
 
-	idle chan string // names of the workers that have nothing to do
+	idle chan string // names of idle workers
 	runs map[string]*run
 }
 
-// run is the course of one phase; done is valid once ended is closed.
+// run is the run of one phase. done says whether the phase is done, once ended is
+// closed.
 type run struct {
 	ended chan struct{}
 	done  bool
 }
 
-// dispatch runs every phase that can run. done says whether all phases are done;
-// the error says that the board failed or ctx ended.
+// dispatch runs every phase that can run. done reports whether all phases are done; the
+// error is that of the board, or of ctx.
 func (d *dispatcher) dispatch(ctx context.Context) (done bool, err error) {
 	d.idle = make(chan string, d.maxWorkers)
 	for i := range d.maxWorkers {
@@ -44,7 +45,7 @@ func (d *dispatcher) dispatch(ctx context.Context) (done bool, err error) {
 	d.runs = map[string]*run{}
 	for _, p := range d.nebula.phases {
 		d.runs[p.ID] = &run{ended: make(chan struct{})}
-		if err := d.giveBack(ctx, p); err != nil {
+		if err := d.reset(ctx, p); err != nil {
 			return false, err
 		}
 	}
@@ -56,13 +57,13 @@ func (d *dispatcher) dispatch(ctx context.Context) (done bool, err error) {
 			r := d.runs[p.ID]
 			defer close(r.ended)
 			var err error
-			if r.done, err = d.carryOut(ctx, p); err == nil {
+			if r.done, err = d.runPhase(ctx, p); err == nil {
 				return
 			}
 			if ctx.Err() != nil {
 				cleanup, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 				defer cancel()
-				err = errors.Join(err, d.giveBack(cleanup, p))
+				err = errors.Join(err, d.reset(cleanup, p))
 			}
 			stop(fmt.Errorf("%s: %w", p.ID, err))
 		})
@@ -75,10 +76,9 @@ func (d *dispatcher) dispatch(ctx context.Context) (done bool, err error) {
 	return done, context.Cause(ctx)
 }
 
-// carryOut waits for what the phase depends on, then works at it until it is
-// done or has failed. Where something before it has not been done, it stays
-// queued.
-func (d *dispatcher) carryOut(ctx context.Context, p phase) (done bool, err error) {
+// runPhase waits for the phase's dependencies, and then runs the phase until it is done
+// or has failed. If a dependency is not done, the phase stays queued.
+func (d *dispatcher) runPhase(ctx context.Context, p phase) (done bool, err error) {
 	for _, id := range p.DependsOn {
 		before := d.runs[id]
 		<-before.ended
@@ -95,16 +95,16 @@ func (d *dispatcher) carryOut(ctx context.Context, p phase) (done bool, err erro
 				return false, err
 			}
 		case err == nil:
-			return d.isDone(context.WithoutCancel(ctx), p, nil)
+			return d.outcome(context.WithoutCancel(ctx), p, nil)
 		case ctx.Err() != nil:
 			return false, err
 		default:
-			return d.isDone(ctx, p, err)
+			return d.outcome(ctx, p, err)
 		}
 	}
 }
 
-// attempt lets an idle worker work at the phase once.
+// attempt waits for an idle worker, and runs the phase with it once.
 func (d *dispatcher) attempt(ctx context.Context, p phase) error {
 	var worker string
 	select {
@@ -117,13 +117,13 @@ func (d *dispatcher) attempt(ctx context.Context, p phase) error {
 	return d.work(ctx, p, worker)
 }
 
-// isDone looks how the worker, which ended with this error or none, has left the
-// phase; one that is not done has failed.
-func (d *dispatcher) isDone(ctx context.Context, p phase, ended error) (bool, error) {
+// outcome reads the phase's state after its worker has ended, with this error or none,
+// and reports whether the phase is done. If it is not, outcome sets it failed.
+func (d *dispatcher) outcome(ctx context.Context, p phase, ended error) (bool, error) {
 	now, _, err := d.board.GetPhase(ctx, p.ID)
 	if err == nil && now.State == board.StateRunning && now.SessionID != "" {
-		// It did not say how it ended. The board takes the phase back with the
-		// session, and not before: what the worker started may still be at it.
+		// The worker has not completed the phase. Wait until the session expires:
+		// processes that the worker has started may still edit its files.
 		var met *board.Met
 		if met, err = d.board.WaitFor(ctx, board.PhaseIn(p.ID, board.StateDone, board.StateFailed)); err == nil {
 			now = met.Phases[0]
@@ -141,7 +141,7 @@ func (d *dispatcher) isDone(ctx context.Context, p phase, ended error) (bool, er
 	return false, err
 }
 
-// waitUntilFree blocks the phase until nobody has the files that it needs.
+// waitUntilFree sets the phase blocked until the files that it needs are free.
 func (d *dispatcher) waitUntilFree(ctx context.Context, p phase, taken conflicts) error {
 	d.log.Info("is blocked", "phase", p.ID, "by", taken)
 	if _, err := d.board.SetPhase(ctx, p.ID, board.StateBlocked, board.ByWorker("")); err != nil {
@@ -157,8 +157,8 @@ func (d *dispatcher) waitUntilFree(ctx context.Context, p phase, taken conflicts
 	return d.board.SetPhaseState(ctx, p.ID, board.StateQueued)
 }
 
-// giveBack leaves the phase as it is before anybody works at it.
-func (d *dispatcher) giveBack(ctx context.Context, p phase) error {
+// reset queues the phase, without a worker, and releases its files.
+func (d *dispatcher) reset(ctx context.Context, p phase) error {
 	if _, err := d.board.SetPhase(ctx, p.ID, board.StateQueued, board.ByWorker("")); err != nil {
 		return err
 	}

@@ -18,7 +18,7 @@ import (
 
 func TestMain(m *testing.M) { servertest.Run(m) }
 
-func TestPhasesRunAfterWhatTheyDependOnAndLeaveTheirContracts(t *testing.T) {
+func TestPhasesRunAfterTheirDependenciesAndPublishTheirContracts(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, []testPhase{
 		{id: "last", dependsOn: []string{"left", "right"}, scope: []string{"c.go"}},
@@ -34,11 +34,11 @@ func TestPhasesRunAfterWhatTheyDependOnAndLeaveTheirContracts(t *testing.T) {
 		t.Errorf("got the contracts %+v, %v", contracts, err)
 	}
 	if text := f.read("c.go"); !strings.Contains(text, "It builds on a/left.go") {
-		t.Errorf("the last phase was not given the contracts of those before it:\n%s", text)
+		t.Errorf("the last phase does not have the contracts of its dependencies:\n%s", text)
 	}
 }
 
-func TestAFailingWorkerStopsOnlyWhatDependsOnIt(t *testing.T) {
+func TestAFailedPhaseStopsOnlyThePhasesThatDependOnIt(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, []testPhase{
 		{id: "fails", scope: []string{"a.go", "../outside.go"}},
@@ -52,7 +52,7 @@ func TestAFailingWorkerStopsOnlyWhatDependsOnIt(t *testing.T) {
 	f.wantFiles("d.go", "e.go")
 }
 
-func TestAFileThatIsTakenBlocksAPhaseUntilItIsFree(t *testing.T) {
+func TestAPhaseIsBlockedUntilItsFilesAreFree(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, []testPhase{
 		{id: "wants", scope: []string{"a.go", "taken.go"}},
@@ -64,7 +64,7 @@ func TestAFileThatIsTakenBlocksAPhaseUntilItIsFree(t *testing.T) {
 	}
 	exit := f.dispatch(t.Context(), 1)
 	f.waitForState("wants", board.StateBlocked)
-	f.waitForState("apart", board.StateDone) // the one worker is not kept waiting
+	f.waitForState("apart", board.StateDone) // the blocked phase keeps no worker
 	f.wantStates("wants blocked", "after queued", "apart done")
 	if claims, err := f.board.ClaimsFor(t.Context(), "wants"); err != nil || len(claims) != 0 {
 		t.Errorf("the blocked phase holds %v, %v", claims, err)
@@ -76,7 +76,7 @@ func TestAFileThatIsTakenBlocksAPhaseUntilItIsFree(t *testing.T) {
 	f.wantStates("wants done", "after done", "apart done")
 }
 
-func TestAWorkerThatIsKilledLeavesAFailedPhaseAndFreeFilesAndTheOthersGoOn(t *testing.T) {
+func TestThePhaseOfAKilledWorkerFailsAndItsFilesAreReleased(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, []testPhase{
 		{id: "killed", scope: []string{"a.go"}},
@@ -106,7 +106,7 @@ func TestAWorkerThatIsKilledLeavesAFailedPhaseAndFreeFilesAndTheOthersGoOn(t *te
 				t.Errorf("got %+v", e.Phase)
 			}
 			if took := e.Time.Sub(killedAt); took > 10*time.Second {
-				t.Errorf("its phase was taken back after %v", took)
+				t.Errorf("its phase failed after %v", took)
 			}
 			break
 		}
@@ -119,7 +119,7 @@ func TestAWorkerThatIsKilledLeavesAFailedPhaseAndFreeFilesAndTheOthersGoOn(t *te
 	f.wantFiles("a.go", "taken.go")
 }
 
-func TestWorkersNeverEditOneFileAtOnce(t *testing.T) {
+func TestTwoWorkersNeverEditOneFileAtOnce(t *testing.T) {
 	t.Parallel()
 	var phases []testPhase
 	for i := range 3 {
@@ -135,7 +135,7 @@ func TestWorkersNeverEditOneFileAtOnce(t *testing.T) {
 	}
 }
 
-func TestAWorkerThatEndsWithoutCompletingHasFailed(t *testing.T) {
+func TestThePhaseOfAWorkerThatDoesNotCompleteItFails(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, []testPhase{{id: "p"}})
 	f.worker = []string{"true"}
@@ -143,7 +143,7 @@ func TestAWorkerThatEndsWithoutCompletingHasFailed(t *testing.T) {
 	f.wantStates("p failed")
 }
 
-func TestAnInterruptGivesBackWhatWasBegun(t *testing.T) {
+func TestAnInterruptQueuesTheRunningPhasesAndReleasesTheirFiles(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, []testPhase{
 		{id: "begun", scope: []string{"a.go"}},
@@ -164,7 +164,7 @@ func TestAnInterruptGivesBackWhatWasBegun(t *testing.T) {
 	f.wantFiles()
 }
 
-func TestANewRunStartsFromTheBeginning(t *testing.T) {
+func TestANewRunQueuesEveryPhase(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, []testPhase{{id: "p", scope: []string{"a.go"}}, {id: "q", scope: []string{"b.go"}}})
 	for _, err := range []error{
@@ -179,7 +179,7 @@ func TestANewRunStartsFromTheBeginning(t *testing.T) {
 	f.wantStates("p done", "q done")
 }
 
-func TestAMalformedNebulaIsToldWithItsFile(t *testing.T) {
+func TestTheErrorOfAMalformedNebulaNamesTheFile(t *testing.T) {
 	t.Parallel()
 	const plan = "[nebula]\nname = \"n\"\n"
 	for name, files := range map[string]map[string]string{
@@ -204,7 +204,7 @@ func TestAMalformedNebulaIsToldWithItsFile(t *testing.T) {
 	}
 }
 
-func TestAWrongCommandLineIsExitCode2(t *testing.T) {
+func TestAWrongCommandLineExitsWith2(t *testing.T) {
 	t.Parallel()
 	for _, arguments := range [][]string{
 		{}, {"--wish"}, {"nebula"}, {"nebula", "--"}, {"--workers", "0", "nebula", "--", "true"}, {t.TempDir(), "--", "true"},
@@ -215,7 +215,7 @@ func TestAWrongCommandLineIsExitCode2(t *testing.T) {
 	}
 }
 
-// A fixture is a server, a nebula of a test's own, and a repository to work in.
+// fixture is a test's board, nebula and repository.
 type fixture struct {
 	t          *testing.T
 	board      *board.Client
@@ -268,7 +268,7 @@ func write(t *testing.T, path, text string) {
 	}
 }
 
-// dispatch starts the dispatcher; its exit code comes on the channel.
+// dispatch starts the dispatcher, and returns a channel with its exit code.
 func (f *fixture) dispatch(ctx context.Context, workers int) <-chan int {
 	arguments := []string{"--target", f.target, "--workers", fmt.Sprint(workers), f.nebula, "--"}
 	exit := make(chan int, 1)
@@ -281,7 +281,7 @@ func (f *fixture) wantExit(exit <-chan int, want int) {
 	f.wantExitWith(exit, want)
 }
 
-// wantExitWith also wants that no files are claimed but these.
+// wantExitWith also checks that only these files are claimed.
 func (f *fixture) wantExitWith(exit <-chan int, want int, claimed ...string) {
 	f.t.Helper()
 	if code := <-exit; code != want {
@@ -344,7 +344,7 @@ func (f *fixture) waitForState(phase, want string) {
 	}
 }
 
-// kill ends a process as the machine's failure would, without a word.
+// kill kills the process with SIGKILL.
 func (f *fixture) kill(pidFile string) {
 	f.t.Helper()
 	text, err := os.ReadFile(pidFile)

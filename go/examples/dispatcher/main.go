@@ -1,21 +1,19 @@
-// Dispatcher carries out a nebula: it reads the directory, and for each phase
-// that is ready starts a worker process, several at a time. The board holds
-// where everything stands.
+// Dispatcher runs a nebula: it reads the directory, and starts a worker process for
+// each phase that is ready, several at a time. The board has the state of all phases.
 //
 //	dispatcher [flags] NEBULA_DIR -- WORKER_COMMAND...
 //
-// The worker's command gets the path of a phase's file as its last argument,
-// finds its board by BOARD_TARGET and BOARD_NAME, and its own name in
-// BOARD_WORKER. It sets the phase running in a session of its own, and ends
-// with 0 once it has completed the phase. It ends with 3 when other phases have
-// files that it needs: then [{"filepath": ..., "owner": ...}, ...] stands on its
-// standard output, and it is started again when those files are free. After any
-// other end the phase has failed, and what depends on it never runs. A worker
-// that dies without a word keeps its phase and its files until its session ends.
+// The worker's command gets the path of a phase's file as its last argument, the board
+// in BOARD_TARGET and BOARD_NAME, and its own name in BOARD_WORKER. It sets the phase
+// running in a session of its own, and exits with 0 once it has completed the phase. If
+// other phases have files that it needs, it prints
+// [{"filepath": ..., "owner": ...}, ...] on standard output and exits with 3; it is
+// started again when those files are free. Any other exit means that the phase has
+// failed, and the phases that depend on it never run. The phase and the files of a worker
+// that is killed stay with it until its session expires.
 //
-// A token or certificates, where the board asks for them, come from the
-// environment (BOARD_TOKEN_FILE, BOARD_TLS_CA and their like), which the workers
-// inherit.
+// If the board requires a token or certificates, they are taken from the environment
+// (BOARD_TOKEN_FILE, BOARD_TLS_CA and so on), which the workers inherit.
 //
 // Exit codes: 0, every phase is done; 1, some are not, or the board failed; 2,
 // the command line or the nebula is wrong; 130, it was interrupted.
@@ -40,12 +38,12 @@ func main() {
 	os.Exit(start(ctx, os.Args[1:]))
 }
 
-// start reads the command line and runs; it returns the exit code.
+// start runs the command line, and returns the exit code.
 func start(ctx context.Context, arguments []string) int {
 	flags := flag.NewFlagSet("dispatcher", flag.ContinueOnError)
-	here := cmp.Or(os.Getenv("BOARD_TARGET"), board.DefaultTarget)
-	target := flags.String("target", here, "where the board is: HOST:PORT or unix:PATH")
-	workers := flags.Int("workers", 4, "how many may work at a time")
+	fallback := cmp.Or(os.Getenv("BOARD_TARGET"), board.DefaultTarget)
+	target := flags.String("target", fallback, "address of the board: HOST:PORT or unix:PATH")
+	workers := flags.Int("workers", 4, "number of workers that may run at a time")
 	if flags.Parse(arguments) != nil {
 		return 2
 	}

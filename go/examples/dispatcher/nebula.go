@@ -15,8 +15,7 @@ type nebula struct {
 	phases []phase
 }
 
-// phase is the head of a phase's file. What the worker needs besides, it reads
-// from the file itself.
+// phase is the head of a phase's file. The worker reads the rest of the file.
 type phase struct {
 	ID        string   `toml:"id"`
 	DependsOn []string `toml:"depends_on"`

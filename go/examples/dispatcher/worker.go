@@ -13,10 +13,10 @@ import (
 	"time"
 )
 
-// Exit code of a worker that needs files which other phases have.
+// exitConflict is the exit code of a worker that needs files of other phases.
 const exitConflict = 3
 
-// conflicts is what such a worker says on its standard output: one or more.
+// conflicts is what such a worker prints on standard output: one or more files.
 type conflicts []struct {
 	Filepath string `json:"filepath"`
 	Owner    string `json:"owner"`
@@ -27,8 +27,8 @@ func (c conflicts) Error() string {
 	return fmt.Sprintf("%q is owned by %q, the first of %d", c[0].Filepath, c[0].Owner, len(c))
 }
 
-// work runs a worker process for the phase. The error is a conflicts when the
-// phase has to wait for files.
+// work runs a worker process for the phase. If the phase has to wait for files, the
+// error is a conflicts.
 func (d *dispatcher) work(ctx context.Context, p phase, worker string) error {
 	arguments := append(d.worker[1:len(d.worker):len(d.worker)], p.path)
 	process := exec.CommandContext(ctx, d.worker[0], arguments...)

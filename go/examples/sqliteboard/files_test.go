@@ -10,9 +10,9 @@ import (
 	"github.com/papapumpkin/quasar-board/go/internal/servertest"
 )
 
-// One file, two programs: quasar's own store and the board server.
+// quasar's own store and the board server use each other's files.
 
-func TestTheServerServesAFileThatAGoStoreWrote(t *testing.T) {
+func TestTheServerServesAFileOfAGoStore(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	store := openStore(t, filepath.Join(dir, "old.board.db"))
@@ -33,7 +33,7 @@ func TestTheServerServesAFileThatAGoStoreWrote(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Both forms that such a store has written: CURRENT_TIMESTAMP's, as above, and RFC 3339.
+	// Such a store has written two formats: CURRENT_TIMESTAMP's, as above, and RFC 3339.
 	rfc3339 := time.Date(2026, 2, 23, 5, 3, 45, 0, time.UTC)
 	text := rfc3339.Format(time.RFC3339)
 	if _, err := store.db.Exec(`
@@ -64,7 +64,7 @@ func TestTheServerServesAFileThatAGoStoreWrote(t *testing.T) {
 	}
 }
 
-func TestAGoStoreOpensAFileThatTheServerWrote(t *testing.T) {
+func TestAGoStoreOpensAFileOfTheServer(t *testing.T) {
 	t.Parallel()
 	server := servertest.Start(t)
 	client := dial(t, server.Target, "new")
@@ -109,7 +109,7 @@ func TestAGoStoreOpensAFileThatTheServerWrote(t *testing.T) {
 		t.Errorf("got the times %v, %v, %v, want %+v", postedAt, updatedAt, claimedAt, phase)
 	}
 
-	// And both go on with what the other left.
+	// Each then uses what the other has written.
 	if err := store.SetPhaseState(t.Context(), "p", board.StateQueued); err != nil {
 		t.Fatal(err)
 	}

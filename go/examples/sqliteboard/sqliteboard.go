@@ -1,6 +1,6 @@
-// Package sqliteboard is the specification's board in the process: the three
-// tables of one SQLite file, without a server. Its tests show how to run package
-// boardtest on a board of one's own.
+// Package sqliteboard implements the specification's board in the process: three
+// tables in one SQLite file, without a server. Its tests show how to run package
+// boardtest on an implementation of your own.
 package sqliteboard
 
 import (

@@ -9,9 +9,9 @@ import (
 	"github.com/papapumpkin/quasar-board/go/boardtest"
 )
 
-// Together with TestClientOfAServer of package board: where the same behaviours
-// pass for both, the client can take the place of a store in the process.
-func TestStoreInTheProcess(t *testing.T) {
+// TestClientOfAServer of package board runs the same tests, so the client can replace a
+// store in the process.
+func TestSQLiteBoard(t *testing.T) {
 	t.Parallel()
 	boardtest.Run(t, func(t *testing.T) boardtest.Open {
 		dbPath := filepath.Join(t.TempDir(), "test.board.db")
@@ -26,7 +26,7 @@ func openStore(t *testing.T, dbPath string) *SQLiteBoard {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = b.Close() })
-	if _, err := b.db.ExecContext(t.Context(), "PRAGMA synchronous = OFF"); err != nil { // no test cuts the power
+	if _, err := b.db.ExecContext(t.Context(), "PRAGMA synchronous = OFF"); err != nil { // no test loses power
 		t.Fatal(err)
 	}
 	return b

@@ -1,4 +1,4 @@
-// Package servertest runs the board server, as a process of its own, for tests.
+// Package servertest runs the board server in a process of its own, for tests.
 package servertest
 
 import (
@@ -16,9 +16,9 @@ import (
 
 // Server is a running board server.
 type Server struct {
-	Target  string   // what Dial takes; the first of Targets
-	Targets []string // all that it listens on
-	Dir     string   // holds the board files, NAME.board.db
+	Target  string   // the first of Targets
+	Targets []string // the addresses that it listens on, as Dial takes them
+	Dir     string   // the directory of the board files, NAME.board.db
 
 	t         testing.TB
 	python    string
@@ -27,21 +27,20 @@ type Server struct {
 	stderr    bytes.Buffer
 }
 
-// Start serves a new directory at a free port until the test ends, with more
-// arguments of the command line if some are given. Where there is no Python with
-// the server, the test is skipped, or fails when CI is set.
+// Start serves a new directory on a free port until the test ends. The arguments are
+// added to the command line. Python says what happens if there is no Python.
 func Start(t testing.TB, arguments ...string) *Server {
 	t.Helper()
 	return StartIn(t, t.TempDir(), "127.0.0.1:0", arguments...)
 }
 
-// StartIn is Start for a directory that is there and an address of the caller's.
+// StartIn is like Start, but serves an existing directory at the address listen.
 func StartIn(t testing.TB, dir, listen string, arguments ...string) *Server {
 	t.Helper()
 	return start(t, dir, []string{listen}, arguments)
 }
 
-// StartOn is Start for several addresses.
+// StartOn is like Start, but listens on several addresses.
 func StartOn(t testing.TB, listen []string, arguments ...string) *Server {
 	t.Helper()
 	return start(t, t.TempDir(), listen, arguments)
@@ -60,10 +59,11 @@ func start(t testing.TB, dir string, listen, arguments []string) *Server {
 	return s
 }
 
-// Kill ends the server as SIGKILL does.
+// Kill kills the server with SIGKILL, and waits for its end.
 func (s *Server) Kill() { s.end(syscall.SIGKILL) }
 
-// Freeze stops the server as SIGSTOP does: it stays, and answers nothing.
+// Freeze suspends the server with SIGSTOP: its connections stay open, and it answers
+// nothing.
 func (s *Server) Freeze() {
 	s.t.Helper()
 	if err := s.process.Process.Signal(syscall.SIGSTOP); err != nil {
@@ -71,7 +71,7 @@ func (s *Server) Freeze() {
 	}
 }
 
-// Thaw lets a frozen server go on, as SIGCONT does.
+// Thaw resumes a frozen server with SIGCONT.
 func (s *Server) Thaw() {
 	s.t.Helper()
 	if err := s.process.Process.Signal(syscall.SIGCONT); err != nil {
@@ -79,10 +79,10 @@ func (s *Server) Thaw() {
 	}
 }
 
-// Stop lets the server drain, and waits for its end.
+// Stop shuts the server down with SIGTERM, and waits for its end.
 func (s *Server) Stop() { s.end(syscall.SIGTERM) }
 
-// Restart starts the server again, at the same address, after Kill or Stop.
+// Restart starts the server again, at the same addresses, after Kill or Stop.
 func (s *Server) Restart() {
 	s.t.Helper()
 	s.run()
@@ -120,7 +120,7 @@ func (s *Server) run() {
 }
 
 func (s *Server) end(signal syscall.Signal) {
-	if s.process.ProcessState != nil { // ended before
+	if s.process.ProcessState != nil { // it has ended already
 		return
 	}
 	if err := s.process.Process.Signal(signal); err != nil {
@@ -132,9 +132,9 @@ func (s *Server) end(signal syscall.Signal) {
 	}
 }
 
-// Python returns the interpreter that has the board server: $BOARD_PYTHON, or
-// that of .venv in the repository. Where there is none, the test is
-// skipped, or fails when CI is set.
+// Python returns the path of an interpreter that has the board server: $BOARD_PYTHON,
+// or the one in the repository's .venv. If there is none, it skips the test, or fails
+// it if CI is set.
 func Python(t testing.TB) string {
 	t.Helper()
 	python := os.Getenv("BOARD_PYTHON")
@@ -152,8 +152,8 @@ func Python(t testing.TB) string {
 	return python
 }
 
-// Root returns the root of the repository: the directory above the test that
-// holds pyproject.toml.
+// Root returns the root of the repository: the closest directory above the test that
+// has a pyproject.toml.
 func Root(t testing.TB) string {
 	t.Helper()
 	dir, err := os.Getwd()

@@ -14,9 +14,9 @@ var (
 	boardNames atomic.Int64
 )
 
-// Shared returns one server for all tests of a package, which is started when the
-// first asks for it. Each uses boards of its own, and leaves the server running.
-// The package's TestMain is Run.
+// Shared returns the one server of all tests of a package, which the first call
+// starts. Each test uses boards of its own, and does not stop the server. The
+// package's TestMain must call Run, which does.
 func Shared(t testing.TB) *Server {
 	t.Helper()
 	python := Python(t)
@@ -35,7 +35,7 @@ func Shared(t testing.TB) *Server {
 	return shared
 }
 
-// Run runs the tests of a package, and ends the server that they shared.
+// Run runs the tests of a package, stops their shared server, and exits.
 func Run(m *testing.M) {
 	code := m.Run()
 	if shared != nil {
@@ -49,5 +49,5 @@ func Run(m *testing.M) {
 	os.Exit(code)
 }
 
-// FreshName names a board that no other test uses.
+// FreshName returns a name for a board that no other test uses.
 func FreshName() string { return fmt.Sprint("board-", boardNames.Add(1)) }

@@ -7,14 +7,14 @@ import (
 	"testing"
 )
 
-// Token makes a token in a file of the server's, with arguments of `board token
-// create` such as its role; it returns the secret, "" for a certificate's.
+// Token adds a token to a server's token file, with arguments of `board token create`
+// such as "--role", "worker". It returns the secret, "" for a certificate.
 func Token(t testing.TB, file, name string, arguments ...string) string {
 	t.Helper()
 	return tokens(t, append([]string{"create", "--file", file, "--name", name}, arguments...)...)
 }
 
-// Revoke takes a token out of such a file.
+// Revoke removes a token from a server's token file.
 func Revoke(t testing.TB, file, name string) {
 	t.Helper()
 	tokens(t, "revoke", "--file", file, name)

@@ -126,7 +126,7 @@ class Connection:
         """
         if self.closed:
             raise ClientClosed.of(self.target)
-        self._belongs_here()
+        self._check_process_and_loop()
         line, stubs = self.line, self._stubs  # another thread may switch or close meanwhile
         stub = stubs[line] if line < len(stubs) else self._open(line)
         return getattr(stub, name)
@@ -164,7 +164,7 @@ class Connection:
         if any(connection.open for connection in cls._asynchronous):
             cls._aio_unusable = True
 
-    def _belongs_here(self) -> None:
+    def _check_process_and_loop(self) -> None:
         if self._aio_unusable and self._kind is grpc.aio:
             raise RuntimeError(
                 "AsyncBoardClient does not work in this process: it was forked while its parent "

@@ -103,7 +103,7 @@ def health_handler(
     def answering(method: Callable[[Any, Context], Any]) -> Any:
         async def answer(_: object, context: Context) -> Any:
             try:
-                with limiter.standard("health calls", "", context):
+                with limiter.builtin_call("health calls", "", context):
                     return await method(await _received(context, shutdown), context)
             except BoardError as error:
                 await context.abort(*status_of(error))
@@ -134,7 +134,7 @@ async def _received(context: Context, shutdown: Shutdown) -> HealthCheckRequest:
     """
     data: Any = None
     with suppress(TimeoutError):
-        data = await shutdown.unless(context.read(), PATIENCE)
+        data = await shutdown.unless(context.read(), TIMEOUT)
     if not isinstance(data, bytes):
         raise InvalidArgument([Violation("request", f"did not arrive within {TIMEOUT:g} seconds")])
     if len(data) > MAX_REQUEST:
@@ -163,7 +163,7 @@ def reflection_handler(
         try:
             metadata = context.invocation_metadata() or ()
             principal = await policy.authorize(REFLECTION, metadata, context)
-            with limiter.standard("reflection calls", principal.name, context):
+            with limiter.builtin_call("reflection calls", principal.name, context):
                 arriving = until_shutdown(aiter(requests))
                 async for reply in described.ServerReflectionInfo(arriving, context):
                     yield reply

@@ -153,9 +153,9 @@ class Limiter:
         finally:
             closed()
 
-    def _keep_open(self, board: str, whose: str, *, refuse: bool = True) -> Callable[[], None]:
+    def _keep_open(self, board: str, account: str, *, refuse: bool = True) -> Callable[[], None]:
         """Count a board that a principal keeps open; return a function that stops counting it."""
-        boards = self._boards.get(whose, Counter())
+        boards = self._boards.get(account, Counter())
         if refuse and board not in boards and len(boards) >= self._limits.boards:
             raise LimitExceeded("boards kept open", self._limits.boards)
         boards[board] += 1

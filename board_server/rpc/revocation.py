@@ -59,5 +59,5 @@ class Revocation:
             except BoardError as error:
                 if call in self._calls:  # otherwise it is sending its reply by now
                     call.end(error)
-            if number % AT_ONCE == 0:
+            if number % CHECKED_AT_ONCE == 0:
                 await asyncio.sleep(0)

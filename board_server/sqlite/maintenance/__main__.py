@@ -202,16 +202,26 @@ def doctor(
     if not any(map(os.path.lexists, paths)):
         raise MaintenanceError(f"{paths[0] if only else directory}: there is no board")
     faulty = False
+    records = []
     for path in paths:
         findings = []
         if not json:
             print(path)  # noqa: T201
         for what, advice in examine(path):
             faulty |= bool(advice)
-            print(f"  {'✗' if advice else '✓'} {_visible(what)}")  # noqa: T201
-            if advice:
-                print(f"    {advice}")  # noqa: T201
+            findings.append({"finding": what, "advice": advice or None})
+            if not json:
+                _print_finding(what, advice)
+        records.append({"path": str(path), "findings": findings})
+    if json:
+        print_json(records)
     raise typer.Exit(int(faulty))
+
+
+def _print_finding(what: str, advice: str) -> None:
+    print(f"  {'✗' if advice else '✓'} {_visible(what)}")  # noqa: T201
+    if advice:
+        print(f"    {advice}")  # noqa: T201
 
 
 def _path(directory: Path, board: str) -> Path:

@@ -1,6 +1,6 @@
 """Runs the load generator of benchmarks/load, which is written in Go.
 
-h2load would not do: it counts a failed gRPC call as a success (its HTTP status is 200),
+h2load is not sufficient: it counts a failed gRPC call as a success (its HTTP status is 200),
 sends the same body every time, and cannot read a stream to its end, keep a rate, or
 watch. Like h2load, this generator sends messages that are encoded already.
 """

@@ -1,4 +1,4 @@
-"""What a file of tokens costs each call: CPU time of two servers, one with tokens.
+"""The cost of a token file for each call: CPU time of two servers, one with tokens.
 
 `python -m benchmarks.tokens [ROUNDS]` prints, for GetPhaseState over one connection, the least
 and the lower quartile of the rounds, which other work on the machine disturbs less than a mean.

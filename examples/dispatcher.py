@@ -33,21 +33,21 @@ class Dispatcher:
     async def run(self, nebula: Nebula) -> bool:
         """Run every phase whose dependencies get done; return whether all phases are done."""
         for phase in nebula.phases:
-            await self._give_back(phase.id)
+            await self._reset(phase.id)
         runs: dict[str, asyncio.Task[bool]] = {}
         try:
             async with asyncio.TaskGroup() as group:
                 for phase in nebula.phases:
                     before = [runs[phase_id] for phase_id in phase.depends_on]
-                    runs[phase.id] = group.create_task(self._carry_out(phase, before))
+                    runs[phase.id] = group.create_task(self._run_phase(phase, before))
         except asyncio.CancelledError:
             for phase_id, run in runs.items():
                 if run.cancelled():
-                    await self._give_back(phase_id)
+                    await self._reset(phase_id)
             raise
         return all(run.result() for run in runs.values())
 
-    async def _carry_out(self, phase: Phase, before: list[asyncio.Task[bool]]) -> bool:
+    async def _run_phase(self, phase: Phase, before: list[asyncio.Task[bool]]) -> bool:
         if not all(await asyncio.gather(*before)):
             return False  # the phase stays queued
         while True:
@@ -56,13 +56,13 @@ class Dispatcher:
                 code, output = await self._work(phase, worker)
                 self._idle.append(worker)
             if code != CONFLICT:
-                return await self._is_done(phase, code)
+                return await self._outcome(phase, code)
             await self._board.set_phase_state(phase.id, PhaseState.BLOCKED, worker="")
             wanted = [FileFree(conflict["filepath"]) for conflict in json.loads(output)]
             await self._patient.wait_for(*wanted[:MAX_CONDITIONS])
             await self._board.set_phase_state(phase.id, PhaseState.QUEUED)
 
-    async def _is_done(self, phase: Phase, code: int | None) -> bool:
+    async def _outcome(self, phase: Phase, code: int | None) -> bool:
         now = await self._board.get_phase(phase.id)
         if now and now.state == PhaseState.RUNNING and now.session_id:
             # The worker died. The board fails the phase when the session expires.
@@ -97,7 +97,7 @@ class Dispatcher:
             raise
         return process.returncode, output
 
-    async def _give_back(self, phase_id: str) -> None:
+    async def _reset(self, phase_id: str) -> None:
         await self._board.set_phase_state(phase_id, PhaseState.QUEUED, worker="")
         await self._board.release_claims(phase_id)
 

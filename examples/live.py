@@ -137,7 +137,7 @@ def _table(replica: Replica, nebula: Nebula) -> Table:
 
 
 def summarize(console: Console, board: BoardClient, nebula: Nebula, repository: Path) -> bool:
-    """Print what the board holds.
+    """Print a summary of the board.
 
     Return whether every phase is done and has published contracts, and no file is claimed.
     """

@@ -1,4 +1,4 @@
-"""A worker: carries out one phase of a nebula in a repository.
+"""A worker: runs one phase of a nebula in a repository.
 
 It claims the files of the phase's scope, sets the phase running, writes the
 files, and completes the phase with contracts for what it wrote. A worker of quasar
@@ -44,7 +44,7 @@ class SessionLost(Exception):
 
 
 def main() -> int:
-    """Read the arguments and carry out the phase."""
+    """Read the arguments and run the phase."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("phase", type=Path, help="Markdown file of the phase")
     parser.add_argument("--repository", type=Path, required=True, help="directory in which to work")
@@ -59,7 +59,7 @@ def main() -> int:
         board.session(worker, options.ttl) as session,
     ):
         try:
-            carry_out(phase, session, worker, options.repository.resolve(), options.pace)
+            run_phase(phase, session, worker, options.repository.resolve(), options.pace)
         except FileAlreadyClaimed as error:
             conflicts = [{"filepath": file, "owner": owner} for file, owner in error.conflicts]
             print(json.dumps(conflicts))
@@ -67,7 +67,7 @@ def main() -> int:
     return 0
 
 
-def carry_out(
+def run_phase(
     phase: Phase, session: BoardSession, worker: str, repository: Path, pace: float
 ) -> None:
     """Claim, write, complete. Raises FileAlreadyClaimed before it changes anything."""

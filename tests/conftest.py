@@ -1,4 +1,4 @@
-"""What every test shares."""
+"""Fixtures and settings for all tests."""
 
 import asyncio
 import os
@@ -7,20 +7,20 @@ import signal
 import pytest
 from hypothesis import HealthCheck, settings
 
-# The suites and the shared modules assert too; let pytest explain their failures.
+# Modules outside of test files assert too: let pytest rewrite their assertions.
 pytest.register_assert_rewrite("tests.conformance", "tests.rpc", "tests.support.servers")
 
-# A shell has what it runs in the background ignore Ctrl-C, and so would all that tests start.
+# A shell ignores SIGINT in background jobs, and the programs that tests start would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-# Likewise nohup, and the end of a terminal: servers that tests start would ignore SIGHUP.
+# nohup ignores SIGHUP, and servers that tests start would inherit that.
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
-# Programs that tests start would write at once what users' programs write at their end.
+# With PYTHONUNBUFFERED, programs that tests start would not buffer their output as users' do.
 os.environ.pop("PYTHONUNBUFFERED", None)
 
 settings.register_profile(
     "board",
-    deadline=None,  # a commit waits for the disk, which takes what it takes
+    deadline=None,  # a commit waits for the disk, whose speed varies
     suppress_health_check=[
         HealthCheck.function_scoped_fixture,  # examples use boards or reads that do not interfere
         HealthCheck.differing_executors,  # a suite's class is run once for each backend

@@ -1,4 +1,4 @@
-"""What the documents say is so: their commands run, their links lead somewhere."""
+"""The commands in the documents run, and their links lead to files."""
 
 import re
 import subprocess

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """The directory into which the generator has just made everything."""
+    """A directory with the output of the generator."""
     out = tmp_path_factory.mktemp("generated")
     generate = [sys.executable, ROOT / "scripts" / "generate.py", "--out", out]
     subprocess.run(generate, cwd=out, check=True)

@@ -1,4 +1,4 @@
-"""docs/guarantees.md names a test for what it promises, and every such test is there."""
+"""docs/guarantees.md names a test for each guarantee, and each of these tests exists."""
 
 import ast
 import re

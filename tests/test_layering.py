@@ -1,4 +1,4 @@
-"""The house stands in layers: imports run down only, and each layer knows what it may know."""
+"""Imports run down only: each wing imports only those below it."""
 
 import ast
 import sys
@@ -92,7 +92,7 @@ MAY_IMPORT = {
 """What each wing of the server may import of the server, beside itself, from the bottom up."""
 
 PROGRAMS = {"board_server.sqlite.maintenance.__main__": {"config"}}
-"""What a command of a wing may import beyond it: it reads the server's settings."""
+"""What a program in a wing may import besides: it reads the server's settings."""
 
 
 def wings() -> list[str]:

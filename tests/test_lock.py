@@ -1,4 +1,4 @@
-"""constraints.txt locks what pyproject.toml asks for."""
+"""constraints.txt locks the requirements of pyproject.toml."""
 
 import tomllib
 from pathlib import Path

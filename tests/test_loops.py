@@ -1,4 +1,4 @@
-"""The loops of the test process: no call that is cancelled disturbs another loop."""
+"""Event loops of one process: a cancelled call does not disturb another loop."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""The proto keeps buf's rules, and each of its RPCs has its method on every floor."""
+"""The proto keeps buf's rules, and each of its RPCs has a method in each wing."""
 
 import inspect
 import re
@@ -20,11 +20,11 @@ BUF = Path(sys.executable).parent / "buf"
 each_rpc = pytest.mark.parametrize("rpc", [method.name for method in SERVICE.methods])
 
 SPECS_NAME = {"get_file_owner": "file_owner"}
-"""Where the specification's interface calls a method otherwise, the clients do too."""
+"""RPCs whose method has another name in the specification's interface, and in the clients."""
 
 
 STORES_NAME = {"watch": "follow", "wait_for": "find"}
-"""What goes on for longer is the feed's; the store gives it what it needs for that."""
+"""RPCs that the hub implements, with these methods of the store."""
 
 
 def snake(rpc: str) -> str:

@@ -1,4 +1,4 @@
-"""Every row of the benchmark can be measured, in its smallest form; the figures mean nothing."""
+"""Every row of the benchmark can be measured, at the smallest scale."""
 
 import json
 import math

@@ -20,7 +20,7 @@ NEBULAS = FIXTURES / "nebulas"
 
 
 def environment(**more):
-    """What a shell has that sets nothing for the board, and `more`."""
+    """Return the environment without the board's variables, and with `more`."""
     ours = {k: v for k, v in os.environ.items() if not k.startswith(("BOARD_", "QUASAR_", "GRPC_"))}
     return ours | more
 
@@ -65,7 +65,7 @@ def run(*arguments, stdin=b"", **variables):
 
 @contextmanager
 def started(*arguments, **variables):
-    """The command, under way in the background, with pipes; killed at the end if it still runs."""
+    """Run the command in the background, with pipes; kill it at the end of the block."""
     with subprocess.Popen(
         [COMMAND, *arguments],
         stdin=subprocess.PIPE,
@@ -111,7 +111,7 @@ def target(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def unopened(target):
-    """The command with the name of a board that nobody has made."""
+    """The command with the name of a board that does not exist."""
     return Board(target)
 
 

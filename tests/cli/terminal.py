@@ -1,4 +1,4 @@
-"""A real terminal, with a command in it that reads its keys and gets its signals."""
+"""A real terminal, in which a command reads keys and gets signals."""
 
 import fcntl
 import os

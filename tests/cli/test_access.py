@@ -1,4 +1,4 @@
-"""The command at a server that wants TLS and tokens: one option each, one clear line if wrong."""
+"""The command with a server that requires TLS and tokens: options, and errors of one line."""
 
 import json
 

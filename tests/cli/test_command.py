@@ -31,7 +31,7 @@ def test_the_version_is_that_of_the_package():
 
 @contextmanager
 def no_server():
-    """The address of a port that is taken, and at which nobody listens."""
+    """The address of a port that is bound and on which no server listens."""
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         yield f"127.0.0.1:{closed.getsockname()[1]}"
@@ -78,7 +78,7 @@ def test_a_server_that_is_not_a_board_is_reported_in_our_words():
 
 
 def test_a_call_to_a_server_that_never_answers_ends_at_its_deadline():
-    with socket.create_server(("127.0.0.1", 0)) as mute:  # takes connections, says nothing
+    with socket.create_server(("127.0.0.1", 0)) as mute:  # accepts connections, and sends nothing
         address = f"127.0.0.1:{mute.getsockname()[1]}"
         lost = run("--target", address, "--timeout", "0.5", "owner", "a")
     assert lost.code == 4

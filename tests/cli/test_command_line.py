@@ -217,7 +217,7 @@ def test_a_table_in_a_terminal_is_a_line_a_row_and_long_cells_end_with_an_ellips
 
 
 def completed(words, **variables):
-    """What a shell is offered for the last word of a command line."""
+    """Return the words that completion offers for the last word of a command line."""
     return run(
         _BOARD_COMPLETE="complete_bash",
         COMP_WORDS=" ".join(words),

@@ -23,8 +23,7 @@ def test_a_phase_that_does_not_exist_is_completed_only_with_create(board):
     refused = board("complete", "nope", "--contracts", "-", stdin=LINE)
     assert (refused.code, refused.out) == (1, "")
     assert refused.err == (
-        'board: there is no phase "nope"; `board phase list` lists those that there are, '
-        "--create makes it\n"
+        'board: there is no phase "nope"; `board phase list` lists all, --create makes it\n'
     )
     assert board.client.open_board().revision == 0
     assert board("complete", "nope", "--create").code == 0

@@ -59,7 +59,7 @@ def test_loading_again_changes_no_known_phase_and_writes_nothing(underway):
 
 
 class Overtaken(BoardClient):
-    """A client that reads of no phase before another one takes it."""
+    """A client that reads a phase just before another client takes it."""
 
     def get_phase(self, phase_id):
         found = super().get_phase(phase_id)

@@ -38,7 +38,7 @@ def test_every_command_has_a_row_and_every_row_a_command():
 
 
 OF_THE_SERVER = {"serve", "token", "backup", "restore", "compact", "doctor"}
-"""Commands that take any options, and hand them over."""
+"""Commands that pass all their options on to the server."""
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS.keys() - OF_THE_SERVER))

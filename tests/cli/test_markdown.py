@@ -1,4 +1,4 @@
-"""Text of others in Markdown, and a whole board of it, read by a Markdown parser."""
+"""Untrusted text as Markdown, and whole boards of it, checked with a Markdown parser."""
 
 import re
 import string
@@ -33,7 +33,7 @@ few = settings(max_examples=50)  # a board is large
 
 NOW = datetime(2026, 2, 23, 5, 3, 45, tzinfo=UTC)
 
-# What means something in Markdown comes often.
+# Characters with a meaning in Markdown are frequent.
 ANY = st.text(
     st.sampled_from("`~#-*>_[]()<&|\\ :\n\t0a\u3164\ufe0f\u202e")
     | st.characters(exclude_categories=["Cs"]),
@@ -58,7 +58,7 @@ def codes(tokens):
 
 
 def seen(text):
-    """The text without what nobody sees; tests/cli/test_output.py says what that is."""
+    """The text without invisible characters, as tests/cli/test_output.py defines them."""
     return "".join(c for c in text if visible(c) == c)
 
 
@@ -275,7 +275,7 @@ def test_signatures_are_left_out_first_and_the_longest_of_them_first():
 
 
 def large_board():
-    """300 phases, of which 4 need somebody, 5,000 contracts, 200 claims."""
+    """300 phases, of which 4 need attention, 5,000 contracts, 200 claims."""
     urgent = {280: "running", 281: "blocked", 282: "failed", 283: "human_decision"}
     return Snapshot(
         9,

@@ -17,7 +17,7 @@ NEBULAS = Path(__file__).parent.parent / "fixtures" / "nebulas"
 
 
 def write(directory, toml='[nebula]\nname = "n"\n', **files):
-    """Make a nebula: each file is named by its keyword, and holds text or bytes."""
+    """Make a nebula: each keyword names a file, and its value is the content."""
     for old in directory.glob("*.md"):
         old.unlink()
     (directory / "nebula.toml").write_text(toml)
@@ -33,7 +33,7 @@ def phase(phase_id, *depends_on):
 
 
 def problems(directory):
-    """What is wrong with a nebula: file, line and text of each problem, in order."""
+    """Return the problems of a nebula in order: file, line and text of each."""
     with pytest.raises(BadInput) as refused:
         read_nebula(directory)
     return [

@@ -1,4 +1,4 @@
-"""What an operator does with board files, through the `board` command."""
+"""An operator's commands on board files, through `board`."""
 
 import json
 

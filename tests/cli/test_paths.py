@@ -1,4 +1,4 @@
-"""However a path is written, the board has one name for a file."""
+"""The board has one path for a file, however it is written."""
 
 import os
 import subprocess

@@ -42,7 +42,7 @@ def server(tmp_path_factory):
 
 
 def call(client, sessions, within, name, *arguments):
-    """Make one call, perhaps within a session that is or was open; refusals are part of life."""
+    """Make one call, perhaps within a live or ended session; it may be refused."""
     if within is not None and within < len(sessions):
         client = client.with_options(session_id=sessions[within])
     if name == "close_session":
@@ -54,7 +54,7 @@ def call(client, sessions, within, name, *arguments):
 
 
 def untimed(board):
-    """The board without when its sessions end, which is no event."""
+    """Return the board without the expiry of its sessions, whose renewals are not events."""
     never = datetime(1, 1, 1, tzinfo=UTC)
     return replace(board, sessions=[replace(each, expires_at=never) for each in board.sessions])
 

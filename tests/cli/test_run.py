@@ -177,7 +177,7 @@ def test_a_worker_that_is_killed_loses_phase_and_files_within_its_ttl_and_a_seco
             PhaseIn("p1", state), FileFree("a.go"), FileFree("b.go")
         )
         assert met.phases[0].updated_at - killed <= timedelta(seconds=1 + 1)
-        assert command(), "it does not go on without us"
+        assert command(), "the command has ended without `board run`"
 
 
 @pytest.mark.parametrize("term", ["exit 0", ":"], ids=["gentle", "stubborn"])
@@ -190,12 +190,12 @@ def test_a_command_whose_session_is_lost_is_ended(board, term):
         board.client.set_phase_state("p1", "queued", worker="")
         _, err = run.communicate(timeout=60)
         assert run.returncode == 6
-        assert err.endswith(  # the shell has its own word before it
+        assert err.endswith(  # the shell prints a line before it
             f'board: session "{session.session_id}" has ended: its running phases were failed or '
             "queued again, and its files released; "
             "the command was ended\n"
         )
-    assert board.client.get_phase_state("p1") == "queued", "it is somebody else's now"
+    assert board.client.get_phase_state("p1") == "queued", "another worker has it now"
 
 
 def test_a_command_that_ends_after_its_session_completes_nothing(board):

@@ -1,4 +1,4 @@
-"""What becomes of a command, and of all that it has started, when its session is lost."""
+"""When its session is lost, a command and all processes that it has started are ended."""
 
 import os
 import signal

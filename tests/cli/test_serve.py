@@ -1,4 +1,4 @@
-"""`board serve`: hands over to the server, whose bad starts are one line and touch nothing."""
+"""`board serve` becomes the server; a failed start prints one line and changes no file."""
 
 import socket
 import sqlite3
@@ -16,7 +16,7 @@ ANY_PORT = ("--listen", "127.0.0.1:0")
 
 
 def refused(*arguments):
-    """What a server that cannot start says."""
+    """Return the line that a server prints that cannot start."""
     failed = run("serve", *arguments)
     assert failed.code == 1
     assert failed.out == ""

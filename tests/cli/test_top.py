@@ -1,4 +1,4 @@
-"""`board top`: what it draws, and how it lives in a terminal."""
+"""`board top`: its view, and its behaviour in a terminal."""
 
 import io
 import re

@@ -98,7 +98,7 @@ def test_a_wait_survives_a_restart_of_the_server(tmp_path):
 
 def test_a_server_that_is_not_there_is_reported_at_once_however_long_the_wait():
     with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))  # taken, and nobody listens
+        closed.bind(("127.0.0.1", 0))  # bound, and no server listens
         address = f"127.0.0.1:{closed.getsockname()[1]}"
         lost = run("--target", address, "wait", "--file", "a.go")
     assert lost.code == 4

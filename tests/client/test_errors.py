@@ -224,7 +224,7 @@ def black_hole(mute):
 
 @pytest.fixture
 def nobody():
-    """An address that is bound, so that no server can listen there, and on which none does."""
+    """The address of a bound port on which no server listens."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield "{}:{}".format(*bound.getsockname())

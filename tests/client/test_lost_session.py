@@ -114,7 +114,7 @@ def test_a_session_is_lost_when_its_token_is_revoked(tmp_path, tokens, hold, rol
     secret = tokens.add("w", Role.WORKER)
     tokens.add("other")
 
-    def take_away(_):
+    def revoke(_):
         tokens.replace("w", role) if role else tokens.remove("w")
 
     with running(Config(tmp_path / "boards", "b", (ANY_PORT,), tokens=tokens.path)) as server:
@@ -122,7 +122,7 @@ def test_a_session_is_lost_when_its_token_is_revoked(tmp_path, tokens, hold, rol
             server.address,
             ttl=3,
             credentials=Credentials(token=secret),
-            meanwhile=take_away,
+            meanwhile=revoke,
             until=lost,
         )
     assert isinstance(session.error, error)

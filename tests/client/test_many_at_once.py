@@ -1,8 +1,8 @@
 """Thirty-two threads, or tasks, share one client for some seconds, and nothing is lost.
 
-Each works as a dispatcher's worker does: sets its phase and reads it back,
-takes and frees a file that all want, and counts up a number that all share,
-which the worker's name of one phase holds and its state locks.
+Each sets its phase and reads it back, claims and releases a file that all claim, and
+increments a shared counter. The counter is the worker's name of one phase; the phase's
+state is its lock.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""A client's options: given to it, changed by with_options, read from the environment, shown."""
+"""A client's options: arguments, with_options, the environment, and repr."""
 
 import pydoc
 import subprocess

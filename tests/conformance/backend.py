@@ -46,8 +46,8 @@ class Clock:
 class Conformance:
     """The fixtures of the suite.
 
-    A backend subclasses and overrides `open_store`: a function that opens the
-    same empty or earlier data each time it is called, with the test's `clock`.
+    A backend subclasses this and overrides `open_store`: a function that opens the
+    store of the test, with its `clock`. Each call opens the same data.
     """
 
     @pytest.fixture
@@ -111,7 +111,7 @@ async def contents(store: Store, board: str = BOARD) -> tuple[Any, ...]:
 
 
 def draft(name: str, producer: str = "store", **fields: Any) -> ContractDraft:
-    """Make a contract; fields that are not given do not matter."""
+    """Make a contract, with arbitrary values for the other fields."""
     fields = {"kind": ContractKind.FUNCTION, "signature": "func()", "package": "board"} | fields
     return ContractDraft(producer, name=name, **fields)
 
@@ -124,7 +124,7 @@ async def fill(store: Store, board: str = BOARD) -> None:
 
 
 def key_of(id_: str, method: str = "Write", payload: bytes = b"") -> IdempotencyKey:
-    """Make an idempotency key; fields that are not given do not matter."""
+    """Make an idempotency key, with arbitrary values for the other fields."""
     return IdempotencyKey(id_, method, payload)
 
 

@@ -1,4 +1,4 @@
-"""Concurrent callers: no update is lost, and nobody reads a half-done write."""
+"""Concurrent callers: no update is lost, and no reader sees a part of a write."""
 
 import asyncio
 from collections import Counter
@@ -155,7 +155,7 @@ class ConcurrencyConformance(Conformance):
         await asyncio.gather(*(call(store, board) for board in boards for call in WRITES.values()))
         for board in boards:
             revision, phases, contracts, _ = await contents(store, board)
-            # Who comes later may find little left to do.
+            # Later workers may find nothing to do.
             assert 3 < revision <= 3 + len(WRITES)
             assert {phase.phase_id for phase in phases} == {"store", "new"}
             assert {c.name for c in contracts} == {"Open", "Close", "New", "Newer", "Newest"}

@@ -383,15 +383,15 @@ class SessionsConformance(Conformance):
             await store.renew_session(BOARD, session_id)
 
     async def test_a_session_whose_opening_was_cancelled_expires(self, store):
-        """Nobody knows its ID, so nobody can renew it."""
+        """Its ID is unknown, so no client can renew it."""
         opening = asyncio.create_task(opened(store, SHORT))
 
-        class Impatience(Listener):
+        class CancelsOpening(Listener):
             def committed(self, commit):
                 super().committed(commit)
                 opening.cancel()  # before it is answered
 
-        listener = Impatience()
+        listener = CancelsOpening()
         await store.follow(BOARD, listener)
         with pytest.raises(asyncio.CancelledError):
             await opening

@@ -218,7 +218,7 @@ async def test_if_boards_do_not_fit_together_the_least_recently_read_is_evicted(
 
 
 async def test_caches_of_many_boards_are_loaded_one_at_a_time(reader, monkeypatch):
-    """Loaded at once they could take more memory than the budget."""
+    """Loaded concurrently, they could take more memory than the budget."""
     load, loading, most = cache.Cache.load, set(), 0
 
     async def counted(self, *args):

@@ -1,4 +1,4 @@
-"""Limits on unread bytes: in which order streams get room, and how many are woken."""
+"""Limits on unread bytes: the order in which streams get budget, and how many are woken."""
 
 import asyncio
 

@@ -10,7 +10,7 @@ NAME = "failing disk"
 
 
 class FailingDisk(apsw.VFS):
-    """Every database that is opened while this is the default VFS is on this disk."""
+    """A VFS. While it is the default, databases are opened on it."""
 
     def __init__(self) -> None:
         super().__init__(NAME, "unix", makedefault=True)

@@ -40,10 +40,10 @@ class _Kept:
 
 
 class ForgetfulDisk(apsw.VFS):
-    """Every database opened while it is the default is on this disk.
+    """A VFS. While it is the default, databases are opened on it.
 
-    `fails` is called as the power fails: before the `operations`-th write, sync
-    or truncation from now on, in the thread that makes it.
+    `fails` is called when the power fails: before the `operations`-th write, sync or
+    truncation from now on, in the thread that makes it.
     """
 
     def __init__(self) -> None:

@@ -1,10 +1,9 @@
-"""Is a history linearizable? Wing and Gong's search, with a memo, for one object at a time.
+"""Check whether a history of one object is linearizable: Wing and Gong's search, with a memo.
 
-A history holds the operations of concurrent clients on one object: when each
-was called, when it returned, and what. It is linearizable if each operation can
-be given one moment between its call and its return so that, in the order of
-those moments, every result is what the object's own rules give. An operation
-whose result never came may have happened at any moment after its call, or never.
+A history has the operations of concurrent clients: when each was called, when it returned, and
+its result. It is linearizable if each operation can be assigned a moment between its call and
+its return such that, in the order of these moments, every result follows from the rules of the
+object. An operation without a result may have happened at any moment after its call, or never.
 """
 
 import math

@@ -14,9 +14,9 @@ T = TypeVar("T")
 class Proxy:
     """Forwards bytes between clients and one server, until a method makes it fail.
 
-    Every method may be called from any thread; `reset_all` and `half_close_all`
-    return once it has happened, and new connections are good ones. `connections`
-    counts all that clients have made.
+    Every method may be called from any thread. `reset_all` and `half_close_all` return
+    when they are done; later connections work. `connections` counts all connections
+    of clients.
     """
 
     def __init__(self, server: str) -> None:
@@ -45,7 +45,7 @@ class Proxy:
         self._delay, self._swallowing = 0.0, False
 
     def delay(self, seconds: float) -> None:
-        """Delay the server's replies by so many seconds."""
+        """Delay the server's replies by this many seconds."""
         self._delay = seconds
 
     def swallow_replies(self) -> None:
@@ -54,12 +54,12 @@ class Proxy:
             self._swallowing, self._swallowed = True, 0
 
     def wait_for_swallowed(self, pieces: int, seconds: float = 60) -> bool:
-        """Wait until so many pieces of replies were dropped, or for the timeout."""
+        """Wait until this many pieces of replies were dropped, or for the timeout."""
         with self._changed:
             return self._changed.wait_for(lambda: self._swallowed >= pieces, seconds)
 
     def hold_requests(self) -> None:
-        """Keep back what clients send over the connections that there are, which fall silent."""
+        """Hold the requests on the present connections, which then get no answers."""
         self._do(lambda link: link.hold())
 
     def wait_for_held(self, part: bytes, seconds: float = 60) -> bool:
@@ -70,7 +70,7 @@ class Proxy:
             )
 
     def cut_off_clients(self) -> None:
-        """Reset the held connections to the clients, and keep their data on its way."""
+        """Reset the held connections to the clients, and keep their data for `deliver`."""
         self._do(lambda link: link.cut_off())
 
     def deliver(self) -> None:
@@ -78,11 +78,11 @@ class Proxy:
         self._do(lambda link: link.delivered.set())
 
     def reset_all(self) -> None:
-        """Reset every connection, as a machine that restarts does."""
+        """Reset every connection."""
         self._do(lambda link: link.reset())
 
     def half_close_all(self) -> None:
-        """Tell every client that the server will send no more, and go on listening to it."""
+        """Close the server's direction of every connection, and keep reading requests."""
         self._do(lambda link: link.half_close())
 
     def _do(self, what: Callable[["_Link"], None]) -> None:

@@ -1,4 +1,4 @@
-"""The server is killed again and again under writes, and loses nothing that it promised."""
+"""The server is killed repeatedly under writes, and loses no acknowledged write."""
 
 import random
 import threading
@@ -26,7 +26,7 @@ CRASHES = scaled(8, 240)
 
 @dataclass
 class Writer:
-    """Writes one thing after the other, so that the board shows which came last."""
+    """Makes one write after the other; the board shows which was the last."""
 
     name: str
     wrote: threading.Semaphore

@@ -1,4 +1,4 @@
-"""Somebody deletes a file of a board under a running server, which is then killed."""
+"""A file of a board is deleted under a running server, which is then killed."""
 
 from pathlib import Path
 

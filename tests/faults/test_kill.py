@@ -1,4 +1,4 @@
-"""The server is killed under writes: every acknowledged write is there afterwards."""
+"""The server is killed under writes: no acknowledged write is lost."""
 
 import sqlite3
 import threading
@@ -18,7 +18,7 @@ ACKNOWLEDGED = 200
 
 
 class Acknowledged:
-    """The acknowledged writes, by what reads must return."""
+    """The acknowledged writes, as reads must return them."""
 
     def __init__(self):
         self.phases: dict[str, str] = {}
@@ -27,7 +27,7 @@ class Acknowledged:
         self.writes = threading.Semaphore(0)
 
     def write(self, client: BoardClient, writer: str) -> None:
-        """Write one thing after the other until the server is gone."""
+        """Make one write after the other until the server is killed."""
         try:
             for number in count():
                 client.set_phase_state(writer, "running", worker=f"{number}")

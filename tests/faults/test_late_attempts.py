@@ -35,7 +35,7 @@ class Noting(SqliteStore):
 
 @pytest.fixture
 def ended(monkeypatch):
-    """The number of ended calls that nobody has waited for."""
+    """The number of calls that have ended and were not waited for."""
     monkeypatch.setattr(Noting, "ended", threading.Semaphore(0))
     return Noting.ended
 
@@ -66,7 +66,7 @@ def far(proxy):
 
 
 def retried(proxy, call):
-    """Make a call of "far" whose first attempt is delayed; return the outcome of its retry."""
+    """Make a call of "far" whose first attempt is held; return the outcome of its retry."""
     proxy.hold_requests()
     with ThreadPoolExecutor(1) as pool:
         outcome = pool.submit(call)
@@ -76,7 +76,7 @@ def retried(proxy, call):
 
 
 def arrives(proxy, ended, writes):
-    """Forward the first attempt, after so many writes and the retry; wait until it has ended."""
+    """Forward the held attempt after this many writes; wait until it has ended."""
     for _ in range(writes + 1):
         assert ended.acquire(timeout=PATIENT)
     proxy.deliver()

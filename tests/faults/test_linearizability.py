@@ -1,4 +1,4 @@
-"""The checker finds the errors in histories made by hand, and none in the board's own."""
+"""The checker finds the errors in hand-made histories, and none in those of the board."""
 
 import random
 import threading
@@ -62,7 +62,7 @@ def test_a_compare_and_set_that_happened_though_it_was_refused_is_found():
 
 
 def test_a_write_that_is_done_again_after_another_is_found():
-    """A lost update: a's retry came after b, which nobody overwrote any more."""
+    """A lost update: a's retry was done after b, and overwrote it."""
     history = [
         op(("set", "a"), "a", 0, 9),
         op(("get",), "a", 1, 2),
@@ -261,7 +261,7 @@ def test_histories_with_connections_that_drop_are_linearizable(tmp_path, seed):
 
 
 class LosesUpdates(SqliteStore):
-    """A store with the classic mistake: it reads, then writes, without a transaction."""
+    """A store that reads and then writes, without a transaction."""
 
     async def set_phase_state(self, board, change, key=None):
         if change.expected_state is None:

@@ -149,10 +149,9 @@ async def test_a_thousand_connections_leave_nothing_behind(tmp_path, many_files)
 
 @contextmanager
 def always_someone_reading(file: Path) -> Iterator[threading.Semaphore]:
-    """Read in turns, each through two writes and from before the other ends.
+    """Keep at least one reader active: two readers alternate, and their reads overlap.
 
-    Yields what is to be released after each write. Where no write comes, it
-    does not wait long.
+    Yields what to release after each write. Without writes, it does not wait long.
     """
     over, written = threading.Event(), threading.Semaphore(0)
 

@@ -1,4 +1,4 @@
-"""Calls for boards that are opened, closed and deleted meanwhile: all are answered."""
+"""Boards are opened, closed and deleted under load: every call is answered."""
 
 import asyncio
 import random
@@ -23,7 +23,7 @@ GRACE = 3
 SECONDS = scaled(2, 300)
 BOARDS = [f"board-{number}" for number in range(8)]
 REFUSED = {grpc.StatusCode.NOT_FOUND, grpc.StatusCode.UNAVAILABLE}
-"""The errors while boards come and go: no such board, or too many open."""
+"""The errors of calls while boards are opened and deleted: no such board, or too many open."""
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The power fails at any moment: acknowledged writes are there, others whole or not at all."""
+"""The power fails at any moment: acknowledged writes survive, others happened wholly or not."""
 
 import asyncio
 import random
@@ -21,12 +21,12 @@ CLAIMS = 40
 """Writes of each writer."""
 
 OPERATIONS = 400
-"""The power fails within so many writes and syncs; there are more."""
+"""The power fails within this many writes and syncs, before the last one."""
 
 
 @pytest.fixture
 def disk(monkeypatch):
-    # Checkpoints happen all the time, and the log starts from the beginning.
+    # Checkpoint often, so that the log is reused from its beginning.
     monkeypatch.setattr(checkpoints, "LONG", 20)
     before = apsw.vfs_names()[0]
     disk = ForgetfulDisk()

@@ -1,4 +1,4 @@
-"""What the tests of the Go module and of the examples share."""
+"""Fixtures of the tests of the Go module and of the examples."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""The demo, from its start to its end, and when it is cut short."""
+"""The demo, run to its end, and interrupted."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ DEMO = [sys.executable, str(EXAMPLES / "demo.py"), "--pace", "0"]
 
 
 def complete(text):
-    """Tell whether the summary shows the whole nebula done."""
+    """Return whether the summary shows that the whole nebula is done."""
     return "Phases: 18 done\nClaims: none\nContracts: 50 file, 50 function\n" in text
 
 
@@ -60,7 +60,7 @@ def test_a_demo_that_is_cut_short_leaves_no_process_behind(number):
 
 
 def descendants(pid):
-    """The processes that this one has started, and those that they have."""
+    """Return the processes that this one has started, directly or not."""
     children = [
         int(child)
         for thread in Path(f"/proc/{pid}/task").glob("*/children")

@@ -99,7 +99,7 @@ def test_a_worker_that_is_killed_leaves_a_failed_phase_and_free_files(dispatcher
 
 
 def worker_of(phase, running):
-    """The process that the dispatcher has started for the phase."""
+    """Return the process that the dispatcher has started for the phase."""
     tasks = Path(f"/proc/{running.pid}/task").glob("*/children")
     children = {child for task in tasks for child in task.read_text().split()}
     (worker,) = (child for child in children if f"{phase}.md" in command_of(child))
@@ -107,7 +107,7 @@ def worker_of(phase, running):
 
 
 def command_of(pid):
-    """What the process was started with; nothing if it has ended."""
+    """Return the command line of the process; nothing if it has ended."""
     try:
         return Path(f"/proc/{pid}/cmdline").read_text()
     except OSError:
@@ -131,7 +131,7 @@ def test_a_malformed_nebula_is_one_line_that_names_it(dispatcher, phases, said):
 
 @pytest.fixture
 def files_of_scope(tmp_path, monkeypatch):
-    """The files that `my-phase` claims for a scope, in a repository with these files."""
+    """Return the files that `my-phase` claims for a scope, in a repository with these files."""
     monkeypatch.syspath_prepend(EXAMPLES)
     from nebula import Phase  # noqa: PLC0415  an example's module is no package
     from worker import files_of_scope as claimed  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""The Go modules, where there is Go: their format, go vet, and their own tests."""
+"""The Go modules, if Go is installed: their format, go vet, and their own tests."""
 
 import os
 import shutil
@@ -47,8 +47,8 @@ def test_users_of_the_client_inherit_no_dependency_of_the_examples(go):
     assert not {path for path in required if "toml" in path.lower() or "sqlite" in path}
 
 
-# Not a result that Go remembers: it does not know that the server has changed. Four at a
-# time, for many wait; and SQLite, translated from C, is not ours to search for races.
+# -count=1: Go must not reuse results, because it does not know that the server has changed.
+# Four tests at a time, because many wait. SQLite, translated from C, is not checked for races.
 TEST = ("test", "-count=1", "-vet=off", "-parallel=4")
 RACE = ("-race", "-gcflags=modernc.org/...=-race=false")
 

@@ -13,7 +13,7 @@ MODULE = "github.com/papapumpkin/quasar-board/go"
 BLOCK = re.compile(r"^```(go|diff)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 IMPORTS = re.compile(r"^import \(\n.*?^\)\n", re.MULTILINE | re.DOTALL)
 
-# What the fragments take for granted: the variables and functions around them.
+# The variables and functions that the fragments use.
 SURROUNDINGS = f"""package block
 
 import (
@@ -53,7 +53,7 @@ func NewSQLiteBoard(ctx context.Context, dbPath string) (*SQLiteBoard, error) {{
 
 
 def after(diff):
-    """The code of a diff as it is after the change."""
+    """Return the code of a diff after the change."""
     return "".join(line[1:] for line in diff.splitlines(keepends=True) if line[0] != "-")
 
 

@@ -78,7 +78,7 @@ def test_watchers_get_each_removal_and_its_cause(client):
 
 
 def test_a_wait_for_an_archived_contract_continues(client):
-    # Met now; not met any more once the board is empty, which frees the file.
+    # It is met now, and no longer once the board is empty.
     conditions = (PhaseIn("a", "done"), ContractPublished("T"), FileFree("x.go"))
     with pytest.raises(DeadlineExceeded):
         client.with_options(timeout=0.2).wait_for(*conditions)

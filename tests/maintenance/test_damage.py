@@ -1,4 +1,4 @@
-"""Whichever bit of a board file is flipped, commands and server report it or read it right."""
+"""If any bit of a board file is flipped, commands and server report it or are not affected."""
 
 import asyncio
 import random

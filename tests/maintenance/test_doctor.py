@@ -38,7 +38,7 @@ def board(tmp_path):
     return file_of(tmp_path)
 
 
-def spoil(board, statement):
+def damage(board, statement):
     with closing(apsw.Connection(str(board))) as db:
         db.execute(statement)
 
@@ -116,7 +116,7 @@ def test_the_doctor_says_that_a_board_is_served(tmp_path):
     ],
 )
 def test_a_row_that_contradicts_the_events_is_found(board, statement, fault):
-    spoil(board, statement)
+    damage(board, statement)
     assert any(fault in found for found in faults(board)), list(faults(board))
 
 
@@ -193,9 +193,9 @@ def test_the_doctor_reports_a_symbolic_link_and_examines_the_other_boards(board,
 
 
 def test_names_within_a_board_file_are_escaped_in_the_terminal(board, command):
-    spoil(board, 'CREATE TABLE "\x1b[2J" (text); INSERT INTO "\x1b[2J" VALUES (NULL)')
+    damage(board, 'CREATE TABLE "\x1b[2J" (text); INSERT INTO "\x1b[2J" VALUES (NULL)')
     declared = "sql = replace(sql, 'text', 'text NOT NULL') WHERE name LIKE '%2J'"
-    spoil(board, f"PRAGMA writable_schema = 1; UPDATE sqlite_schema SET {declared}")
+    damage(board, f"PRAGMA writable_schema = 1; UPDATE sqlite_schema SET {declared}")
     result = command("doctor", "--dir", board.parent)
     assert (result.code, r"NULL value in \x1b[2J.text" in result.out) == (1, True)
     refused = command("backup", board.parent / "copy", "--dir", board.parent, "--board", BOARD)

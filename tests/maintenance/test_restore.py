@@ -37,7 +37,7 @@ restore(Path(sys.argv[1]), Path(sys.argv[2]), force=True)
 
 
 class Crashed(NamedTuple):
-    """A board as a killed server leaves it, most of it in its log, and an older backup of it."""
+    """A board of a killed server, with most records in its log, and an older backup of it."""
 
     board: Path
     backup: Path

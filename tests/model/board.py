@@ -31,10 +31,10 @@ from board_server.model import (
 
 
 class Board:
-    """One board. Each verb takes the time, and returns what the store's verb of that name does.
+    """One board. Each method takes the time, and returns what the store's method returns.
 
-    The ids of contracts and sessions are the store's to give; `contract_id` and
-    `session_id` are asked for them.
+    The store assigns the IDs of contracts and sessions; `contract_id` and `session_id`
+    return them.
     """
 
     def __init__(self) -> None:
@@ -100,7 +100,7 @@ class Board:
             bound,
         )
         self.phases[change.phase_id] = phase
-        self._tell(Change.PHASE, phase, cause)
+        self._record(Change.PHASE, phase, cause)
         return phase
 
     def publish(self, now: datetime, drafts) -> int:
@@ -125,7 +125,7 @@ class Board:
         )
         if contract != old:
             self.contracts[draft.key] = contract
-            self._tell(Change.CONTRACT, contract)
+            self._record(Change.CONTRACT, contract)
         return contract
 
     def claim_files(self, now: datetime, filepaths, owner: str, session_id: str) -> list[FileClaim]:
@@ -143,7 +143,7 @@ class Board:
                 claim = replace(claim, session_id=session_id)
             if claim != old:
                 self.claims[path] = claim
-                self._tell(Change.CLAIMED, claim)
+                self._record(Change.CLAIMED, claim)
         return [self.claims[path] for path in filepaths]
 
     def release_claims(self, owner: str, filepaths) -> int:
@@ -163,7 +163,7 @@ class Board:
 
     def open_session(self, now: datetime, opened: Session) -> Session:
         self.sessions[opened.session_id] = opened
-        self._tell(Change.SESSION_OPENED, replace(opened, expires_at=now + opened.ttl))
+        self._record(Change.SESSION_OPENED, replace(opened, expires_at=now + opened.ttl))
         return opened
 
     def end_session(self, now: datetime, session_id: str, cause: Cause) -> int:
@@ -179,17 +179,17 @@ class Board:
                 change = PhaseChange(phase_id, state, "" if requeue else None)
                 self.set_phase_state(now, change, cause)
         del self.sessions[session_id]
-        self._tell(Change.SESSION_ENDED, replace(session, expires_at=now), cause)
+        self._record(Change.SESSION_ENDED, replace(session, expires_at=now), cause)
         return released
 
     def archive(self, revision: int) -> Archived:
         if revision != self.revision:
             raise RevisionMismatch(revision, self.revision)
         for phase in self.listed_phases():
-            self._tell(Change.PHASE_REMOVED, phase, Cause.ARCHIVE)
+            self._record(Change.PHASE_REMOVED, phase, Cause.ARCHIVE)
         contracts = self.listed_contracts()
         for contract in contracts:
-            self._tell(Change.CONTRACT_REMOVED, replace(contract, signature=""), Cause.ARCHIVE)
+            self._record(Change.CONTRACT_REMOVED, replace(contract, signature=""), Cause.ARCHIVE)
         phases, self.phases, self.contracts = len(self.phases), {}, {}
         released = self._release(list(self.claims.values()), Cause.ARCHIVE)
         return Archived(phases, len(contracts), released)
@@ -209,10 +209,10 @@ class Board:
     def _release(self, claims: list[FileClaim], cause: Cause) -> int:
         for claim in sorted(claims, key=lambda claim: claim.filepath.encode()):
             del self.claims[claim.filepath]
-            self._tell(Change.RELEASED, claim, cause)
+            self._record(Change.RELEASED, claim, cause)
         return len(claims)
 
-    def _tell(self, change: Change, record: Any, cause: Cause = Cause.CALL) -> None:
+    def _record(self, change: Change, record: Any, cause: Cause = Cause.CALL) -> None:
         self._events.append(Event(change, cause, record))
 
     def _state(self) -> tuple[Any, ...]:

@@ -1,4 +1,4 @@
-"""Do at random all that a Store can do, and hold it to the board in plain Python after each step.
+"""Make random calls of a Store, and compare it with the model after each step.
 
 A backend subclasses StoreMachine and says how to open its store.
 """
@@ -45,7 +45,7 @@ from tests.model.skipping import SkippingLoop
 NAME = "nebula"
 
 TICKS = (1, -5, 1e-6, 0, 3600)
-"""Seconds by which the clock moves from write to write; an operator sets it back."""
+"""Seconds by which the clock moves between writes; negative where an operator sets it back."""
 
 phase_ids = st.sampled_from(["a", "a", "ä", "B"])
 states = st.sampled_from([state for state in PhaseState if state] + [PhaseState.RUNNING] * 4)
@@ -84,14 +84,14 @@ class Follower:
         """The store was closed, and is opened again."""
 
     async def heard(self, commits: int) -> None:
-        """Wait until so many commits were delivered."""
+        """Wait until this many commits were delivered."""
         if len(self.commits) < commits:
             self._awaited = (commits, asyncio.Event())
             await self._awaited[1].wait()
 
 
 class StoreMachine(RuleBasedStateMachine):
-    """The rules and what must hold; `open_store` is the backend's."""
+    """The rules and invariants; a backend implements `open_store`."""
 
     def open_store(self, directory: Path, clock: Callable[[], datetime]) -> Store:
         raise NotImplementedError
@@ -144,7 +144,7 @@ class StoreMachine(RuleBasedStateMachine):
         session: str,
         request: int | None,
     ) -> None:
-        """Make a write; with a request's number, it is that request again."""
+        """Make a write; with the number of an earlier request, repeat that one."""
         key = None if request is None else key_of(f"{verb} {request}")
 
         def do() -> None:
@@ -335,7 +335,7 @@ class StoreMachine(RuleBasedStateMachine):
             )
 
     async def _ends(self, count: int) -> list[str]:
-        """Wait until so many sessions have ended; return them in that order."""
+        """Wait until this many sessions have ended; return them in that order."""
         result = len(self.follower.commits)
         for _ in range(8):  # due timers run; then the grace period of the sessions passes
             self.loop.skip(0.1)

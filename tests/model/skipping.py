@@ -4,7 +4,7 @@ import asyncio
 
 
 class SkippingLoop(asyncio.SelectorEventLoop):
-    """Its time is the machine's plus what was skipped."""
+    """Its time is the machine's plus the skipped time."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -14,5 +14,5 @@ class SkippingLoop(asyncio.SelectorEventLoop):
         return super().time() + self._skipped
 
     def skip(self, seconds: float) -> None:
-        """Advance the clock by so many seconds."""
+        """Advance the clock by this many seconds."""
         self._skipped += seconds

@@ -21,7 +21,7 @@ DEPLOY = ROOT / "deploy"
 
 @pytest.fixture(scope="module")
 def exported(tmp_path_factory):
-    """The names of all samples that a server has after a write."""
+    """The names of all samples of a server after a write."""
     config = Config(tmp_path_factory.mktemp("boards"), "b", (ANY_PORT,))
     with running(config, expose=True) as server, BoardClient(server.address) as client:
         client.set_phase_state("p", "running")

@@ -111,7 +111,7 @@ def test_an_insecure_server_logs_a_warning_at_its_start(tmp_path, log):
     assert any("neither a token nor a certificate" in warning for warning in warnings)
 
 
-GRPC_TELLS = """
+LOGS_AS_GRPC = """
 import logging
 import grpc
 from board_server.telemetry import logs
@@ -125,7 +125,7 @@ for error in (grpc.aio.InternalError("nobody is there"), ValueError("of our own"
 
 def test_a_reply_to_a_cancelled_call_is_not_logged_by_grpc():
     result = subprocess.run(
-        [sys.executable, "-c", GRPC_TELLS], capture_output=True, text=True, check=True
+        [sys.executable, "-c", LOGS_AS_GRPC], capture_output=True, text=True, check=True
     ).stderr
     assert "of our own" in result
     assert "nobody is there" not in result

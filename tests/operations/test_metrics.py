@@ -16,7 +16,7 @@ from tests.support.secured import ANY_PORT, program, running
 
 
 class Samples:
-    """The samples of one reading, by name and labels."""
+    """The samples of one scrape, by name and labels."""
 
     def __init__(self, url: str) -> None:
         with urllib.request.urlopen(url, timeout=30) as reply:

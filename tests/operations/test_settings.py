@@ -54,7 +54,7 @@ def printed(serve):
 
 @pytest.fixture
 def refused(serve):
-    """The one line with which the server refuses to start."""
+    """Return the line with which the server refuses to start."""
 
     def run(*arguments, **environment) -> str:
         result = serve(*arguments, **environment)

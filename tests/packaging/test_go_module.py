@@ -1,4 +1,4 @@
-"""What quasar gets: the Go module, required by a module outside of the checkout."""
+"""The Go module, required by a module outside of the checkout, as quasar requires it."""
 
 import os
 import shutil

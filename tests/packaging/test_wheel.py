@@ -1,4 +1,4 @@
-"""What a user gets: the built wheel, installed outside of the checkout."""
+"""The built wheel, installed outside of the checkout."""
 
 import email
 import re

@@ -84,7 +84,7 @@ class AfterCommit:
         self.reached.clear()
         self._free.clear()
 
-    def let_go(self):
+    def proceed(self):
         self._free.set()
 
     def __call__(self):
@@ -104,7 +104,7 @@ def after_commit(monkeypatch):
 
     monkeypatch.setattr(Checkpoints, "_note", held)
     yield gate
-    gate.let_go()
+    gate.proceed()
 
 
 def contract(name, **fields):
@@ -298,7 +298,7 @@ def test_a_watch_after_a_revision_that_followers_have_not_received_yet_is_accept
         _, found = ended(watch(stub, board="", after_revision=revision + 1))
         assert found.fields == ("after_revision",)
         assert not claim.done(), "the commit was not held"
-        after_commit.let_go()
+        after_commit.proceed()
         assert claim.result().revision == 1
         stub.ClaimFile(pb.ClaimFileRequest(filepath="b.go", owner="p"))
         events = events_of(messages_until(stream, 2))
@@ -517,7 +517,7 @@ def test_no_event_is_sent_after_one_that_was_dropped(tmp_path, watch, after_comm
         assert after_commit.reached.wait(PATIENCE)
         # The server has read this call after the claims, so all claims now wait for the writer.
         stub.GetFileOwner(pb.GetFileOwnerRequest(filepath="0.go"))
-        after_commit.let_go()
+        after_commit.proceed()
         for claim in claims:
             claim.result()
         messages, found = ended(stream)

@@ -1,4 +1,4 @@
-"""A release: what it commits and tags, and what it refuses. In a clone, which it never pushes."""
+"""`make release` in a clone: its commit and tags, and what it refuses. It never pushes."""
 
 import subprocess
 import sys

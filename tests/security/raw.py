@@ -46,7 +46,7 @@ def encoded_headers(method: str, more: dict[str, str] | None = None) -> bytes:
 
 
 def flood_of(streams: int, method: str, *then: Frame) -> bytes:
-    """Make the frames of so many calls, each its headers and `then`."""
+    """Make the frames of this many calls, each its headers and `then`."""
     each = [HeadersFrame(1, encoded_headers(method), flags=["END_HEADERS"]), *then]
     parts = [(frame.serialize()[:5], frame.serialize()[9:]) for frame in each]
     numbers = (struct.pack(">I", 2 * n + 1) for n in range(streams))
@@ -241,7 +241,7 @@ def _cuts_off(frame: Frame, stream: int) -> bool:
 
 
 def refused(received: bytes) -> int:
-    """Count the streams that the server refused before it did anything about them."""
+    """Count the streams that the server refused without handling them."""
     count = at = 0
     while at + 9 <= len(received):
         frame, length = Frame.parse_frame_header(memoryview(received)[at : at + 9])

@@ -94,13 +94,13 @@ def test_nothing_stays_counted_whichever_calls_end_and_when(made, turns):
     async def run():
         limiter = Limiter(LIMITS)
         running = [asyncio.create_task(make(limiter, *call)) for call in made]
-        for turn in turns:  # some callers go away, in the middle of whatever they do
+        for turn in turns:  # some callers cancel at any moment
             await asyncio.sleep(0)
             if turn < len(running):
                 running[turn].cancel()
         for _ in range(100):
             await asyncio.sleep(0)
-        for task in running:  # those that wait for room that nobody gives back
+        for task in running:  # those that wait for budget that no call returns
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
         return limiter

@@ -1,6 +1,6 @@
 """Attacks by unknown clients: the server answers or disconnects them, and serves others.
 
-Its memory stays bounded, and an honest client beside keeps its pace.
+Its memory stays bounded, and an honest client is not slowed down.
 """
 
 import os
@@ -197,10 +197,10 @@ def test_a_flood_of_streams_blocks_no_call(server, withstands, then):
 
     def attack():
         before = strangers_served(server)
-        with Raw(server.address) as raw, BoardClient(server.address, timeout=60) as last_in_line:
+        with Raw(server.address) as raw, BoardClient(server.address, timeout=60) as honest:
             raw.pour(flood)
             with pytest.raises(Unauthenticated):
-                last_in_line.list_boards()
+                honest.list_boards()
             assert strangers_served(server) - before < SERVED
 
     withstands(attack, CALLS_IN_A_FLOOD)
@@ -347,7 +347,7 @@ def test_malformed_tokens_are_refused(server, shown):
         stream = raw.open(raw.headers("GetPhaseState", {"authorization": shown}))
         raw.data(stream, grpc_message(b""))
         status = raw.trailers_of(stream).get("grpc-status")
-    # What is no valid header is refused before anyone looks for a token in it.
+    # gRPC refuses an invalid header before the server looks for a token in it.
     assert status in {None, str(grpc.StatusCode.UNAUTHENTICATED.value[0])}
     assert status is not None or not shown.isprintable() or not shown.isascii()
 

@@ -64,7 +64,7 @@ def test_the_watches_of_one_caller_are_limited(serve):
         assert refused(board, "Watch", pb.WatchRequest()) == exceeded("watches", 2)
         board.GetPhaseState(sample("GetPhaseState", ""))  # nothing else is held up
         going[0].cancel()
-        # The server hears of it in its own time.
+        # The server notices the cancellation a little later.
         while code_of(board, "Watch", pb.WatchRequest()) is not grpc.StatusCode.OK:
             pass
 
@@ -106,7 +106,7 @@ def test_boards_kept_open_by_the_watches_of_one_caller_are_limited(serve, tokens
             board.GetPhaseState(state, metadata=bearer(honest))
         for each in watches[:2]:
             each.cancel()
-        # The server hears of it in its own time.
+        # The server notices the cancellation a little later.
         while code_of(board, "Watch", pb.WatchRequest(board="b2"), bearer(greedy)) is not OK:
             pass
 
@@ -202,7 +202,7 @@ async def test_waiters_of_one_caller(serve):
 def test_all_calls_together_are_limited(serve):
     with serve(max_calls=1) as server, Raw(server.address) as raw, server.channel() as channel:
         raw.call("WaitFor", NEVER)
-        until_active(server, 1)  # not by a call: it would take the waiter's place
+        until_active(server, 1)  # not by a call, which would count too
         refusal = refused(stub(channel), "GetPhaseState", sample("GetPhaseState", ""))
         assert refusal == exceeded("calls", 1)
 
@@ -238,7 +238,7 @@ def test_calls_with_unread_replies_are_counted(serve):
         codes = {code_of(board, "OpenBoard", request) for _ in range(100)}
         assert grpc.StatusCode.RESOURCE_EXHAUSTED in codes
         raw.socket.close()
-        # The server hears of it in its own time.
+        # The server notices the cancellation a little later.
         while code_of(board, "OpenBoard", request) is not OK:
             pass
 
@@ -293,24 +293,24 @@ def test_a_request_over_the_limit_of_its_method_is_refused(serve):
 
 
 async def test_queued_writes_are_limited(tmp_path):
-    going_on, let_go = threading.Event(), threading.Event()
+    committing, proceed = threading.Event(), threading.Event()
 
-    def stand_still(*_):
-        going_on.set()
-        let_go.wait()
+    def block(*_):
+        committing.set()
+        proceed.wait()
 
-    store = SqliteStore(tmp_path, max_queue=2, on_commit=stand_still)
+    store = SqliteStore(tmp_path, max_queue=2, on_commit=block)
     await store.open_board("b")
     change = PhaseChange("p", PhaseState.RUNNING)
     first = asyncio.create_task(store.set_phase_state("b", change))
-    await asyncio.to_thread(going_on.wait)
+    await asyncio.to_thread(committing.wait)
     waiting = [asyncio.create_task(store.set_phase_state("b", change)) for _ in range(2)]
     await asyncio.sleep(0)  # let them start
     while (await store.stats())[0].writer_queue < 2:
         pass
     with pytest.raises(StoreUnavailable, match="2 writes already wait"):
         await store.set_phase_state("b", change)
-    let_go.set()
+    proceed.set()
     await asyncio.gather(first, *waiting)
     await store.close()
 

@@ -51,19 +51,19 @@ def server(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def rested(server):
-    """Bytes of memory of the server before the first attack."""
+def memory_before(server):
+    """Resident memory of the server before the first attack, in bytes."""
     return server.memory()
 
 
 @pytest.fixture(autouse=True)
-def bounded(server, rested):
+def bounded(server, memory_before):
     """After each attack, check its bound, and that nothing is held once its callers have gone."""
     yield
-    assert server.memory() - rested < MOST
+    assert server.memory() - memory_before < MOST
     samples = Samples(server.metrics)
     while samples.of("board_held_bytes") or samples.of("board_rpcs_active"):
-        samples = Samples(server.metrics)  # the server hears of it in its own time
+        samples = Samples(server.metrics)  # the server notices it a little later
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def channel(server):
 
 
 def padded(method: str, size: int) -> bytes:
-    """Make a request of so many bytes, most of them in an unknown field."""
+    """Make a request of this many bytes, most of them in an unknown field."""
     request = sample(method, "").SerializeToString()
     left = size - len(request) - 5  # a tag of two bytes, a length of three
     length = bytes([left & 0x7F | 0x80, left >> 7 & 0x7F | 0x80, left >> 14])

@@ -98,7 +98,7 @@ def test_a_watch_continues_when_its_token_gets_a_higher_role(tokens, client):
     watch, other = reader.watch(), client("other").watch()
     tokens.replace("reader", role=Role.WORKER)
     tokens.remove("other")
-    with pytest.raises(Unauthenticated):  # when the watches have been looked at
+    with pytest.raises(Unauthenticated):  # when the server has checked the watches
         next(other)
     reader.set_phase_state("p", "running")
     assert next(watch).record.phase_id == "p"
@@ -174,12 +174,12 @@ def sample(server, name, **labels) -> float:
 
 
 def until_active(server, calls):
-    """Return once so many calls are in progress."""
+    """Wait until this many calls are in progress."""
     until(server, "board_rpcs_active", calls)
 
 
 def until(server, name, value, **labels):
-    """Return once a metric has this value."""
+    """Wait until a metric has this value."""
     deadline = time.monotonic() + 60
     while sample(server, name, **labels) != value:
         assert time.monotonic() < deadline

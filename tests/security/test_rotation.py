@@ -121,7 +121,7 @@ for content in cycle(zip(others[::2], others[1::2])):
 
 
 def test_replacing_certificates_during_handshakes_fails_none(tmp_path):
-    """Each handshake reads the files while the key, then the certificate is exchanged."""
+    """Handshakes read the files while the key and then the certificate are replaced."""
     authority = Authority(tmp_path)
     pairs = [authority.issue(name) for name in ("first", "second")]
     pair = authority.issue("server")
@@ -279,5 +279,5 @@ def test_a_client_whose_credential_files_were_deleted_keeps_its_connection(tmp_p
     ):
         assert client.list_claims() == []
         authority.ca.unlink()
-        client._transport.connection.switch(0)  # as a session does whose renewals get no answer
+        client._transport.connection.switch(0)  # as a session without answers to its renewals does
         assert client.list_claims() == []

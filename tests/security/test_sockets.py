@@ -1,4 +1,4 @@
-"""A Unix socket has one server at a time, which leaves other programs' files alone."""
+"""A Unix socket has one server at a time; files of other programs are not replaced."""
 
 import os
 import socket

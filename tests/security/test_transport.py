@@ -297,7 +297,7 @@ def test_files_that_cannot_be_used_prevent_the_start_and_are_named(
         if content is not None:
             file.write_text(content)
         if broken == "tokens" and content == "":
-            continue  # a file without a token lets nobody in, as it says
+            continue  # a file without a token admits no caller, and the log says so
         settings = {"client_ca": authority.ca, "tokens": tokens.path} | {broken: file}
         with pytest.raises(BadFile, match=str(file)) as error, running(config(**settings)):
             pass

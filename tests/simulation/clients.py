@@ -12,7 +12,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 
 from board_client.v1 import board_pb2 as pb
-from tests.simulation.history import WRITES, History, InVain, Operation, Watched
+from tests.simulation.history import WRITES, Cancelled, History, Operation, Watched
 from tests.simulation.loop import Defect, SimulatedLoop
 from tests.simulation.network import Broken, Network, Refused, ServerCall
 
@@ -44,7 +44,7 @@ RESPONSES: dict[str, Any] = {
 
 
 class World:
-    """What the clients of one simulation share: the network, and what is known of the boards."""
+    """Shared by the clients of one simulation: the network, and what is known of boards."""
 
     def __init__(self, loop: SimulatedLoop, network: Network, directory: Path) -> None:
         self.loop = loop
@@ -101,7 +101,7 @@ class Client:
             except TimeoutError:
                 world.network.abandon(going)
                 if lasts and not going.late:
-                    history.in_vain.append(InVain(request, sent, world.loop.time()))
+                    history.in_vain.append(Cancelled(request, sent, world.loop.time()))
                 if not gives_up and not lasts:
                     raise Defect(f"nobody has answered {operation} for {patience} s") from None
                 if not key or self.chance.random() < 0.3:
@@ -138,7 +138,7 @@ class Client:
                 if operation.method == "OpenSession":
                     self.sessions.append(session_id)
 
-    # What each kind of client does.
+    # The behaviour of each kind of client.
 
     async def work(self, boards: list[str], calls: int) -> None:
         """Make random calls to a few boards."""
@@ -169,7 +169,7 @@ class Client:
                 return
 
     async def poll(self, boards: list[str], times: int) -> None:
-        """Ask for a board until somebody opens it, and then for another."""
+        """Read a board until another client opens it, and then another board."""
         board = self.chance.choice(boards)
         for _ in range(times):
             request = pb.GetPhaseStateRequest(board=board, phase_id="a")

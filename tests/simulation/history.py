@@ -42,9 +42,9 @@ from tests.simulation.network import Refused, _error_info
 NEVER = 1 << 60
 
 PROMPT = 2.0
-"""Seconds within which a waiter is answered, however slow the threads and the network are."""
+"""Seconds within which a waiter must be answered, even by slow threads over a slow network."""
 
-SAYS_NOTHING = {
+STATELESS = {
     "STORE_UNAVAILABLE",
     "STORE_FULL",
     "SHUTTING_DOWN",
@@ -53,7 +53,7 @@ SAYS_NOTHING = {
     "BOARD_REPLACED",
     "WATCH_TOO_SLOW",
 }
-"""Refusals that do not depend on the board's state. The check is that they changed nothing.
+"""Refusals that do not depend on the board's state. They must have changed nothing.
 
 The board does not remember them. If one is the answer to a call that was sent more than once, an
 earlier attempt may still arrive and be done, as docs/guarantees.md says.
@@ -86,7 +86,7 @@ class Operation:
     @property
     def may_yet_be_done(self) -> bool:
         """Whether the call may still change the board: no answer says that it cannot."""
-        refused = isinstance(self.outcome, Refused) and self.outcome.reason in SAYS_NOTHING
+        refused = isinstance(self.outcome, Refused) and self.outcome.reason in STATELESS
         return self.returned == NEVER or (refused and self.attempts > 1)
 
     def __str__(self) -> str:
@@ -105,7 +105,7 @@ class Watched:
 
 
 @dataclass(frozen=True)
-class InVain:
+class Cancelled:
     """A WaitFor that its caller cancelled, with the times when it was sent and cancelled."""
 
     request: pb.WaitForRequest
@@ -119,7 +119,7 @@ class History:
 
     operations: list[Operation] = field(default_factory=list)
     watched: list[Watched] = field(default_factory=list)
-    in_vain: list[InVain] = field(default_factory=list)
+    in_vain: list[Cancelled] = field(default_factory=list)
 
 
 class Checker:
@@ -149,7 +149,7 @@ class Checker:
             self._returns.append(operation.returned)
             self._latest.append(max([operation.revision, *self._latest[-1:]]))
 
-    def check_in_vain(self, time_of: Callable[[Commit], float]) -> None:
+    def check_cancelled(self, time_of: Callable[[Commit], float]) -> None:
         """Raise Unexplained if a cancelled WaitFor should have been answered before that.
 
         It should if all its conditions were met at one revision while it waited.
@@ -210,7 +210,7 @@ class Checker:
         """Return the earliest state that explains an answer."""
         first, last = self._known(operation), self._possible(operation)
         outcome = operation.outcome
-        if isinstance(outcome, Refused) and outcome.reason in SAYS_NOTHING:
+        if isinstance(outcome, Refused) and outcome.reason in STATELESS:
             return first
         if at := _revision(operation):
             if not first <= at <= last:
@@ -220,14 +220,14 @@ class Checker:
             return first
         for revision in range(first, last + 1):
             state = self.states[revision]
-            if operation.method == "RenewSession" and self._time_was_up(operation, revision):
+            if operation.method == "RenewSession" and self._was_expiring(operation, revision):
                 return first
             if _is_the_answer(operation, _answer(state, operation, revision)):
                 return revision
         was = _answer(self.states[first], operation, first)
         raise Unexplained(f"no state from {first} to {last} explains {operation}: not {was}")
 
-    def _time_was_up(self, operation: Operation, revision: int) -> bool:
+    def _was_expiring(self, operation: Operation, revision: int) -> bool:
         """Return whether a renewal was refused because the session is about to end."""
         return (
             isinstance(operation.outcome, Refused)

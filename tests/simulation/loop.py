@@ -122,7 +122,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         while self._scheduled and self._scheduled[0].cancelled():
             heapq.heappop(self._scheduled)._scheduled = False
         if not self._scheduled:
-            tasks = "\n".join(sorted(_told(task) for task in asyncio.all_tasks(self)))
+            tasks = "\n".join(sorted(_described(task) for task in asyncio.all_tasks(self)))
             raise Deadlock(f"nothing is ready and no timer is set; what waits:\n{tasks}")
         self._now = max(self._now, self._scheduled[0].when())
         self._moved_at = self.steps
@@ -213,7 +213,7 @@ def _name(handle: asyncio.Handle) -> str:
     return getattr(callback, "__qualname__", type(callback).__name__)
 
 
-def _told(task: "asyncio.Task[Any]") -> str:
+def _described(task: "asyncio.Task[Any]") -> str:
     stack = task.get_stack()
     where = f"{stack[-1].f_code.co_filename}:{stack[-1].f_lineno}" if stack else "at its end"
     return f"  {task.get_name()} {where}"

@@ -52,8 +52,8 @@ class Aborted(Exception):
 
 
 @dataclass(frozen=True)
-class Weather:
-    """The probabilities that a message is delayed and that a reply is lost."""
+class Faults:
+    """Probabilities that a message is delayed and that a reply is lost."""
 
     late: float
     lost: float
@@ -226,7 +226,7 @@ class ServerCall:
 class Network:
     """Carries calls to the server that runs now."""
 
-    def __init__(self, loop: SimulatedLoop, weather: Weather) -> None:
+    def __init__(self, loop: SimulatedLoop, weather: Faults) -> None:
         self.loop = loop
         self.weather = weather
         self.servers: dict[str, SimulatedServer] = {}
@@ -255,7 +255,7 @@ class Network:
         return call
 
     def abandon(self, call: ServerCall) -> None:
-        """Cancel a call. The server hears of it after the request, which may be late."""
+        """Cancel a call. The server gets the cancellation after the request, which may be late."""
         if not call.outcome.done():
             call.outcome.cancel()
         self.loop.later(TRAVEL, self._cancel, call)

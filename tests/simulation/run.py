@@ -28,7 +28,7 @@ from tests.simulation.clients import Client, World
 from tests.simulation.history import PROMPT, Checker, check_watched, evidence, session_ends
 from tests.simulation.loop import Defect, SimulatedLoop, Trace
 from tests.simulation.machine import BEGINNING, Machine, simulated
-from tests.simulation.network import ADDRESS, SERVICE, Network, ServerCall, Weather
+from tests.simulation.network import ADDRESS, SERVICE, Faults, Network, ServerCall
 
 MAX_BOARDS = 4
 
@@ -95,7 +95,7 @@ class Plan:
     mix: str
     number: dict[str, int]
     disorder: float
-    weather: Weather
+    weather: Faults
     lives: int
     calls: int
     idle_timeout: float
@@ -110,7 +110,7 @@ class Plan:
             mix=mix,
             number={sort: draw(numbers) for sort, numbers in MIXES[mix].items()},
             disorder=draw((0.0, 0.1, 0.5)),
-            weather=Weather(late=draw((0.0, 0.0, 0.05)), lost=draw((0.0, 0.02, 0.1))),
+            weather=Faults(late=draw((0.0, 0.0, 0.05)), lost=draw((0.0, 0.02, 0.1))),
             lives=draw((1, 1, 2)),
             calls=draw((10, 20, 30)),
             idle_timeout=draw((1.0, 5.0, 60.0)),
@@ -237,7 +237,7 @@ class Simulation:
     async def _quiet(self, store: SqliteStore) -> None:
         """Stop all failures, wait until all that is due has happened, and check the boards."""
         world = self.world
-        world.network.weather = Weather(0.0, 0.0)
+        world.network.weather = Faults(0.0, 0.0)
         self.machine.disk.failing.clear()
         if self.plan.disk_fails:
             self._lasting.pop().cancel()
@@ -260,7 +260,7 @@ class Simulation:
         history = self.world.histories[board]
         checker = Checker(history, commits)
         checker.check()
-        checker.check_in_vain(lambda commit: (commit.time - BEGINNING).total_seconds())
+        checker.check_cancelled(lambda commit: (commit.time - BEGINNING).total_seconds())
         self._no_session_ended_early(commits)
         state = checker.states[-1]
         if state.sessions:

@@ -1,7 +1,7 @@
-"""A SQLite store, and a look at the connections that it makes.
+"""A SQLite store, and a hook for the connections that it makes.
 
-While a store has a file open, tests look into it with apsw too: another SQLite
-library in the same process, such as Python's own, would drop the locks of ours
+While a store has a file open, tests read it with apsw too: another SQLite library
+in the same process, such as Python's own, would release the locks of the store
 (sqlite.org/howtocorrupt.html, section 2.2.1).
 """
 

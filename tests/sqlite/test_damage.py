@@ -37,8 +37,8 @@ def beside(file, suffix):
     return Path(f"{file}{suffix}")
 
 
-async def a_crash_now(directory, tmp_path):
-    """Return what a server finds that starts with the files as they are now."""
+async def files_after_a_crash(directory, tmp_path):
+    """Copy the files as they are now, for a server that starts after a crash."""
     shutil.copytree(directory, tmp_path / "crashed")
     store = SqliteStore(tmp_path / "crashed")
     found = await phases(store)
@@ -75,7 +75,7 @@ async def test_nothing_is_lost_if_the_write_ahead_log_is_deleted(
     await write(store, 10, 20)
     assert isinstance(follower.error, StoreUnavailable)  # its watchers resume
     assert await phases(store) == named(range(20))
-    assert await a_crash_now(directory, tmp_path) == named(range(20))
+    assert await files_after_a_crash(directory, tmp_path) == named(range(20))
     assert (await store.get_board(BOARD)).board_id == before.board_id
     assert "log" in caplog.text
     await store.close()
@@ -101,7 +101,7 @@ async def test_a_write_whose_log_is_deleted_meanwhile_is_in_the_database(
         tx.db.execute("INSERT INTO board (task_id, state) VALUES ('p3', 'queued')")
 
     await opened(store).write(work)
-    assert await a_crash_now(directory, tmp_path) == named(range(4))
+    assert await files_after_a_crash(directory, tmp_path) == named(range(4))
 
 
 async def a_board(directory, name, count):

@@ -41,7 +41,7 @@ async def open_boards(directory) -> list[str]:
 
 
 class Idle(Listener):
-    """A follower that nobody needs."""
+    """A follower that does not keep its board open."""
 
     needed = False
 
@@ -224,12 +224,12 @@ async def test_if_there_is_room_for_one_board_one_of_two_callers_is_answered(tmp
 async def test_a_read_does_not_recreate_a_board_that_is_deleted_meanwhile(tmp_path):
     store = SqliteStore(tmp_path, max_boards=1)
 
-    class Vandal(Idle):
+    class RemovesFiles(Idle):
         def ended(self, error):  # while its board is evicted
             super().ended(error)
             (tmp_path / "a.board.db").unlink()
 
-    vandal = Vandal()
+    vandal = RemovesFiles()
     for board in ("a", "b"):
         await store.open_board(board)
     await store.follow("b", vandal)

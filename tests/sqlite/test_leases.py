@@ -128,7 +128,7 @@ async def test_no_session_ends_while_calls_that_have_arrived_are_unread(store):
 
 
 async def test_the_end_of_a_session_meets_files_that_are_being_replaced(store, disk, file):
-    """Nobody knows whether it happened; the board is reopened, and no task ends with an error."""
+    """Its outcome is unknown: the board is reopened, and no task ends with an error."""
     failed = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: failed.append(context))
     await working(store)
@@ -136,7 +136,7 @@ async def test_the_end_of_a_session_meets_files_that_are_being_replaced(store, d
     async with asyncio.timeout(PATIENCE):
         await disk.replaced.wait()
         await store.open_board(BOARD)
-    gc.collect()  # an exception that nobody has seen is reported then
+    gc.collect()  # asyncio reports an exception that was not retrieved
     assert failed == []
 
 

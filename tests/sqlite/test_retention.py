@@ -1,4 +1,4 @@
-"""Events are kept for as many revisions as the store is set to, and no longer."""
+"""The store keeps the events of as many revisions as it is set to."""
 
 import asyncio
 from contextlib import closing
@@ -132,7 +132,7 @@ KILOBYTE = "x" * 1000
 
 
 async def publish(store, count, size=64):
-    """Publish a contract of so many kilobytes, so many times."""
+    """Publish a contract of this size, in kilobytes, this many times."""
     for number in range(count):
         contract = draft("T", signature=f"{number}{KILOBYTE * size}")
         await store.publish_contract(BOARD, contract, key=key_of(f"{number}"))

@@ -109,16 +109,16 @@ async def test_a_waiter_is_answered_with_the_first_revision_that_meets_its_condi
 
 
 class SlowLookups(SqliteStore):
-    """Holds back the results of lookups until the test sets `go_on`."""
+    """Delays the results of lookups until the test sets `proceed`."""
 
     def __init__(self, directory):
         super().__init__(directory)
-        self.looked, self.go_on = asyncio.Event(), asyncio.Event()
+        self.looked, self.proceed = asyncio.Event(), asyncio.Event()
 
     async def find(self, board, conditions):
         found = await super().find(board, conditions)
         self.looked.set()
-        await self.go_on.wait()
+        await self.proceed.wait()
         return found
 
 
@@ -137,7 +137,7 @@ async def test_a_contract_that_moves_to_another_package_during_the_lookup_counts
     await store.looked.wait()
     await store.publish_contract(BOARD, contract("p", "y"))
     await store.set_phase_state(BOARD, PhaseChange("r", PhaseState.DONE))
-    store.go_on.set()
+    store.proceed.set()
     await store.publish_contract(BOARD, contract("q", "x"))
     async with asyncio.timeout(PATIENCE):
         (found, _), revision = await waiting

@@ -1,4 +1,4 @@
-"""From any revision and however often interrupted, a watch receives exactly the table's events."""
+"""A watch from any revision, with any interruptions, receives exactly the events of the table."""
 
 import asyncio
 from contextlib import closing

@@ -48,6 +48,7 @@ class GroupCommit:
         self._errors = errors
         self._revision = int(connection.execute("SELECT revision FROM meta").get)
         self._saved_bytes = 0  # of outcomes, in the current transaction
+        self._refused_in_log = False  # the log may have a commit that failed; see overwrite_refused
 
     @property
     def revision(self) -> int:
@@ -71,6 +72,7 @@ class GroupCommit:
             self._revision = before
             self._roll_back()
             return [self._translated(error)] * len(calls), []
+        self._refused_in_log = False
         self._errors.recovered()
         return outcomes, commits
 
@@ -83,19 +85,26 @@ class GroupCommit:
         if self._saved_bytes:
             idempotency.drop_oldest(self._db, self._saved_bytes, keep.keep_bytes // 2)
 
-    def _roll_back(self) -> None:
-        """Roll back a transaction that failed, in the write-ahead log too.
+    def overwrite_refused(self) -> None:
+        """Overwrite a commit that failed in the write-ahead log, if one may be there.
 
-        A commit whose sync failed may be complete in the log. A crash would restore it, although
-        its callers got an error that says that nothing was changed. So it is overwritten, if the
-        disk accepts writes.
+        A commit whose sync failed may be complete in the log. A crash, or closing and opening the
+        board, would restore it, although its callers got an error that says that nothing was
+        changed. This fails if the disk accepts no writes; the next commit overwrites it too.
         """
-        with suppress(apsw.Error):
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
+        if self._refused_in_log:
             # Setting user_version writes a page even when unchanged; updating a row to
             # itself does not.
             self._db.pragma("user_version", self._db.pragma("user_version"))
+            self._refused_in_log = False
+
+    def _roll_back(self) -> None:
+        """Roll back a transaction that failed, in the write-ahead log too if possible."""
+        self._refused_in_log = True
+        with suppress(apsw.Error):
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            self.overwrite_refused()
 
     def _translated(self, error: Exception) -> Exception:
         return self._errors.translate(error) if isinstance(error, apsw.Error) else error

@@ -140,6 +140,8 @@ class Writer:
                 self._loop.call_soon_threadsafe(self._thread_died, error, self._batch)
         finally:
             with suppress(apsw.Error):
+                self._group.overwrite_refused()
+            with suppress(apsw.Error):
                 self._close()
 
     def _close(self) -> None:

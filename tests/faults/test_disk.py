@@ -24,6 +24,7 @@ from board_server.model import (
     PhaseState,
 )
 from board_server.sqlite import SqliteStore
+from board_server.sqlite.group_commit import GroupCommit
 from board_server.sqlite.maintenance.backup import back_up
 from board_server.sqlite.maintenance.exclusive import MaintenanceError
 from board_server.sqlite.maintenance.restore import restore
@@ -134,6 +135,24 @@ async def test_a_write_that_was_refused_does_not_come_back_after_a_crash(
     assert (await after.get_phase_state(BOARD, "a")).state is PhaseState.QUEUED
     await after.close()
     assert_sound(crashed, BOARD)
+
+
+async def test_a_write_that_was_refused_does_not_come_back_when_the_board_is_reopened(
+    store, disk, tmp_path, monkeypatch
+):
+    # The commit is in the log when its sync fails, and nothing can overwrite it then.
+    overwrite = GroupCommit.overwrite_refused
+    monkeypatch.setattr(GroupCommit, "overwrite_refused", lambda _: None)
+    with disk.fails("sync", error=BROKEN_SYNC[1]), pytest.raises(StoreUnavailable):
+        await store.set_phase_state(BOARD, running())
+    monkeypatch.setattr(GroupCommit, "overwrite_refused", overwrite)
+    # Closing cannot sync either, so the log stays beside the board.
+    with disk.fails("sync", error=BROKEN_SYNC[1]):
+        await store.close()
+    after = SqliteStore(tmp_path)
+    assert (await after.get_phase_state(BOARD, "a")).state is PhaseState.QUEUED
+    await after.close()
+    assert_sound(tmp_path, BOARD)
 
 
 async def test_a_refused_write_can_be_repeated_with_its_key(store, disk):

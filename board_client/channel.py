@@ -127,8 +127,8 @@ class Connection:
         if self.closed:
             raise ClientClosed.of(self.target)
         self._check_process_and_loop()
-        line, stubs = self.line, self._stubs  # another thread may switch or close meanwhile
-        stub = stubs[line] if line < len(stubs) else self._open(line)
+        index, stubs = self.current, self._stubs  # another thread may switch or close meanwhile
+        stub = stubs[index] if index < len(stubs) else self._open(index)
         return getattr(stub, name)
 
     def answered(self) -> None:
@@ -182,8 +182,8 @@ class Connection:
                 "make one in each event loop"
             )
 
-    def _open(self, line: int) -> Any:
-        """Open the channels up to number `line`; return the stub of the one to use.
+    def _open(self, index: int) -> Any:
+        """Open the channels up to `index`; return the stub of the one to use.
 
         That is 0 if the files of the credentials cannot be read now.
         """
@@ -193,18 +193,18 @@ class Connection:
             if self._kind is grpc.aio:
                 self._loop = asyncio.get_running_loop()
                 self._asynchronous.add(self)
-            for options in (OPTIONS, _OPTIONS_OF_SECOND)[len(self._channels) : line + 1]:
+            for options in (OPTIONS, _OPTIONS_OF_SECOND)[len(self._channels) : index + 1]:
                 try:
                     channel = self._channel(options)
                 except BadCredentials:
                     if not self._channels:
                         raise
-                    self.line = 0
+                    self.current = 0
                     return self._stubs[0]
                 self._channels.append(channel)
-                bearing: Any = _Bearing(channel, self._bearer) if self._bearer else channel
-                self._stubs.append(BoardServiceStub(bearing))
-            return self._stubs[line]
+                with_token: Any = _TokenChannel(channel, self._bearer) if self._bearer else channel
+                self._stubs.append(BoardServiceStub(with_token))
+            return self._stubs[index]
 
     def _channel(self, options: list[tuple[str, str | int]]) -> Any:
         if self._credentials.encrypted and not is_unix(self.target):
@@ -216,7 +216,7 @@ class Connection:
 os.register_at_fork(after_in_child=Connection.after_fork)
 
 
-class _Bearing:
+class _TokenChannel:
     """A channel for generated stubs that adds the token to each call.
 
     gRPC's call credentials require TLS even on one machine, and a thread for each call.

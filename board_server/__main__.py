@@ -96,12 +96,14 @@ async def run(config: Config) -> None:
             await stopped.wait()
 
 
-def open_store(config: Config, metrics: "Metrics") -> SqliteStore:
-    """Return the store that `config` describes; `metrics` counts its commits.
+def open_store(
+    config: Config, metrics: "Metrics", store: type[SqliteStore] = SqliteStore
+) -> SqliteStore:
+    """Return the store that `config` describes, a `store`; `metrics` counts its commits.
 
     Raises StoreUnavailable if the directory is missing and cannot be created.
     """
-    return SqliteStore(
+    return store(
         config.directory,
         synchronous=config.synchronous,
         keep_revisions=config.keep_revisions,

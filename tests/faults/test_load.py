@@ -47,7 +47,7 @@ def post_many_phases(directory: Path) -> None:
     """Make a file as quasar's own store does, with the specification's tables."""
     with closing(apsw.Connection(str(directory / f"{BOARD}.board.db"))) as db, db:
         scripts = Path(__file__).parents[2] / "board_server/sqlite/migrations/0001_tables.sql"
-        db.execute(scripts.read_text().partition("-- What the specification")[0])
+        db.execute(scripts.read_text().partition("CREATE TABLE meta")[0])
         db.executemany(
             "INSERT INTO board (task_id, state) VALUES (?, 'queued')",
             ((f"phase-{n:06}",) for n in range(PHASES)),

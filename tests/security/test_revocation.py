@@ -106,7 +106,7 @@ def test_a_watch_continues_when_its_token_gets_a_higher_role(tokens, client):
 
 
 async def test_a_call_whose_reply_is_being_sent_does_not_end_with_its_token(tokens, monkeypatch):
-    monkeypatch.setattr(revocation, "AT_ONCE", 1)  # other tasks run after each call's check
+    monkeypatch.setattr(revocation, "CHECKED_AT_ONCE", 1)  # other tasks run after each call's check
     tokens.add("reader")
     tracked = Revocation(Policy(tokens.path, "b", no_session))
     begun, answered, sent = asyncio.Barrier(7), asyncio.Event(), asyncio.Event()

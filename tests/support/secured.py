@@ -190,6 +190,7 @@ def running(
     expose: bool = False,
     traced=None,
     ca: Path | None = None,
+    store: type[SqliteStore] = SqliteStore,
 ) -> Iterator[Running]:
     """Serve in a thread of this process until the end of the block.
 
@@ -199,13 +200,13 @@ def running(
     @asynccontextmanager
     async def serve() -> AsyncIterator[Running]:
         metrics = Metrics()
-        store = open_store(config, metrics)
+        opened = open_store(config, metrics, store)
         async with AsyncExitStack() as running:
-            addresses = await running.enter_async_context(serving(store, config, metrics, traced))
+            addresses = await running.enter_async_context(serving(opened, config, metrics, traced))
             where = ""
             if expose:
                 where = await running.enter_async_context(exposed(metrics, ANY_PORT))
-            yield Running(addresses, metrics, store, where, Credentials(ca=ca))
+            yield Running(addresses, metrics, opened, where, Credentials(ca=ca))
 
     with in_thread(serve) as server:
         yield server

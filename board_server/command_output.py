@@ -2,10 +2,24 @@
 
 import json
 import sys
-from typing import Any
+from typing import Annotated, Any, NoReturn
 
-JSON_HELP = "Print results, and errors, as JSON."
-"""Help of the option `--json`."""
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print results, and errors, as JSON.")]
+"""The option `--json` of a command."""
+
+
+def run(app: typer.Typer, program: str) -> NoReturn:
+    """Run a command of `app` and exit with its code; with 2, and an error, for wrong usage.
+
+    Other exceptions of the command pass through.
+    """
+    try:
+        sys.exit(app(prog_name=program, standalone_mode=not json_wanted()))
+    except typer.TyperException as error:
+        print_error(program, wrong_usage(error, program), "WRONG_USAGE")
+        sys.exit(2)
 
 
 def json_wanted() -> bool:

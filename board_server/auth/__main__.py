@@ -21,13 +21,7 @@ from board_server.auth.token_file import (
     read,
     write,
 )
-from board_server.command_output import (
-    JSON_HELP,
-    json_wanted,
-    print_error,
-    print_json,
-    wrong_usage,
-)
+from board_server.command_output import Json, json_wanted, print_error, print_json, run
 from board_server.files.reload import BadFile
 
 app = typer.Typer(
@@ -41,9 +35,6 @@ File = Annotated[
     Path,
     typer.Option("--file", "-f", envvar="BOARD_SERVE_TOKENS", help="Token file."),
 ]
-
-
-Json = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
 
 
 @app.callback()
@@ -168,13 +159,11 @@ def _refusing() -> Iterator[None]:
 def main() -> None:
     """Run the command. An error is one line on standard error, with an exit code of docs/cli.md."""
     try:
-        sys.exit(app(prog_name="board token", standalone_mode=not json_wanted()))
+        run(app, "board token")
     except _Refused as error:
         _fail(str(error), 2, "BAD_INPUT")
     except BadFile as error:
         _fail(str(error), 1, "ERROR")
-    except typer.TyperException as error:
-        _fail(wrong_usage(error, "board token"), 2, "WRONG_USAGE")
 
 
 def _fail(why: str, code: int, reason: str) -> NoReturn:

@@ -13,13 +13,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress as Bar
 
-from board_server.command_output import (
-    JSON_HELP,
-    json_wanted,
-    print_error,
-    print_json,
-    wrong_usage,
-)
+from board_server.command_output import Json, json_wanted, print_error, print_json, run
 from board_server.config.schema import BadConfig
 from board_server.config.sources import PREFIX, read_file, refuse_empty
 from board_server.errors import BoardError, StorageError
@@ -77,7 +71,6 @@ Settings = Annotated[
         help="Settings file of the server, for the directory of its boards.",
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help=JSON_HELP)]
 BOARDS = Path("boards")
 
 
@@ -249,13 +242,10 @@ def main() -> None:
     # An exception ends the `with` blocks, which remove temporary files.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
-        sys.exit(app(prog_name="board", standalone_mode=not json_wanted()))
+        run(app, "board")
     except REFUSALS as error:
         _print_error(_text(error))
         sys.exit(1)
-    except typer.TyperException as error:
-        print_error("board", wrong_usage(error, "board"), "WRONG_USAGE")
-        sys.exit(2)
 
 
 def _text(error: Exception) -> str:

@@ -140,12 +140,13 @@ class Writer:
                 self._loop.call_soon_threadsafe(self._thread_died, error, self._batch)
         finally:
             with suppress(apsw.Error):
-                self._group.overwrite_refused()
-            with suppress(apsw.Error):
                 self._close()
 
     def _close(self) -> None:
         damage = self._identity.damage()
+        if damage is None:
+            with suppress(apsw.Error):  # the disk accepts no writes
+                self._group.overwrite_refused()
         if damage is Damage.LOG_REMOVED and not self._log.save_deleted():
             log.error("board %s: commits since the last checkpoint may be lost", self._name)
         close_connection(self._db, stray=damage in STRAY_LOG)

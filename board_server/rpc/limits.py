@@ -7,7 +7,6 @@ On a server without tokens each host counts as one principal.
 """
 
 import asyncio
-import sys
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -107,10 +106,10 @@ class Limiter:
 
     def session(self, key: Key, board: str, *, new: bool) -> Callable[[], None]:
         """See `call_context.Holding.session`."""
-        _, whose = key
-        closed = self._keep_open(board, whose, refuse=new) if board else None
+        _, account = key
+        closed = self._keep_open(board, account, refuse=new) if board else None
         try:
-            self._count(key, self._limits.sessions if new else sys.maxsize)
+            self._count(key, self._limits.sessions, refuse=new)
         except LimitExceeded:
             if closed:
                 closed()
@@ -246,9 +245,9 @@ class Limiter:
             if not line:
                 del self._waiting[key]
 
-    def _count(self, key: Key, most: int) -> None:
+    def _count(self, key: Key, most: int, *, refuse: bool = True) -> None:
         used = self._counts.get(key, 0)  # faster than Counter's own default
-        if used >= most:
+        if used >= most and refuse:
             raise LimitExceeded(key[0], most)
         self._counts[key] = used + 1
 

@@ -164,9 +164,8 @@ class _Renewing:
         sent = time.monotonic()
         opened = await transport.send(calls.open_session(transport.scope, *self._arguments))
         self.session_id = opened.session_id
-        if (
-            time.monotonic() - sent > opened.ttl.total_seconds() / 3
-        ):  # a late attempt may have opened it
+        # An attempt that was sent much earlier may have opened it, and its ttl runs since then.
+        if time.monotonic() - sent > opened.ttl.total_seconds() / 3:
             sent = time.monotonic()
             await transport.send(calls.renew_session(transport.scope, self.session_id))
         self._task = asyncio.create_task(self._renew(opened.ttl, Lease(opened.ttl, sent)))

@@ -185,7 +185,7 @@ class Connection:
     def _open(self, index: int) -> Any:
         """Open the channels up to `index`; return the stub of the one to use.
 
-        That is 0 if the files of the credentials cannot be read now.
+        That is the first one if the files of the credentials cannot be read now.
         """
         with self._opening:
             if self.closed:
